@@ -1,0 +1,136 @@
+"""The ``.stack3d`` accessor: binds the functions, adds nothing of its own."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+import xarray as xr
+
+from stack3d import _provenance, metadata, model, operations, quality
+
+if TYPE_CHECKING:
+    from stack3d.plotting import Plots
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Method(Generic[P, R]):
+    """Binds ``f(da, ...)`` as a method, with its signature, docstring and types."""
+
+    def __init__(self, function: Callable[Concatenate[xr.DataArray, P], R]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> Callable[Concatenate[xr.DataArray, P], R]: ...
+    @overload
+    def __get__(self, instance: Stack3D, owner: Any = None) -> Callable[P, R]: ...
+    def __get__(self, instance: Stack3D | None, owner: Any = None) -> Any:
+        if instance is None:
+            return self.function
+        method = functools.partial(self.function, instance._da)
+        names = ("__module__", "__name__", "__qualname__", "__doc__")
+        functools.update_wrapper(method, self.function, assigned=names, updated=())
+        # Without `da`: __wrapped__ would show it again.
+        del method.__wrapped__  # type: ignore[attr-defined]
+        signature = inspect.signature(self.function)
+        method.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+        return method
+
+
+class Stack3D:
+    """Corrections and measures of a stack, as methods: ``da.stack3d.NAME(...)`` is ``stack3d.NAME(da, ...)``.
+
+    Examples
+    --------
+    >>> clean = stack.stack3d.crop(y=slice(0, 16), by="index").stack3d.invert()
+    >>> clean.sizes["y"]
+    16
+    """
+
+    __slots__ = ("_da",)
+
+    def __init__(self, da: xr.DataArray) -> None:
+        self._da = da  # nothing else, ever: state lives in the stack
+
+    # geometry
+    crop = _Method(operations.crop)
+    bin = _Method(operations.bin)
+    flip = _Method(operations.flip)
+    reslice = _Method(operations.reslice)
+    estimate_transforms = _Method(operations.estimate_transforms)
+    apply_transforms = _Method(operations.apply_transforms)
+    register = _Method(operations.register)
+    resample = _Method(operations.resample)
+    # grey values
+    invert = _Method(operations.invert)
+    # quality
+    slice_statistics = _Method(quality.slice_statistics)
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """The steps that made this stack, first to last: see `stack3d.provenance`."""
+        return _provenance.provenance(self._da)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is known of the acquisition, in the vocabulary of FIB-SEM metadata."""
+        return metadata.describe(dict(self._da.attrs))
+
+    @property
+    def pixel_size(self) -> model.PixelSize:
+        """Distance between voxels along z, y and x, and its unit."""
+        return model.pixel_size(self._da)
+
+    @property
+    def plot(self) -> Plots:
+        """Plots of this stack: ``plot.cut_planes()``, ``plot.profiles()``, ``plot.compare(before)``."""
+        from stack3d.plotting import Plots
+
+        return Plots(self._da)
+
+    def __repr__(self) -> str:
+        from stack3d._repr import text
+
+        return text(self._da)
+
+    def _repr_html_(self) -> str:
+        from stack3d._repr import html
+
+        return html(self._da)
+
+
+class _Uncached:
+    """Makes the accessor anew at each touch.
+
+    xarray would keep it on the array, and the accessor keeps the array: a cycle that holds whole stacks in memory
+    until Python happens to look for cycles.
+    """
+
+    def __get__(self, instance: xr.DataArray | None, owner: Any = None) -> Any:
+        return Stack3D if instance is None else Stack3D(instance)
+
+
+def attach() -> None:
+    """Register the accessor with xarray (which warns of a clash of names), uncached."""
+    xr.register_dataarray_accessor("stack3d")(Stack3D)
+    xr.DataArray.stack3d = _Uncached()  # type: ignore[attr-defined]
+
+
+def accessor(da: xr.DataArray) -> Stack3D:
+    """Return ``da.stack3d``, typed: xarray's own attribute is Any to type checkers.
+
+    Parameters
+    ----------
+    da : DataArray
+
+    Examples
+    --------
+    >>> stack3d.accessor(stack).pixel_size.units
+    'nm'
+    """
+    return Stack3D(da)

@@ -1,0 +1,92 @@
+"""Dask arrays made of blocks of whole frames: the graphs under `execution` and the lazy readers.
+
+`dask.array` is imported when used: it costs a third of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import dask.array
+
+# Small frames share a block, so that a task is worth its overhead; a large frame is a block of its own, so that
+# looking at one slice of a lazy chain costs one slice.
+_BLOCK_BYTES = 2 * 2**20
+
+
+def frames_per_block(frame_bytes: int) -> int:
+    """Return how many frames a block holds by default."""
+    return max(1, _BLOCK_BYTES // max(1, frame_bytes))
+
+
+def split(count: int, size: int) -> tuple[int, ...]:
+    """Return the lengths of blocks of `size` that cover `count`."""
+    full, rest = divmod(count, size)
+    return (size,) * full + ((rest,) if rest else ())
+
+
+def array_from_blocks(
+    function: Callable[..., Any],
+    *,
+    name: str,
+    chunks: tuple[tuple[int, ...], ...],
+    dtype: Any,
+    sources: Sequence[dask.array.Array] = (),
+    per_block: Callable[[tuple[int, ...]], Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    meta: Any = None,
+) -> dask.array.Array:
+    """Return a lazy array whose block at `index` is ``function(*blocks, per_block(index), **arguments)``.
+
+    A chain of such arrays is one task a block once dask has fused it.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the block of each source, then what `per_block` returned if it is given, then `arguments`.
+    name : str
+        Key of the new array; must be unique to function and arguments (end it with a `dask.base.tokenize`).
+    chunks : tuple of tuple of int
+        Chunks of the new array. Each source has the same number of blocks along each dim.
+    per_block : callable, optional
+        Called with the index of a block while the graph is made, so that a task carries only its own share.
+    """
+    import dask.array
+    from dask.blockwise import BlockwiseDep, blockwise
+    from dask.highlevelgraph import HighLevelGraph
+
+    class PerBlock(BlockwiseDep):
+        produces_tasks = False
+
+        def __init__(self, values: dict[tuple[int, ...], Any], numblocks: tuple[int, ...]) -> None:
+            self.values, self.numblocks = values, numblocks
+
+        def __getitem__(self, index: tuple[int, ...]) -> Any:
+            return self.values[index]
+
+    counts = tuple(len(lengths) for lengths in chunks)
+    indices = tuple(range(len(chunks)))
+    pairs: list[Any] = []
+    for source in sources:
+        if source.numblocks != counts:
+            raise ValueError(f"source has {source.numblocks} blocks, the result {counts}")
+        pairs += [source.name, indices]
+    if per_block is not None:
+        pairs += [PerBlock({index: per_block(index) for index in np.ndindex(counts)}, counts), indices]
+    layer = blockwise(
+        function,
+        name,
+        indices,
+        *pairs,
+        numblocks={source.name: source.numblocks for source in sources},
+        dependencies=list(sources),
+        concatenate=True,
+        **(arguments or {}),
+    )
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=list(sources))
+    meta = np.empty((0,) * len(chunks), dtype) if meta is None else meta
+    return dask.array.Array(graph, name, chunks, dtype=np.dtype(dtype), meta=meta)

@@ -1,0 +1,7 @@
+"""Opening and saving stacks."""
+
+from __future__ import annotations
+
+from stack3d.io.open import open_stack
+
+__all__ = ["open_stack"]

@@ -1,0 +1,311 @@
+"""Frames in image files: the header of one, the pixels of one, and a lazy array of many."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from stack3d import _blocks
+
+if TYPE_CHECKING:
+    import dask.array
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+PNG_SUFFIXES = (".png",)
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+SUFFIXES = TIFF_SUFFIXES + PNG_SUFFIXES + JPEG_SUFFIXES
+
+
+class Ref(NamedTuple):
+    """Where the pixels of a frame are."""
+
+    path: str
+    #: Where the page begins in a file of many; None for the first.
+    offset: int | None = None
+    #: dtype of pixels that lie plain at `offset`; None where they must be decoded.
+    raw: str | None = None
+
+
+class Header(NamedTuple):
+    """What a frame is, before its pixels are read."""
+
+    shape: tuple[int, int]
+    #: Number of colours, 0 for grey.
+    samples: int
+    dtype: np.dtype[Any]
+    #: A file with fewer bytes than this is cut.
+    least_bytes: int
+
+    def describe(self) -> str:
+        """Return it in words."""
+        colours = f" x {self.samples} colours" if self.samples else ""
+        return f"{self.shape[0]} x {self.shape[1]}{colours} {self.dtype}"
+
+
+class FrameError(ValueError):
+    """A frame cannot be read, or is not like the others."""
+
+
+def unreadable(path: str, why: Any) -> FrameError:
+    """Return the error for a frame that cannot be read."""
+    return FrameError(
+        f"frame {path} cannot be read: {why}. Mend the file, or open the stack with on_bad_frame='flag' (a frame whose header or "
+        "length is wrong becomes an empty slice with valid=False); if that does not find it, move it away and use on_gap='flag'"
+    )
+
+
+def unlike(path: str, found: Header, expected: Header) -> FrameError:
+    """Return the error for a frame of another size or dtype than the rest."""
+    what = "size" if (found.shape, found.samples) != (expected.shape, expected.samples) else "dtype"
+    return FrameError(
+        f"frame {path} has another {what} than the rest: {found.describe()}, expected {expected.describe()}. Leave it out with "
+        "pattern=, convert it, or open the stack with on_bad_frame='flag' (it becomes an empty slice with valid=False)"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One frame
+
+
+def read_header(path: str) -> Header:
+    """Return what the frame in a file is; only a PNG or JPEG of a rare kind is decoded for it.
+
+    Raises
+    ------
+    FrameError
+        When it cannot be read.
+    FileNotFoundError
+        When it is not there.
+    """
+    try:
+        if path.lower().endswith(TIFF_SUFFIXES):
+            return _tiff_header(path)
+        with open(path, "rb") as file:
+            start = file.read(64 * 1024)
+            header = _png_header(start) if path.lower().endswith(PNG_SUFFIXES) else _jpeg_header(start)
+            if header is not None:
+                return header
+            return header_of(_decode(start + file.read(), path))
+    except (FileNotFoundError, FrameError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def is_complete(path: str, header: Header) -> bool:
+    """Return whether a file has its end: the check of `on_bad_frame="flag"` that costs no decoding."""
+    size = os.path.getsize(path)
+    if size < header.least_bytes:
+        return False
+    if path.lower().endswith(TIFF_SUFFIXES):
+        return True
+    with open(path, "rb") as file:
+        file.seek(max(0, size - 64 * 1024))
+        end = file.read()
+    return (b"IEND" if path.lower().endswith(PNG_SUFFIXES) else b"\xff\xd9") in end
+
+
+def read_frame(ref: Ref) -> np.ndarray:
+    """Return the pixels of a frame, (y, x) or (y, x, colour), in native byte order."""
+    try:
+        if ref.raw is not None:
+            raise ValueError("raw pixels are read with their shape")
+        if ref.path.lower().endswith(TIFF_SUFFIXES):
+            return _read_tiff(ref)
+        with open(ref.path, "rb") as file:
+            return _decode(file.read(), ref.path)
+    except (FileNotFoundError, FrameError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(ref.path, error) from error
+
+
+def header_of(frame: np.ndarray) -> Header:
+    """Return the header that fits pixels."""
+    samples = frame.shape[2] if frame.ndim == 3 else 0
+    return Header((frame.shape[0], frame.shape[1]), samples, frame.dtype, 1)
+
+
+def page_header(page: Any) -> Header:
+    """Return what a page of a TIFF is."""
+    axes, shape = page.axes, dict(zip(page.axes, page.shape, strict=True))
+    if page.dtype is None or page.dtype.kind not in "buif":
+        raise FrameError(f"a page of {page.parent.filehandle.path} has pixels of dtype {page.dtype}; allowed are bool, integers and real floats")
+    if sorted(axes) not in (["X", "Y"], ["S", "X", "Y"]):
+        raise FrameError(f"a page of {page.parent.filehandle.path} has axes {axes!r} with shape {page.shape}; allowed are y, x and colours")
+    end = max((offset + count for offset, count in zip(page.dataoffsets, page.databytecounts)), default=0)
+    return Header((shape["Y"], shape["X"]), shape.get("S", 0), page.dtype.newbyteorder("="), end)
+
+
+def _tiff_header(path: str) -> Header:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        header = page_header(tif.pages.first)
+        pages = [page for page in tif.pages if not page.is_reduced]
+        if len(pages) > 1:
+            raise FrameError(
+                f"frame {path} holds {len(pages)} pages; open the file itself, or leave it out with pattern= "
+                "(a folder holds one frame a file)"
+            )
+        return header
+
+
+def _read_tiff(ref: Ref) -> np.ndarray:
+    import tifffile
+
+    with tifffile.TiffFile(ref.path) as tif:
+        if ref.offset is None:
+            page = tif.pages.first
+        else:
+            tif.filehandle.seek(ref.offset)
+            page = tifffile.TiffPage(tif, 0)
+        header = page_header(page)
+        if tif.filehandle.size < header.least_bytes:
+            raise ValueError(f"it is cut short: {tif.filehandle.size} bytes where {header.least_bytes} are needed")
+        frame = page.asarray(maxworkers=1)
+        if page.axes == "SYX":
+            frame = np.moveaxis(frame, 0, -1)
+    return np.ascontiguousarray(frame, dtype=header.dtype)
+
+
+def _decode(data: bytes, path: str) -> np.ndarray:
+    import imagecodecs
+
+    if path.lower().endswith(PNG_SUFFIXES):
+        return np.asarray(imagecodecs.png_decode(data))
+    # The decoder fills what is missing with grey and says nothing.
+    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise ValueError("it is cut short: no end of image")
+    return np.asarray(imagecodecs.jpeg_decode(data))
+
+
+def _png_header(start: bytes) -> Header | None:
+    if start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
+        raise ValueError("it is not a PNG")
+    width, height = int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+    depth, colour = start[24], start[25]
+    if colour not in (0, 2, 6) or depth not in (8, 16) or b"tRNS" in start:
+        return None  # palettes, bits and transparent colours: what they become is the decoder's to say
+    samples = {0: 0, 2: 3, 6: 4}[colour]
+    return Header((height, width), samples, np.dtype(np.uint8 if depth == 8 else np.uint16), 45)
+
+
+def _jpeg_header(start: bytes) -> Header | None:
+    if start[:2] != b"\xff\xd8":
+        raise ValueError("it is not a JPEG")
+    at = 2
+    while at + 10 < len(start) and start[at] == 0xFF:
+        marker = start[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            precision, samples = start[at + 4], start[at + 9]
+            if precision != 8 or samples not in (1, 3):
+                return None
+            height, width = int.from_bytes(start[at + 5 : at + 7], "big"), int.from_bytes(start[at + 7 : at + 9], "big")
+            return Header((height, width), 0 if samples == 1 else 3, np.dtype(np.uint8), 125)
+        at += 2 + int.from_bytes(start[at + 2 : at + 4], "big")
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Many frames
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All frames of a stack: paths and places only, so that it pickles and holds no open file.
+
+    Attributes
+    ----------
+    refs : tuple of tuple of Ref
+        One row a channel, one column a slice; None for a frame that is not there, which is filled.
+    header : Header
+        What each frame must be.
+    has_channel : bool
+        Whether the rows (or the colours) are a dim.
+    token : str
+        Changes when the files change.
+    """
+
+    refs: tuple[tuple[Ref | None, ...], ...]
+    header: Header
+    has_channel: bool
+    token: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths along (channel, z, y, x) or (z, y, x)."""
+        leading = (self.header.samples or len(self.refs),) if self.has_channel else ()
+        return (*leading, len(self.refs[0]), *self.header.shape)
+
+    def lazy(self, frames_per_block: int | None = None) -> dask.array.Array:
+        """Return the stack as a dask array; a task reads the frames of its block, each once."""
+        count, (ny, nx), samples = len(self.refs[0]), self.header.shape, self.header.samples
+        per_block = frames_per_block or _blocks.frames_per_block(ny * nx * max(1, samples) * self.header.dtype.itemsize)
+        lengths = _blocks.split(count, per_block)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        # The colours of a frame come from one file, so they share a block.
+        leading = ((samples,) if samples else (1,) * len(self.refs),) if self.has_channel else ()
+
+        def refs_of(index: tuple[int, ...]) -> tuple[tuple[Ref | None, ...], ...]:
+            rows = self.refs if samples or not self.has_channel else self.refs[index[0] : index[0] + 1]
+            return tuple(row[starts[index[-3]] : starts[index[-3] + 1]] for row in rows)
+
+        return _blocks.array_from_blocks(
+            read_frames,
+            name=f"read-frames-{self.token}-{per_block}",
+            chunks=(*leading, lengths, (ny,), (nx,)),
+            dtype=self.header.dtype,
+            per_block=refs_of,
+            arguments={"header": self.header, "has_channel": self.has_channel},
+        )
+
+
+def fill_value(dtype: np.dtype[Any]) -> Any:
+    """Return what stands for pixels that were not measured."""
+    return np.nan if dtype.kind == "f" else dtype.type(0)
+
+
+def read_frames(refs: tuple[tuple[Ref | None, ...], ...], *, header: Header, has_channel: bool) -> np.ndarray:
+    """Return frames as (channel, z, y, x), or (z, y, x) without channels.
+
+    Parameters
+    ----------
+    refs : tuple of tuple of Ref
+        One row a channel, one column a slice.
+    header : Header
+        What each frame must be.
+    has_channel : bool
+        Whether the rows, or the colours, are a dim of the result.
+
+    Raises
+    ------
+    FrameError
+        When a frame cannot be read or is not like the others.
+    """
+    samples = header.samples
+    out = np.empty((samples or len(refs), len(refs[0]), *header.shape), header.dtype)
+    for row, columns in enumerate(refs):
+        for column, ref in enumerate(columns):
+            target = out[:, column] if samples else out[row, column]
+            if ref is None:
+                target[...] = fill_value(header.dtype)
+            elif ref.raw is not None:
+                _read_raw(ref, target)
+            else:
+                frame = read_frame(ref)
+                found = header_of(frame)
+                if found[:3] != header[:3]:
+                    raise unlike(ref.path, found, header)
+                target[...] = np.moveaxis(frame, -1, 0) if samples else frame
+    return out if has_channel else out[0]
+
+
+def _read_raw(ref: Ref, target: np.ndarray) -> None:
+    values = np.fromfile(ref.path, np.dtype(ref.raw), target.size, offset=ref.offset or 0)
+    if values.size < target.size:
+        raise unreadable(ref.path, f"it is cut short: a frame of {target.nbytes} bytes at byte {ref.offset} is not complete")
+    target[...] = values.reshape(target.shape)

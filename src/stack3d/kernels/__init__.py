@@ -1,0 +1,50 @@
+"""Arrays in, arrays out: the arithmetic under every operation, one subject a module.
+
+A kernel works on plain numpy or cupy arrays and knows nothing of stacks. Each has an `xp` form, written in array
+operations, which runs on the GPU and is the oracle of the tests, and, where speed asks, a form compiled by numba that
+releases the GIL. Public functions pick: numpy arrays take the compiled form, others the `xp` form.
+
+Modules are imported when they are first used (``kernels.cast.cast_frame``): numba costs a third of a second.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stack3d.kernels import binning as binning
+    from stack3d.kernels import blend as blend
+    from stack3d.kernels import cast as cast
+    from stack3d.kernels import curve as curve
+    from stack3d.kernels import histogram as histogram
+    from stack3d.kernels import phase as phase
+    from stack3d.kernels import regrid as regrid
+    from stack3d.kernels import solve as solve
+    from stack3d.kernels import statistics as statistics
+    from stack3d.kernels import warp as warp
+    from stack3d.kernels import zweights as zweights
+
+_MODULES = (
+    "binning",
+    "blend",
+    "cast",
+    "curve",
+    "histogram",
+    "phase",
+    "regrid",
+    "solve",
+    "statistics",
+    "warp",
+    "zweights",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"stack3d.kernels.{name}")
+    raise AttributeError(f"module 'stack3d.kernels' has no attribute {name!r}; its modules are {', '.join(_MODULES)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -1,0 +1,386 @@
+"""Compiled loops of :mod:`stack3d.kernels.phase`.
+
+The band of a spectrum is a list of rows, each a run of neighbouring columns; row `r` occupies ``start[r]:start[r + 1]``
+of the flat arrays and begins at column ``first[r]``. Real and imaginary parts are kept apart, and sums run along the
+rows of the band with one accumulator a column: vector instructions without reordering a sum.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@njit(**_OPTIONS)
+def bin_integers(frame: Any, b: int, work: Any, n: int, m: int) -> Any:
+    """Average b x b pixels of a frame of small integers, exactly."""
+    out = np.empty((n, m), np.float32)
+    scale = 1.0 / (b * b)
+    for i in range(n):
+        row = frame[i * b]
+        for x in range(m * b):
+            work[x] = row[x]
+        for k in range(1, b):
+            row = frame[i * b + k]
+            for x in range(m * b):
+                work[x] += row[x]
+        if b == 1:
+            for j in range(m):
+                out[i, j] = work[j]
+        elif b == 2:
+            for j in range(m):
+                out[i, j] = (work[2 * j] + work[2 * j + 1]) * scale
+        elif b == 4:
+            for j in range(m):
+                out[i, j] = (work[4 * j] + work[4 * j + 1] + work[4 * j + 2] + work[4 * j + 3]) * scale
+        else:
+            for j in range(m):
+                total = work[j * b]
+                for k in range(1, b):
+                    total += work[j * b + k]
+                out[i, j] = total * scale
+    return out
+
+
+@njit(**_OPTIONS)
+def bin_reals(frame: Any, b: int, n: int, m: int) -> Any:
+    """Average b x b pixels about a reference value in float64, leaving out what is not finite.
+
+    Returns the average, the number of empty blocks, and the largest magnitude met (for the precision of the input).
+    """
+    out = np.empty((n, m), np.float32)
+    reference, found = 0.0, 0
+    largest = 0.0
+    for y in range(0, n * b, max(1, n * b // 64)):
+        for x in range(0, m * b, max(1, m * b // 64)):
+            value = np.float64(frame[y, x])
+            if math.isfinite(value):
+                found += 1
+                reference += (value - reference) / found
+                largest = max(largest, abs(value))
+    total = np.empty(m * b, np.float64)
+    count = np.empty(m * b, np.int32)
+    missing = 0
+    for i in range(n):
+        total[:] = 0.0
+        count[:] = 0
+        for k in range(b):
+            row = frame[i * b + k]
+            for x in range(m * b):
+                value = np.float64(row[x]) - reference
+                good = abs(value) < np.inf
+                total[x] += value if good else 0.0
+                count[x] += 1 if good else 0
+        for j in range(m):
+            value, number = 0.0, 0
+            for k in range(b):
+                value += total[j * b + k]
+                number += count[j * b + k]
+            if number == 0:
+                missing += 1
+                out[i, j] = np.nan
+            else:
+                out[i, j] = value / number
+    return out, missing, largest
+
+
+@njit(**_OPTIONS)
+def flatten(values: Any, trend_y: Any, trend_x: Any) -> Any:
+    """Take mean and slope out of every row and column, in place; also give the mean-absolute deviation."""
+    n, m = values.shape
+    lanes = 16
+    whole = m - m % lanes
+    part = np.empty((2, lanes), np.float32)
+    for i in range(n):
+        row = values[i]
+        part[:] = 0
+        for j in range(0, whole, lanes):
+            for k in range(lanes):
+                part[0, k] += trend_x[0, j + k] * row[j + k]
+                part[1, k] += trend_x[1, j + k] * row[j + k]
+        c0, c1 = np.float32(0), np.float32(0)
+        for k in range(lanes):
+            c0 += part[0, k]
+            c1 += part[1, k]
+        for j in range(whole, m):
+            c0 += trend_x[0, j] * row[j]
+            c1 += trend_x[1, j] * row[j]
+        for j in range(m):
+            row[j] -= c0 * trend_x[0, j] + c1 * trend_x[1, j]
+    columns = np.zeros((2, m), np.float32)
+    for i in range(n):
+        row = values[i]
+        t0, t1 = trend_y[0, i], trend_y[1, i]
+        for j in range(m):
+            columns[0, j] += t0 * row[j]
+            columns[1, j] += t1 * row[j]
+    sums = np.zeros(m, np.float32)
+    for i in range(n):
+        row = values[i]
+        t0, t1 = trend_y[0, i], trend_y[1, i]
+        for j in range(m):
+            row[j] -= t0 * columns[0, j] + t1 * columns[1, j]
+            sums[j] += abs(row[j])
+    deviation = 0.0
+    for j in range(m):
+        deviation += sums[j]
+    return values, deviation / (n * m)
+
+
+@njit(**_OPTIONS)
+def taper(values: Any, window_y: Any, window_x: Any, limit: float, scale: float) -> None:
+    """Clip at +-limit, multiply with the window and scale, in place."""
+    n, m = values.shape
+    top = np.float32(limit)
+    for i in range(n):
+        row = values[i]
+        factor = np.float32(scale) * window_y[i]
+        for j in range(m):
+            row[j] = min(max(row[j], -top), top) * (factor * window_x[j])
+
+
+@njit(**_OPTIONS)
+def gather(part: Any, rows: Any, start: Any, first: Any, cell: Any, counts: Any, ring: Any, rings: int) -> Any:
+    """Take the band out of a transform and whiten it cell by cell; also give the power of the cells."""
+    size = start[-1]
+    out = np.empty((2, size), np.float32)
+    power = np.zeros(counts.size, np.float64)
+    for r in range(rows.size):
+        line = part[rows[r]]
+        for k in range(start[r], start[r + 1]):
+            value = line[first[r] + k - start[r]]
+            out[0, k] = value.real
+            out[1, k] = value.imag
+            power[cell[k]] += value.real * value.real + value.imag * value.imag
+    smooth = shrink(power, counts, ring, rings, 16.0)
+    factor = np.zeros(counts.size, np.float32)
+    for c in range(counts.size):
+        if smooth[c] > 0:
+            factor[c] = 1 / math.sqrt(smooth[c])
+    for k in range(size):
+        out[0, k] *= factor[cell[k]]
+        out[1, k] *= factor[cell[k]]
+    return out, smooth.astype(np.float32)
+
+
+@njit(**_OPTIONS)
+def shrink(sums: Any, counts: Any, ring: Any, rings: int, extra: float) -> Any:
+    """Means of cells, drawn towards the mean of their ring as if that had been seen `extra` times more."""
+    total, number = np.zeros(rings), np.zeros(rings)
+    for c in range(counts.size):
+        total[ring[c]] += sums[c]
+        number[ring[c]] += counts[c]
+    out = np.zeros(counts.size)
+    for c in range(counts.size):
+        r = ring[c]
+        mean = total[r] / number[r] if number[r] > 0 else 0.0
+        out[c] = (sums[c] + extra * mean) / (counts[c] + extra)
+    return out
+
+
+@njit(**_OPTIONS)
+def cross(a: Any, b: Any) -> Any:
+    """Cross-spectrum conj(a) b of two bands."""
+    out = np.empty_like(a)
+    a0, a1, b0, b1, o0, o1 = a[0], a[1], b[0], b[1], out[0], out[1]
+    for k in range(a0.size):
+        o0[k] = a0[k] * b0[k] + a1[k] * b1[k]
+        o1[k] = a0[k] * b1[k] - a1[k] * b0[k]
+    return out
+
+
+@njit(**_OPTIONS)
+def coarse(cross: Any, weight: Any, cell: Any, start: Any, first: Any, signed: Any, out: Any) -> None:
+    """Lay the weighted low part of a cross-spectrum into the half-plane transform of a small grid."""
+    rows, columns = out.shape
+    out[:] = 0
+    for r in range(signed.size):
+        if 2 * abs(signed[r]) >= rows:
+            continue
+        line = out[signed[r] if signed[r] >= 0 else rows + signed[r]]
+        for k in range(start[r], start[r + 1]):
+            x = first[r] + k - start[r]
+            if x >= columns - 1:
+                break
+            w = weight[cell[k]]
+            line[x] = complex(w * cross[0, k], w * cross[1, k])
+
+
+@njit(**_OPTIONS)
+def peaks(values: Any, number: int) -> Any:
+    """Highest local maxima of a periodic correlation: (row, column, height), refined by parabolas, best first."""
+    n, m = values.shape
+    found = np.zeros((number, 3))
+    found[:, 2] = -np.inf
+    for i in range(n):
+        row, above, below = values[i], values[i - 1], values[(i + 1) % n]
+        for j in range(m):
+            v = row[j]
+            if v <= found[number - 1, 2]:
+                continue
+            left, right = row[j - 1], row[(j + 1) % m]
+            if v < left or v <= right or v < above[j] or v <= below[j]:
+                continue
+            place = number - 1
+            while place > 0 and v > found[place - 1, 2]:
+                found[place] = found[place - 1]
+                place -= 1
+            bend_y, bend_x = above[j] + below[j] - 2 * v, left + right - 2 * v
+            found[place, 0] = i + (0.5 * (above[j] - below[j]) / bend_y if bend_y < 0 else 0.0)
+            found[place, 1] = j + (0.5 * (left - right) / bend_x if bend_x < 0 else 0.0)
+            found[place, 2] = v
+    return found
+
+
+@njit(**_OPTIONS)
+def _waves(dx: float, step: float, columns: int) -> Any:
+    c, s = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    for x in range(columns):
+        c[x] = math.cos(step * dx * x)
+        s[x] = math.sin(step * dx * x)
+    return c, s
+
+
+@njit(**_OPTIONS)
+def cells(
+    cross: Any, cell: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, number: int,
+    dy: float, dx: float,
+) -> Any:  # fmt: skip
+    """Sum of the real part of the cross-spectrum, rotated back by a displacement, in each cell."""
+    sums = np.zeros(number, np.float64)
+    wave_c, wave_s = _waves(dx, step_x, columns)
+    line = np.empty(columns, np.float32)
+    for r in range(signed.size):
+        angle = step_y * dy * signed[r]
+        cy, sy = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+        begin, count = start[r], start[r + 1] - start[r]
+        re, im = cross[0, begin : begin + count], cross[1, begin : begin + count]
+        c, s = wave_c[first[r] : first[r] + count], wave_s[first[r] : first[r] + count]
+        for k in range(count):
+            line[k] = re[k] * (c[k] * cy - s[k] * sy) - im[k] * (s[k] * cy + c[k] * sy)
+        where = cell[begin : begin + count]
+        for k in range(count):
+            sums[where[k]] += line[k]
+    return sums
+
+
+@njit(**_OPTIONS)
+def weigh(cross: Any, weight: Any, cell: Any, out: Any) -> None:
+    """Multiply a cross-spectrum with the weight of its cells."""
+    for k in range(cell.size):
+        w = weight[cell[k]]
+        out[0, k] = w * cross[0, k]
+        out[1, k] = w * cross[1, k]
+
+
+@njit(**_OPTIONS)
+def moments(
+    weighed: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, dy: float, dx: float
+) -> Any:
+    """Objective at a displacement, with its gradient and Hessian: (L, gy, gx, hyy, hyx, hxx)."""
+    s0r, s0i = np.zeros(columns, np.float32), np.zeros(columns, np.float32)
+    s1r, s1i = np.zeros(columns, np.float32), np.zeros(columns, np.float32)
+    s2r = np.zeros(columns, np.float32)
+    s2i = np.zeros(columns, np.float32)
+    for r in range(signed.size):
+        angle = step_y * dy * signed[r]
+        cy, sy = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+        k1 = np.float32(step_y * signed[r])
+        k2 = k1 * k1
+        begin, count, at = start[r], start[r + 1] - start[r], first[r]
+        re, im = weighed[0, begin : begin + count], weighed[1, begin : begin + count]
+        p0, q0 = s0r[at : at + count], s0i[at : at + count]
+        p1, q1 = s1r[at : at + count], s1i[at : at + count]
+        p2, q2 = s2r[at : at + count], s2i[at : at + count]
+        for k in range(count):
+            tr = re[k] * cy - im[k] * sy
+            ti = re[k] * sy + im[k] * cy
+            p0[k] += tr
+            q0[k] += ti
+            p1[k] += k1 * tr
+            q1[k] += k1 * ti
+            p2[k] += k2 * tr
+            q2[k] += k2 * ti
+    out = np.zeros(6)
+    for x in range(columns):
+        kx = step_x * x
+        c, s = math.cos(kx * dx), math.sin(kx * dx)
+        real, imag = s0r[x] * c - s0i[x] * s, s0r[x] * s + s0i[x] * c
+        slope_r, slope_i = s1r[x] * c - s1i[x] * s, s1r[x] * s + s1i[x] * c
+        out[0] += real
+        out[1] -= slope_i
+        out[2] -= kx * imag
+        out[3] -= s2r[x] * c - s2i[x] * s
+        out[4] -= kx * slope_r
+        out[5] -= kx * kx * real
+    return out
+
+
+@njit(**_OPTIONS)
+def newton(found: Any, longest: float) -> Any:
+    """Step (y, x) towards the maximum, at most `longest` pixels; along the slope where the surface is not a hill."""
+    gy, gx, hyy, hyx, hxx = found[1], found[2], found[3], found[4], found[5]
+    determinant = hyy * hxx - hyx * hyx
+    if hyy < 0 and hxx < 0 and determinant > 1e-6 * hyy * hxx:
+        sy = -(hxx * gy - hyx * gx) / determinant
+        sx = -(hyy * gx - hyx * gy) / determinant
+    else:
+        slope = math.sqrt(gy * gy + gx * gx)
+        if not slope > 0:
+            return 0.0, 0.0
+        sy, sx = gy / slope * longest / 2, gx / slope * longest / 2
+    length = math.sqrt(sy * sy + sx * sx)
+    if length > longest:
+        sy, sx = sy * longest / length, sx * longest / length
+    return sy, sx
+
+
+@njit(**_OPTIONS)
+def climb(
+    weighed: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, dy: float, dx: float,
+    steps: int, longest: float,
+) -> Any:  # fmt: skip
+    """Newton steps from a displacement."""
+    for _ in range(steps):
+        found = moments(weighed, start, first, signed, step_y, step_x, columns, dy, dx)
+        sy, sx = newton(found, longest)
+        dy += sy
+        dx += sx
+    return dy, dx
+
+
+@njit(**_OPTIONS)
+def learn(sums: Any, counts: Any, ring: Any, rings: int, dof: float) -> Any:
+    """Coherence of each cell, its maximum-likelihood weight, and how far all stand above chance.
+
+    `sums` holds the real part of the whitened, aligned cross-spectrum. The coherence of a cell is drawn towards that of
+    its ring, rings are smoothed with their neighbours, and what chance alone gives is taken off.
+    """
+    extra = 32 / dof
+    total, number = np.zeros(rings + 2), np.zeros(rings + 2)
+    above, cells_used = 0.0, 0
+    for c in range(counts.size):
+        total[ring[c] + 1] += sums[c]
+        number[ring[c] + 1] += counts[c]
+        if counts[c] > 0:
+            cells_used += 1
+            z = sums[c] * math.sqrt(2 * dof / counts[c])
+            above += z * z if z > 0 else 0.0
+    significance = (above - cells_used / 2) / math.sqrt(1.25 * cells_used) if cells_used else 0.0
+    coherence, weight = np.zeros(counts.size), np.zeros(counts.size)
+    for c in range(counts.size):
+        r = ring[c] + 1
+        near = number[r - 1] / 4 + number[r] / 2 + number[r + 1] / 4
+        mean = (total[r - 1] / 4 + total[r] / 2 + total[r + 1] / 4) / near if near > 0 else 0.0
+        value = (sums[c] + extra * mean) / (counts[c] + extra)
+        if value > 0:
+            squared = value * value - 1 / (2 * dof * (counts[c] + extra))
+            value = min(math.sqrt(squared), 0.995) if squared > 0 else 0.0
+            coherence[c] = value
+            weight[c] = value / (1 - value * value)
+    return coherence, weight, significance

@@ -1,0 +1,319 @@
+"""Grey value curves: piecewise linear, gain and offset, range to range, inversion; all fused with rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from stack3d.kernels._namespace import namespace, on_host, packed
+from stack3d.kernels._store import finish, limits, store, working_dtype
+
+
+def apply_curve(frame: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, int]:
+    """Map grey values by a piecewise linear curve; beyond its ends the offset ``y - x`` of the end is kept.
+
+    8- and 16-bit integers go through a table, made in float64, others are interpolated one by one in float64.
+
+    Parameters
+    ----------
+    frame : (y, x) array
+        Numpy or cupy.
+    x, y : (knots,) sequence of float
+        Knots of the curve, `x` strictly increasing.
+    dtype : dtype
+        Of the result. Integers are rounded half to even and saturate; NaN stays NaN, or 0 in integers.
+
+    Returns
+    -------
+    frame : (y, x) array of dtype
+    saturated : int
+        Pixels that did not fit `dtype`, NaN for an integer `dtype` included.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import curve
+    >>> curve.apply_curve(np.array([[0, 10, 15, 20, 30]], "uint8"), [10, 20], [12, 40], "uint8")
+    (array([[ 2, 12, 26, 40, 50]], dtype=uint8), 0)
+    """
+    knots, values = _knots(x, y)
+    dtype = np.dtype(dtype)
+    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
+        table, changed, first = _table(frame.dtype, knots, values, dtype)
+        return _look_up(frame, table, changed, first)
+    if not on_host(frame):
+        return apply_curve_xp(frame, knots, values, dtype)
+    smallest, largest = (np.float64(limit) for limit in limits(dtype))
+    pixels = packed(frame)
+    out = np.empty(pixels.shape, dtype)
+    starts, per_unit = _starts(knots)
+    return out, int(_interpolate(pixels, knots, values, starts, per_unit, out, smallest, largest))
+
+
+def apply_curve_xp(frame: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, int]:
+    """`xp` form of `apply_curve`."""
+    xp = namespace(frame)
+    knots, values = _knots(x, y)
+    return finish(_curve(frame.astype(np.float64), xp.asarray(knots), xp.asarray(values)), dtype)
+
+
+def scale_offset(
+    frame: Any, gain: float, offset: float, dtype: Any, *, low: float | None = None, high: float | None = None
+) -> tuple[Any, int]:
+    """Return ``gain * frame + offset``, rounded and saturated.
+
+    Parameters
+    ----------
+    frame : (y, x) array
+        Numpy or cupy.
+    gain, offset : float
+        Float32 inside for 8- and 16-bit and float32 frames and results, float64 otherwise.
+    dtype : dtype
+        Of the result. Integers are rounded half to even and saturate; NaN stays NaN, or 0 in integers.
+    low, high : float, optional
+        Limits of the result, within those of `dtype`.
+
+    Returns
+    -------
+    frame : (y, x) array of dtype
+    saturated : int
+        Pixels that lay beyond the limits, NaN for an integer `dtype` included.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import curve
+    >>> curve.scale_offset(np.array([[10, 100, 200]], "uint8"), 1.5, -2, "uint8")
+    (array([[ 13, 148, 255]], dtype=uint8), 1)
+    """
+    return _affine(frame, 0.0, gain, offset, dtype, low, high)
+
+
+def scale_offset_xp(
+    frame: Any, gain: float, offset: float, dtype: Any, *, low: float | None = None, high: float | None = None
+) -> tuple[Any, int]:
+    """`xp` form of `scale_offset`."""
+    return _affine_xp(frame, 0.0, gain, offset, np.dtype(dtype), low, high)
+
+
+def rescale(
+    frame: Any, in_low: float, in_high: float, out_low: float, out_high: float, dtype: Any, clip: bool = True
+) -> tuple[Any, int]:
+    """Map the range from `in_low` to `in_high` linearly onto that from `out_low` to `out_high`.
+
+    Parameters
+    ----------
+    frame : (y, x) array
+        Numpy or cupy.
+    in_low, in_high : float
+        Grey values that become `out_low` and `out_high`. An empty range makes every pixel `out_low`.
+    out_low, out_high : float
+        `out_low` above `out_high` inverts.
+    dtype : dtype
+        Of the result: "uint8" is a true 8-bit conversion, nothing wraps around.
+    clip : bool
+        Hold the result between `out_low` and `out_high`; if False only the limits of `dtype` hold it.
+
+    Returns
+    -------
+    frame : (y, x) array of dtype
+    saturated : int
+        Pixels that were held at a limit, NaN for an integer `dtype` included.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import curve
+    >>> curve.rescale(np.array([[0, 1000, 1500, 2000, 9000]], "uint16"), 1000, 2000, 0, 255, "uint8")
+    (array([[  0,   0, 128, 255, 255]], dtype=uint8), 2)
+    """
+    if not (np.isfinite(in_low) and np.isfinite(in_high) and in_high >= in_low):
+        raise ValueError(f"in_low and in_high must be finite and in_high not below in_low, got {in_low}, {in_high}")
+    gain = (out_high - out_low) / (in_high - in_low) if in_high > in_low else 0.0
+    low, high = (min(out_low, out_high), max(out_low, out_high)) if clip else (None, None)
+    return _affine(frame, in_low, gain, out_low, dtype, low, high)
+
+
+def invert(frame: Any, low: float, high: float) -> tuple[Any, int]:
+    """Return ``low + high - frame`` in the frame's dtype: the range from `low` to `high` upside down.
+
+    Parameters
+    ----------
+    frame : (y, x) array
+        Numpy or cupy.
+    low, high : float
+        Ends of the range; for integers their sum must be a whole number, and the result is exact.
+
+    Returns
+    -------
+    frame : (y, x) array
+    saturated : int
+        Pixels of integers beyond what the dtype holds.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import curve
+    >>> curve.invert(np.array([[0, 100, 255]], "uint8"), 0, 255)
+    (array([[255, 155,   0]], dtype=uint8), 0)
+    """
+    dtype = frame.dtype
+    if dtype.kind == "f":
+        return dtype.type(low + high) - frame, 0
+    both = low + high
+    if both != int(both):
+        raise ValueError(f"low + high must be a whole number for {dtype}, got {low} + {high}")
+    info = np.iinfo(dtype)
+    if not on_host(frame):
+        xp = namespace(frame)
+        wide = int(both) - frame.astype(np.int64)
+        beyond = int(xp.count_nonzero((wide < info.min) | (wide > info.max)))
+        return xp.clip(wide, info.min, info.max).astype(dtype), beyond
+    pixels = packed(frame)
+    out = np.empty(pixels.shape, dtype)
+    return out, int(_mirror(pixels, int(both), out, info.min, info.max))
+
+
+def _knots(x: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    knots, values = np.ascontiguousarray(x, np.float64), np.ascontiguousarray(y, np.float64)
+    if knots.ndim != 1 or knots.shape != values.shape or not knots.size:
+        raise ValueError(f"x and y must be one-dimensional and of one length, got {knots.shape} and {values.shape}")
+    if not (np.all(np.isfinite(knots)) and np.all(np.isfinite(values)) and np.all(np.diff(knots) > 0)):
+        raise ValueError("x must be finite and strictly increasing, and y finite")
+    return knots, values
+
+
+def _curve(level: Any, knots: Any, values: Any) -> Any:
+    xp = namespace(level)
+    inner = xp.interp(level, knots, values)
+    inner = xp.where(level < knots[0], level + (values[0] - knots[0]), inner)
+    return xp.where(level > knots[-1], level + (values[-1] - knots[-1]), inner)
+
+
+def _table(
+    source: np.dtype[Any], knots: np.ndarray[Any, Any], values: np.ndarray[Any, Any], dtype: np.dtype[Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, int]:
+    """Return the result of every level, which levels saturate (None where none does), and the first level."""
+    info = np.iinfo(source)
+    exact = _curve(np.arange(info.min, info.max + 1, dtype=np.float64), knots, values)
+    table, count = finish(exact, dtype)
+    if not count:
+        return table, None, info.min
+    rounded = np.rint(exact) if dtype.kind in "iu" else exact
+    smallest, largest = limits(dtype)
+    return table, (rounded < smallest) | (rounded > largest), info.min
+
+
+def _look_up(frame: Any, table: Any, changed: Any, first: int) -> tuple[Any, int]:
+    if not on_host(frame):
+        xp = namespace(frame)
+        index = frame.astype(np.int32) - first
+        count = 0 if changed is None else int(xp.count_nonzero(xp.asarray(changed)[index]))
+        return xp.asarray(table)[index], count
+    pixels = packed(frame)
+    if first < 0:
+        # Read as unsigned, the negative levels come last.
+        half = table.size // 2
+        table = np.roll(table, half)
+        changed = None if changed is None else np.roll(changed, half)
+    out = np.empty(pixels.shape, table.dtype)
+    unsigned = pixels.view(f"u{pixels.itemsize}")
+    return out, int(_take(unsigned, table, None if changed is None else changed.view(np.uint8), out))
+
+
+def _starts(knots: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
+    """Return, for each of many equal parts of the knots' range, the last knot at or before it."""
+    span = knots[-1] - knots[0]
+    parts = 4 * knots.size
+    if not span > 0:
+        return np.zeros(1, np.int64), 0.0
+    begins = knots[0] + np.arange(parts) * (span / parts)
+    found = np.searchsorted(knots, begins, side="right") - 1
+    return np.clip(found - 1, 0, knots.size - 1).astype(np.int64), float(parts / span)
+
+
+def _affine(
+    frame: Any, pivot: float, gain: float, base: float, dtype: Any, low: float | None, high: float | None
+) -> tuple[Any, int]:
+    dtype = np.dtype(dtype)
+    if not on_host(frame) or dtype.str[1:] in ("u8", "i8"):
+        return _affine_xp(frame, pivot, gain, base, dtype, low, high)
+    kind = working_dtype(frame.dtype, dtype)
+    numbers = (kind.type(number) for number in (pivot, gain, base, *limits(dtype, low, high)))
+    pixels = packed(frame)
+    out = np.empty(pixels.shape, dtype)
+    return out, int(_affine_loop(pixels, out, *numbers))
+
+
+def _affine_xp(
+    frame: Any, pivot: float, gain: float, base: float, dtype: np.dtype[Any], low: float | None, high: float | None
+) -> tuple[Any, int]:
+    kind = working_dtype(frame.dtype, dtype)
+    values = (frame.astype(kind) - kind.type(pivot)) * kind.type(gain) + kind.type(base)
+    return finish(values, dtype, low, high)
+
+
+@njit(nogil=True, cache=True)
+def _affine_loop(frame: Any, out: Any, pivot: Any, gain: Any, base: Any, smallest: Any, largest: Any) -> int:
+    total = 0
+    for y in range(frame.shape[0]):
+        source, target, count = frame[y], out[y], np.int32(0)
+        for x in range(source.size):
+            value = (type(gain)(source[x]) - pivot) * gain + base
+            count = np.int32(count + store(target, x, value, smallest, largest))
+        total += count
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _mirror(frame: Any, both: int, out: Any, smallest: int, largest: int) -> int:
+    total = 0
+    for y in range(frame.shape[0]):
+        source, target = frame[y], out[y]
+        for x in range(source.size):
+            value = both - np.int64(source[x])
+            limited = min(max(value, smallest), largest)
+            target[x] = limited
+            total += 1 if limited != value else 0
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _take(frame: Any, table: Any, changed: Any, out: Any) -> int:
+    total = 0
+    for y in range(frame.shape[0]):
+        source, target = frame[y], out[y]
+        for x in range(source.size):
+            target[x] = table[source[x]]
+            if changed is not None:
+                total += changed[source[x]]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _interpolate(
+    frame: Any, knots: Any, values: Any, starts: Any, per_unit: float, out: Any, smallest: float, largest: float
+) -> int:
+    total = 0
+    last = knots.size - 1
+    first_knot, last_knot = knots[0], knots[last]
+    slopes = np.zeros(knots.size)
+    for k in range(last):
+        slopes[k] = (values[k + 1] - values[k]) / (knots[k + 1] - knots[k])
+    for y in range(frame.shape[0]):
+        source, target, count = frame[y], out[y], np.int32(0)
+        for x in range(source.size):
+            level = np.float64(source[x])
+            if level != level:
+                value = level
+            elif level < first_knot:
+                value = level + (values[0] - first_knot)
+            elif level >= last_knot:
+                value = level + (values[last] - last_knot)
+            else:
+                part = min(int((level - first_knot) * per_unit), starts.size - 1)
+                k = starts[part]
+                while knots[k + 1] <= level:
+                    k += 1
+                value = slopes[k] * (level - knots[k]) + values[k]
+            count = np.int32(count + store(target, x, value, smallest, largest))
+        total += count
+    return total

@@ -1,0 +1,477 @@
+"""Statistics of a frame's measured pixels: moments, quantiles, median and its spread, all NaN-aware."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from stack3d.kernels._namespace import namespace, on_host, packed
+
+
+class FrameStatistics(NamedTuple):
+    """What `frame_statistics` returns; all but `count` are NaN when nothing was measured."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    count: int
+
+
+def frame_statistics(
+    frame: Any, mask: Any = None, *, low: float | None = None, high: float | None = None
+) -> FrameStatistics:
+    """Return minimum, maximum, mean, standard deviation and count of the finite measured pixels.
+
+    Sums are float64 or exact integers, each column by itself and the columns in order, so that the result does not
+    depend on the machine's vector length.
+
+    Parameters
+    ----------
+    frame : (y, x) array
+        Numpy or cupy.
+    mask : (y, x) array of bool, optional
+        True where a pixel was measured.
+    low, high : float, optional
+        Only pixels in this range, both ends included.
+
+    Returns
+    -------
+    FrameStatistics
+        A tuple (minimum, maximum, mean, std, count). The standard deviation divides by the count.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import statistics
+    >>> tuple(statistics.frame_statistics(np.array([[1.0, 3.0, np.nan]])))
+    (1.0, 3.0, 2.0, 1.0, 2)
+    """
+    if not on_host(frame):
+        return frame_statistics_xp(frame, mask, low=low, high=high)
+    if _countable(frame.dtype):
+        counts, first = level_counts(frame, mask)
+        _limit_counts(counts, first, low, high)
+        return _moments_of_counts(counts, first)
+    pixels = packed(frame)
+    measured = None if mask is None else packed(mask)
+    if pixels.dtype.kind != "f":
+        smallest, largest = _integer_range(pixels.dtype, low, high)
+        least, most, total, count = _integer_moments(pixels, measured, smallest, largest)
+        if not count:
+            return FrameStatistics(np.nan, np.nan, np.nan, np.nan, 0)
+        mean = int(total) / count
+        variance = _squares(pixels, measured, smallest, largest, mean) / count
+        return FrameStatistics(float(least), float(most), mean, float(np.sqrt(variance)), int(count))
+    bottom, top = _float_range(pixels.dtype, low, high)
+    least, most, total, count = _float_moments(pixels, measured, bottom, top)
+    if not count:
+        return FrameStatistics(np.nan, np.nan, np.nan, np.nan, 0)
+    mean = total / count
+    variance = _squares(pixels, measured, bottom, top, mean) / count
+    return FrameStatistics(float(least), float(most), float(mean), float(np.sqrt(variance)), int(count))
+
+
+def frame_statistics_xp(
+    frame: Any, mask: Any = None, *, low: float | None = None, high: float | None = None
+) -> FrameStatistics:
+    """`xp` form of `frame_statistics`."""
+    xp = namespace(frame)
+    values = measured_values(frame, mask, low, high)
+    count = int(values.size)
+    if not count:
+        return FrameStatistics(np.nan, np.nan, np.nan, np.nan, 0)
+    if values.dtype.kind in "iu":
+        mean = int(xp.sum(values, dtype=np.int64)) / count
+    else:
+        mean = float(xp.mean(values, dtype=np.float64))
+    variance = float(xp.mean((values - np.float64(mean)) ** 2))
+    return FrameStatistics(float(values.min()), float(values.max()), mean, float(np.sqrt(variance)), count)
+
+
+def mean_in_range(frame: Any, low: float | None = None, high: float | None = None, mask: Any = None) -> float:
+    """Return the mean of the measured pixels from `low` to `high`, both included; NaN when there are none.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import statistics
+    >>> statistics.mean_in_range(np.array([[1, 3, 250]], "uint8"), 0, 200)
+    2.0
+    """
+    return frame_statistics(frame, mask, low=low, high=high).mean
+
+
+def quantiles(
+    frame: Any, q: Any, mask: Any = None, *, low: float | None = None, high: float | None = None
+) -> np.ndarray[Any, Any]:
+    """Return exact quantiles of the finite measured pixels, interpolated linearly as `numpy.quantile` does.
+
+    8- and 16-bit integers are counted; 32-bit values are found by counting the two halves of their bits, others by
+    partition.
+
+    Parameters
+    ----------
+    frame : (y, x) array
+        Numpy or cupy.
+    q : sequence of float
+        Between 0 and 1.
+    mask : (y, x) array of bool, optional
+        True where a pixel was measured.
+    low, high : float, optional
+        Only pixels in this range, both ends included.
+
+    Returns
+    -------
+    (len(q),) array of float64
+        On the host; NaN when nothing was measured.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import statistics
+    >>> statistics.quantiles(np.array([[1, 2, 4, 8]], "uint16"), [0.0, 0.5])
+    array([1., 3.])
+    """
+    q = np.atleast_1d(np.asarray(q, np.float64))
+    if q.ndim != 1 or not bool(np.all((q >= 0) & (q <= 1))):
+        raise ValueError(f"q must hold numbers from 0 to 1, got {q.tolist()}")
+    if _countable(frame.dtype):
+        counts, first = level_counts(frame, mask)
+        _limit_counts(counts, first, low, high)
+        cumulative = np.cumsum(counts)
+        below, above, part = _ranks(q, int(cumulative[-1]))
+        if part is None:
+            return np.full(q.size, np.nan)
+        left = np.searchsorted(cumulative, below, side="right") + first
+        right = np.searchsorted(cumulative, above, side="right") + first
+        return _between(left.astype(np.float64), right.astype(np.float64), part)
+    values = measured_values(frame, mask, low, high)
+    below, above, part = _ranks(q, int(values.size))
+    if part is None:
+        return np.full(q.size, np.nan)
+    wanted = np.unique(np.concatenate([below, above]))
+    ordered = _order_statistics(values, wanted)
+    return _between(ordered[np.searchsorted(wanted, below)], ordered[np.searchsorted(wanted, above)], part)
+
+
+def quantiles_xp(
+    frame: Any, q: Any, mask: Any = None, *, low: float | None = None, high: float | None = None
+) -> np.ndarray[Any, Any]:
+    """`xp` form of `quantiles`."""
+    xp = namespace(frame)
+    values = measured_values(frame, mask, low, high).astype(np.float64)
+    q = np.atleast_1d(np.asarray(q, np.float64))
+    if not values.size:
+        return np.full(q.size, np.nan)
+    result = xp.quantile(values, xp.asarray(q))
+    return np.asarray(result.get() if xp is not np else result)
+
+
+def median_and_mad(
+    frame: Any, mask: Any = None, low: float | None = None, high: float | None = None
+) -> tuple[float, float]:
+    """Return the median and the median absolute deviation from it, of the finite measured pixels.
+
+    Parameters
+    ----------
+    frame : (y, x) array
+        Numpy or cupy.
+    mask : (y, x) array of bool, optional
+        True where a pixel was measured.
+    low, high : float, optional
+        Only pixels in this range, both ends included.
+
+    Returns
+    -------
+    median, mad : float
+        The deviation is not scaled: 1.4826 times it is the standard deviation of a normal distribution. NaN when
+        nothing was measured. Deviations of float32 frames are float32.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import statistics
+    >>> statistics.median_and_mad(np.array([[1, 2, 4, 8, 200]], "uint16"), high=100)
+    (3.0, 1.5)
+    """
+    if not _countable(frame.dtype):
+        return median_and_mad_xp(frame, mask, low, high)
+    counts, first = level_counts(frame, mask)
+    _limit_counts(counts, first, low, high)
+    if not counts.any():
+        return np.nan, np.nan
+    median = _count_median(counts) + first
+    # The median of integers is a multiple of one half: twice the deviations are integers and can be counted.
+    twice = np.abs(2 * np.arange(first, first + counts.size) - int(2 * median))
+    return float(median), float(_count_median(np.bincount(twice, weights=counts)) / 2)
+
+
+def median_and_mad_xp(
+    frame: Any, mask: Any = None, low: float | None = None, high: float | None = None
+) -> tuple[float, float]:
+    """`xp` form of `median_and_mad`."""
+    xp = namespace(frame)
+    values = measured_values(frame, mask, low, high)
+    if not values.size:
+        return np.nan, np.nan
+    median = _median(values)
+    kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+    return median, _median(xp.abs(values.astype(kind) - kind.type(median)))
+
+
+def measured_values(frame: Any, mask: Any = None, low: float | None = None, high: float | None = None) -> Any:
+    """Return the finite measured pixels between `low` and `high` (included), flat."""
+    xp = namespace(frame)
+    keep = mask
+    if frame.dtype.kind == "f":
+        finite = xp.isfinite(frame)
+        keep = finite if keep is None else keep & finite
+    if low is not None:
+        keep = (frame >= low) if keep is None else keep & (frame >= low)
+    if high is not None:
+        keep = (frame <= high) if keep is None else keep & (frame <= high)
+    return frame.ravel() if keep is None else frame[keep]
+
+
+def level_counts(frame: Any, mask: Any = None) -> tuple[np.ndarray[Any, Any], int]:
+    """Count every level of an 8- or 16-bit integer frame.
+
+    Returns
+    -------
+    counts : (levels,) array of int64
+        On the host.
+    first : int
+        The level that ``counts[0]`` counts: 0, or the most negative value of a signed dtype.
+    """
+    info = np.iinfo(frame.dtype)
+    levels = info.max - info.min + 1
+    if not on_host(frame):
+        xp = namespace(frame)
+        values = frame.ravel() if mask is None else frame[mask]
+        counts = xp.bincount(values.astype(np.int32) - info.min, minlength=levels).astype(np.int64)
+        return np.asarray(counts.get() if xp is not np else counts), info.min
+    pixels = packed(frame)
+    measured = None if mask is None else packed(mask)
+    # Two's complement: as unsigned, the negative levels come after the others.
+    unsigned = pixels.view(f"u{pixels.itemsize}")
+    counts = _count_levels(unsigned, measured, levels)
+    return (np.roll(counts, levels // 2) if info.min < 0 else counts), info.min
+
+
+def _countable(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "iu" and dtype.itemsize <= 2
+
+
+def _limit_counts(counts: np.ndarray[Any, Any], first: int, low: float | None, high: float | None) -> None:
+    if low is not None:
+        counts[: max(0, int(min(np.ceil(low) - first, counts.size)))] = 0
+    if high is not None:
+        counts[max(0, int(min(np.floor(high) - first + 1, counts.size))) :] = 0
+
+
+def _moments_of_counts(counts: np.ndarray[Any, Any], first: int) -> FrameStatistics:
+    present = np.flatnonzero(counts)
+    if not present.size:
+        return FrameStatistics(np.nan, np.nan, np.nan, np.nan, 0)
+    number, level = counts[present], present + first
+    count, total, square = int(number.sum()), int(number @ level), int(number @ (level * level))
+    # Integers of any length: no cancellation.
+    variance = (count * square - total * total) / count**2
+    return FrameStatistics(float(level[0]), float(level[-1]), total / count, float(np.sqrt(variance)), count)
+
+
+def _count_median(counts: np.ndarray[Any, Any]) -> float:
+    cumulative = np.cumsum(counts)
+    total = int(cumulative[-1])
+    left, right = np.searchsorted(cumulative, [(total - 1) // 2, total // 2], side="right")
+    return (int(left) + int(right)) / 2
+
+
+def _median(values: Any) -> float:
+    if on_host(values):
+        ranks = np.unique([(values.size - 1) // 2, values.size // 2])
+        return float(_order_statistics(values, ranks).mean())
+    xp = namespace(values)
+    return float(xp.median(values.astype(np.float64)))
+
+
+def _ranks(q: np.ndarray[Any, Any], count: int) -> tuple[Any, Any, Any]:
+    if not count:
+        return None, None, None
+    place = q * (count - 1)
+    below = np.floor(place).astype(np.int64)
+    return below, np.minimum(below + 1, count - 1), place - below
+
+
+def _between(left: Any, right: Any, part: Any) -> np.ndarray[Any, Any]:
+    # numpy's own form, from the nearer end, so that the results are equal to the bit.
+    gap = right - left
+    return np.asarray(np.where(part >= 0.5, right - gap * (1 - part), left + gap * part))
+
+
+def _order_statistics(values: Any, ranks: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the values at `ranks` (increasing) of the sorted `values`, as float64."""
+    xp = namespace(values)
+    if xp is not np:
+        return np.asarray(xp.partition(values, ranks.tolist())[xp.asarray(ranks)].get(), np.float64)
+    if values.dtype.itemsize != 4 or ranks.size > 32 or values.size < 2**16:
+        return np.asarray(np.partition(values, ranks)[ranks], np.float64)
+    keys = np.ascontiguousarray(values).view(np.uint32)
+    kind = {"u": 0, "i": 1, "f": 2}[values.dtype.kind]
+    found = _select_keys(keys, ranks, kind)
+    if kind == 1:
+        found ^= np.uint32(0x80000000)
+    elif kind == 2:
+        negative = found < np.uint32(0x80000000)
+        found = np.where(negative, ~found, found ^ np.uint32(0x80000000)).astype(np.uint32)
+    return np.asarray(found.view(values.dtype), np.float64)
+
+
+def _integer_range(dtype: np.dtype[Any], low: float | None, high: float | None) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    smallest = info.min if low is None else int(np.clip(np.ceil(low), info.min, info.max + 1))
+    largest = info.max if high is None else int(np.clip(np.floor(high), info.min - 1, info.max))
+    return smallest, largest
+
+
+def _float_range(dtype: np.dtype[Any], low: float | None, high: float | None) -> tuple[Any, Any]:
+    info = np.finfo(dtype)
+    bottom = info.min if low is None else max(float(low), float(info.min))
+    top = info.max if high is None else min(float(high), float(info.max))
+    return np.float64(bottom), np.float64(top)
+
+
+@njit(nogil=True, cache=True)
+def _integer_moments(frame: Any, mask: Any, smallest: int, largest: int) -> Any:
+    least, most, total, count = largest, smallest, np.int64(0), 0
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        for x in range(row.size):
+            value = np.int64(row[x])
+            use = (value >= smallest) & (value <= largest)
+            if mask is not None:
+                use = use & mask[y, x]
+            total += value if use else np.int64(0)
+            count += 1 if use else 0
+            least = min(least, value if use else least)
+            most = max(most, value if use else most)
+    return least, most, total, count
+
+
+@njit(nogil=True, cache=True)
+def _float_moments(frame: Any, mask: Any, bottom: float, top: float) -> Any:
+    # One accumulator a column: additions keep their order, and neighbouring columns share a vector instruction.
+    columns = frame.shape[1]
+    least = np.full(columns, np.inf, frame.dtype)
+    most = np.full(columns, -np.inf, frame.dtype)
+    total = np.zeros(columns)
+    number = np.zeros(columns, np.int32)
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        for x in range(columns):
+            value = row[x]
+            use = (value >= bottom) & (value <= top)  # false for NaN and beyond for infinities
+            if mask is not None:
+                use = use & mask[y, x]
+            total[x] += np.float64(value) if use else 0.0
+            number[x] += np.int32(1 if use else 0)
+            least[x] = value if use and value < least[x] else least[x]
+            most[x] = value if use and value > most[x] else most[x]
+    everything, count = 0.0, 0
+    smallest, largest = np.inf, -np.inf
+    for x in range(columns):
+        everything += total[x]
+        count += number[x]
+        smallest = min(smallest, least[x])
+        largest = max(largest, most[x])
+    return smallest, largest, everything, count
+
+
+@njit(nogil=True, cache=True)
+def _squares(frame: Any, mask: Any, bottom: Any, top: Any, mean: float) -> float:
+    columns = frame.shape[1]
+    total = np.zeros(columns)
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        for x in range(columns):
+            value = np.float64(row[x])
+            use = (value >= bottom) & (value <= top)
+            if mask is not None:
+                use = use & mask[y, x]
+            deviation = value - mean if use else 0.0
+            total[x] += deviation * deviation
+    everything = 0.0
+    for x in range(columns):
+        everything += total[x]
+    return everything
+
+
+@njit(nogil=True, cache=True)
+def _count_levels(frame: Any, mask: Any, levels: int) -> Any:
+    # Four tables, so that runs of one level do not wait for each other's stores.
+    counts = np.zeros((4, levels), np.uint32)
+    first, second, third, fourth = counts[0], counts[1], counts[2], counts[3]
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        if mask is None:
+            quarters = row.size // 4 * 4
+            for x in range(0, quarters, 4):
+                first[row[x]] += np.uint32(1)
+                second[row[x + 1]] += np.uint32(1)
+                third[row[x + 2]] += np.uint32(1)
+                fourth[row[x + 3]] += np.uint32(1)
+            for x in range(quarters, row.size):
+                first[row[x]] += np.uint32(1)
+        else:
+            for x in range(row.size):
+                first[row[x]] += np.uint32(1 if mask[y, x] else 0)
+    result = np.empty(levels, np.int64)
+    for k in range(levels):
+        result[k] = np.int64(first[k]) + np.int64(second[k]) + np.int64(third[k]) + np.int64(fourth[k])
+    return result
+
+
+@njit(nogil=True, cache=True)
+def _ordered(key: Any, kind: int) -> Any:
+    """Return bits whose order as an unsigned number is that of the value (0 unsigned, 1 signed, 2 float)."""
+    if kind == 0:
+        return key
+    if kind == 2 and key & np.uint32(0x80000000):
+        return np.uint32(~key)
+    return np.uint32(key ^ np.uint32(0x80000000))
+
+
+@njit(nogil=True, cache=True)
+def _select_keys(keys: Any, ranks: Any, kind: int) -> Any:
+    high = np.zeros(65536, np.int64)
+    for k in range(keys.size):
+        high[_ordered(keys[k], kind) >> np.uint32(16)] += 1
+    # The upper half of each wanted key, and its rank among the keys that share that half.
+    halves = np.empty(ranks.size, np.int64)
+    rests = np.empty(ranks.size, np.int64)
+    slot_of = np.full(65536, -1, np.int32)
+    slots = 0
+    half, seen = 0, 0
+    for r in range(ranks.size):
+        while seen + high[half] <= ranks[r]:
+            seen += high[half]
+            half += 1
+        halves[r] = half
+        rests[r] = ranks[r] - seen
+        if slot_of[half] < 0:
+            slot_of[half] = slots
+            slots += 1
+    low = np.zeros((slots, 65536), np.int64)
+    for k in range(keys.size):
+        key = _ordered(keys[k], kind)
+        slot = slot_of[key >> np.uint32(16)]
+        if slot >= 0:
+            low[slot, key & np.uint32(0xFFFF)] += 1
+    found = np.empty(ranks.size, np.uint32)
+    for r in range(ranks.size):
+        row = low[slot_of[halves[r]]]
+        level, seen = 0, 0
+        while seen + row[level] <= rests[r]:
+            seen += row[level]
+            level += 1
+        found[r] = np.uint32((halves[r] << 16) | level)
+    return found

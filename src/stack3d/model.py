@@ -1,0 +1,235 @@
+"""What a stack is: dims, coordinates, and the checks at the door of every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from stack3d import grid
+from stack3d.units import Length, canonical_unit, parse_length
+
+DIMS = ("channel", "z", "y", "x")
+
+
+class PixelSize(NamedTuple):
+    """Distance between voxels along each axis (`z` None for a single frame) and its unit."""
+
+    z: float | None
+    y: float
+    x: float
+    units: str
+
+
+def check_stack(da: xr.DataArray, *, needs: Sequence[str] = (), name: str = "da") -> None:
+    """Raise unless `da` is a stack.
+
+    Parameters
+    ----------
+    da : DataArray
+    needs : sequence of str
+        Dims that must be present beside ``y`` and ``x``.
+    name : str
+        Name of the argument, for the error.
+
+    Raises
+    ------
+    TypeError
+        When `da` is not a DataArray of real numbers.
+    ValueError
+        When dims or coordinates are not those of a stack; the message says how to mend it.
+    """
+    if not isinstance(da, xr.DataArray):
+        raise TypeError(
+            f"{name} must be an xarray.DataArray, not {type(da).__name__}; make one with stack3d.from_array or stack3d.open_stack"
+        )
+    missing = [dim for dim in (*needs, "y", "x") if dim not in da.dims]
+    if missing:
+        raise ValueError(
+            f"{name} has dims {da.dims}; {', '.join(map(repr, missing))} missing. A stack has dims among {DIMS}; "
+            "rename yours with da.rename(...) or build it with stack3d.from_array"
+        )
+    leading = [str(dim) for dim in da.dims if dim not in grid.SPATIAL]
+    canonical = (*leading, *(dim for dim in grid.SPATIAL if dim in da.dims))
+    if da.dims != canonical:
+        raise ValueError(f"{name} has dims in the order {da.dims}; use da.transpose{canonical}")
+    if da.dtype.kind not in "buif":
+        raise TypeError(f"{name} has dtype {da.dtype}; allowed are bool, integers and real floats")
+    empty = [dim for dim, size in da.sizes.items() if size == 0]
+    if empty:
+        raise ValueError(f"{name} has no data along {', '.join(map(repr, empty))} (sizes {dict(da.sizes)})")
+    for dim in grid.SPATIAL:
+        if dim in da.coords:
+            _check_positions(da[dim], dim, name)
+
+
+def _check_positions(coord: xr.DataArray, dim: str, name: str) -> None:
+    if coord.dims not in ((dim,), ()):
+        raise ValueError(f"coordinate {dim!r} of {name} has dims {coord.dims}; it must be 1-D along {dim!r}")
+    if coord.dtype.kind not in "iuf":
+        raise ValueError(f"coordinate {dim!r} of {name} has dtype {coord.dtype}; it must hold positions as numbers")
+    values = np.atleast_1d(coord.values)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"coordinate {dim!r} of {name} has values that are not finite; drop or mend those positions")
+    steps = np.diff(values)
+    if np.any(steps <= 0):
+        at = int(np.argmax(steps <= 0)) + 1
+        raise ValueError(
+            f"coordinate {dim!r} of {name} must increase; at index {at} it goes from {values[at - 1]:g} to {values[at]:g}. "
+            f"Sort with da.sortby({dim!r}) or drop duplicates with da.drop_duplicates({dim!r})"
+        )
+
+
+def is_lazy(da: xr.DataArray) -> bool:
+    """Return whether the values are a dask array."""
+    return da.chunks is not None
+
+
+def pixel_size(da: xr.DataArray) -> PixelSize:
+    """Return the distance between voxels.
+
+    Parameters
+    ----------
+    da : DataArray
+        A stack.
+
+    Returns
+    -------
+    PixelSize
+        Named tuple ``(z, y, x, units)``; `z` is the median step where slices are uneven, None without a z dim.
+
+    Examples
+    --------
+    >>> stack.stack3d.pixel_size
+    PixelSize(z=20.0, y=5.0, x=5.0, units='nm')
+    """
+    check_stack(da)
+    z = grid.spacing_of(da, "z") if "z" in da.dims else None
+    return PixelSize(z, grid.spacing_of(da, "y"), grid.spacing_of(da, "x"), grid.units_of(da, "x"))
+
+
+def valid_slices(da: xr.DataArray) -> np.ndarray:
+    """Return which slices are good, from the coordinate ``valid`` (all, where there is none); shape (z,)."""
+    if "valid" in da.coords and da["valid"].dims == ("z",):
+        return np.asarray(da["valid"].values, dtype=bool)
+    return np.ones(da.sizes.get("z", 1), dtype=bool)
+
+
+def rebuild(
+    da: xr.DataArray, data: Any, coords: Mapping[str, Any] | None = None, *, drop: Sequence[Hashable] = ()
+) -> xr.DataArray:
+    """Return a stack like `da` with new values.
+
+    Coordinates whose sizes no longer fit must be given anew in `coords` or named in `drop`; name and attrs are
+    kept (a copy), encoding is not.
+    """
+    coords = dict(coords or {})
+    kept = {
+        key: value.variable for key, value in da.coords.items() if key not in coords and key not in drop
+    }
+    kept.update(coords)
+    result = xr.DataArray(data, dims=da.dims, name=da.name, attrs=dict(da.attrs))
+    return result.assign_coords(kept).drop_encoding()
+
+
+def _pixel_sizes(pixel_size: Any, has_z: bool, z: Any, unit: str) -> dict[str, float]:
+    sizes = (pixel_size,) if np.ndim(pixel_size) == 0 else tuple(pixel_size)
+    allowed = "a number, (dy, dx) together with z=, or (dz, dy, dx)"
+    if len(sizes) not in (1, 2, 3):
+        raise ValueError(f"pixel_size={pixel_size!r} has {len(sizes)} values; give {allowed}")
+    if len(sizes) == 2 and has_z and z is None:
+        raise ValueError(f"pixel_size={pixel_size!r} gives no slice spacing; give z= as well, or (dz, dy, dx)")
+    if len(sizes) == 3 and z is not None:
+        raise ValueError(f"pixel_size={pixel_size!r} and z= both give slice positions; give {allowed}")
+    lengths = [parse_length(size, unit=unit, spacing=1.0, name="pixel_size") for size in sizes]
+    if any(not np.isfinite(length) or length <= 0 for length in lengths):
+        raise ValueError(f"pixel_size={pixel_size!r} must be positive")
+    if len(lengths) == 1:
+        lengths *= 3
+    return dict(zip(grid.SPATIAL[-len(lengths) :], lengths, strict=True))
+
+
+def from_array(
+    data: Any,
+    *,
+    pixel_size: Length | Sequence[Length] | None,
+    z: Any = None,
+    channel: str | Sequence[str] | None = None,
+    units: str = "nm",
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.DataArray:
+    """Make a labelled stack of an array.
+
+    Parameters
+    ----------
+    data : array (y, x), (z, y, x) or (channel, z, y, x)
+        NumPy, dask or CuPy array; kept as it is, without a copy. A dask array stays lazy.
+    pixel_size : float, str or sequence
+        Edge of a cubic voxel, ``(dy, dx)`` together with `z`, or ``(dz, dy, dx)``: numbers in `units` or strings
+        such as ``"10 nm"``. None for a stack without calibration: positions then count pixels, in unit ``"1"``.
+    z : sequence of float, optional
+        True position of each slice, strictly increasing, in `units`. They may be uneven.
+    channel : str or sequence of str, optional
+        Names of the channels (detectors). One name for a (z, y, x) array is kept as a scalar coordinate.
+    units : str
+        Unit of length of all positions (default ``"nm"``).
+    attrs : mapping, optional
+        Metadata: values are str, int, float or 1-D arrays of numbers. The names of the FIB-SEM vocabulary are
+        listed in the documentation.
+
+    Returns
+    -------
+    DataArray
+        Dims as given, positions at voxel centres beginning at 0 (z as given), each with attrs ``units``, ``axis``,
+        ``long_name`` and ``spacing``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and what is allowed.
+
+    Examples
+    --------
+    >>> da = stack3d.from_array(np.zeros((3, 32, 48), "uint16"), pixel_size=("20 nm", 5, 5))
+    >>> da.dims
+    ('z', 'y', 'x')
+    >>> da.stack3d.pixel_size
+    PixelSize(z=20.0, y=5.0, x=5.0, units='nm')
+    """
+    from stack3d import metadata
+
+    if isinstance(data, xr.DataArray):
+        raise TypeError("data is an xarray.DataArray; pass its .data, or name its dims and coordinates and use it as it is")
+    if not hasattr(data, "shape") or not hasattr(data, "dtype"):
+        data = np.asarray(data)
+    if data.ndim not in (2, 3, 4):
+        raise ValueError(f"data has {data.ndim} dims (shape {data.shape}); give (y, x), (z, y, x) or (channel, z, y, x)")
+    dims = DIMS[-data.ndim :]
+    coords: dict[str, Any] = {}
+    if channel is not None:
+        names = [channel] if isinstance(channel, str) else [str(name) for name in channel]
+        count = data.shape[0] if data.ndim == 4 else 1
+        if len(names) != count or len(set(names)) != count:
+            raise ValueError(f"channel={channel!r} must give {count} different name{'s' if count > 1 else ''}")
+        coords["channel"] = names if data.ndim == 4 else names[0]
+    elif data.ndim == 4:
+        coords["channel"] = [str(index) for index in range(data.shape[0])]
+    unit = "1" if pixel_size is None else canonical_unit(units)
+    sizes = {} if pixel_size is None else _pixel_sizes(pixel_size, "z" in dims, z, unit)
+    shape = dict(zip(dims, data.shape, strict=True))
+    for dim in dims[-3:] if data.ndim > 2 else dims:
+        spacing = sizes.get(dim, 1.0)
+        if dim == "z" and z is not None:
+            positions = np.asarray(z, dtype=np.float64)
+            if positions.shape != (shape["z"],):
+                raise ValueError(f"z has shape {positions.shape}; it must give {shape['z']} positions, one a slice")
+            coords["z"] = grid.coordinate("z", positions, units=unit, spacing=None if positions.size > 1 else spacing)
+        else:
+            coords[dim] = grid.coordinate(dim, grid.regular(0.0, spacing, shape[dim]), units=unit, spacing=spacing)
+    if attrs is not None:
+        metadata.validate(dict(attrs))
+    da = xr.DataArray(data, dims=dims, coords=coords, attrs=dict(attrs or {}), name="image")
+    check_stack(da, name="data")
+    return da

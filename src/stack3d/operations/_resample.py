@@ -1,0 +1,207 @@
+"""Resampling to another grid: even slices from the true positions, other pixel sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from stack3d import kernels
+from stack3d._provenance import operation
+from stack3d.execution import map_frames
+from stack3d.grid import bounds, coordinate, regular, spacing_of, units_of
+from stack3d.model import rebuild
+from stack3d.operations._along_z import Weights, nearest_of, slice_facts, windows_of
+from stack3d.units import Length, parse_length
+from stack3d.windows import map_windows
+
+Method = Literal["linear", "nearest", "cubic"]
+_METHODS = ("linear", "nearest", "cubic")
+
+
+@operation(version=1)
+def resample(
+    da: xr.DataArray,
+    *,
+    dz: Length | None = None,
+    dy: Length | None = None,
+    dx: Length | None = None,
+    z: Sequence[float] | xr.DataArray | None = None,
+    method: Method = "linear",
+    antialias: bool = True,
+    dtype: Any = None,
+) -> xr.DataArray:
+    """Resample a stack to even slices, or to another pixel size.
+
+    Slices are taken at their true positions, the z coordinate, however uneven. Where the new distance between slices
+    is larger than the old, each new slice is the average of the old ones weighted by the thickness they share with
+    it, so that no slice is lost; the same holds along y and x.
+
+    Parameters
+    ----------
+    da : DataArray (..., [z], y, x)
+    dz, dy, dx : float or str, optional
+        New distance between voxels: a number in the unit of the coordinate, or such as ``"10 nm"`` or ``"2 px"``.
+        If none is given and `z` neither, the slices are made even at their median distance.
+    z : sequence of float, optional
+        New slice positions instead of `dz`, strictly increasing and within the stack.
+    method : {"linear", "nearest", "cubic"}
+        Along z: between the two slices on either side; the slice nearest in position; or a cubic polynomial through
+        the four slices around, at their true positions. Frames are interpolated linearly, or taken from the nearest
+        pixel with ``"nearest"`` (labels, masks).
+    antialias : bool
+        False: interpolate also where the new grid is coarser.
+    dtype : dtype, optional
+        By default that of `da`, rounded and cut to its range.
+
+    Returns
+    -------
+    DataArray
+        Lazy where `da` is. z runs from the first position in steps of `dz` up to the last one (included where it is
+        met); y and x keep the outer edges of the frame. Of the facts known of each slice, numbers are interpolated,
+        flags taken from any slice used, others from the nearest. A pixel is missing (NaN) where its nearest input is.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, its value and what is allowed.
+
+    Notes
+    -----
+    Interpolating linearly half-way between two slices lowers uncorrelated noise by 3 dB, and on a slice not at all.
+
+    Examples
+    --------
+    >>> thin = stack.stack3d.resample(dz="10 nm")
+    >>> thin.z.values[:3]
+    array([ 0., 10., 20.])
+    """
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r} is not allowed; it must be one of {_METHODS}")
+    if z is not None and dz is not None:
+        raise ValueError(f"dz={dz!r} and z= both give slice positions; give one")
+    if "z" not in da.dims and (dz is not None or z is not None):
+        raise ValueError(f"dz or z given, but the stack has dims {da.dims}")
+    if z is None and dz is dy is dx is None:
+        if "z" not in da.dims:
+            raise ValueError("give dy or dx: the stack has no z to make even")
+        dz = spacing_of(da, "z")
+    out_dtype = np.dtype(dtype or da.dtype)
+    frames_too = dy is not None or dx is not None
+    result = da
+    if dz is not None or z is not None:
+        between = np.dtype("float32") if frames_too and method != "nearest" and out_dtype.itemsize < 4 else out_dtype
+        result = _along_z(da, _positions(da, dz, z), method, antialias, between)
+    if frames_too:
+        result = _in_frames(result, dy, dx, method, antialias, out_dtype)
+    return result
+
+
+def _positions(da: xr.DataArray, dz: Length | None, z: Any) -> np.ndarray:
+    old, unit, spacing = da["z"].values.astype(np.float64), units_of(da, "z"), spacing_of(da, "z")
+    if z is not None:
+        new = np.asarray(z, dtype=np.float64)
+        if new.ndim != 1 or new.size == 0 or not np.all(np.isfinite(new)) or np.any(np.diff(new) <= 0):
+            raise ValueError(f"z={z!r} must be a list of strictly increasing positions")
+        margin = 1e-9 * max(abs(old[0]), abs(old[-1]), spacing)
+        if new[0] < old[0] - margin or new[-1] > old[-1] + margin:
+            raise ValueError(f"z runs from {new[0]:g} to {new[-1]:g}, beyond the stack's {old[0]:g} to {old[-1]:g} {unit}")
+        return new
+    step = _step(dz, unit, spacing, "dz")
+    # A last position met but for rounding counts as met.
+    return regular(float(old[0]), step, int(np.floor((old[-1] - old[0]) / step * (1 + 1e-12) + 1e-6)) + 1)
+
+
+def _step(value: Length | None, unit: str, spacing: float, name: str) -> float:
+    step = parse_length(value, unit=unit, spacing=spacing, name=name)  # type: ignore[arg-type]
+    if not np.isfinite(step) or step <= 0:
+        raise ValueError(f"{name}={value!r} must be a positive length")
+    return step
+
+
+def _along_z(da: xr.DataArray, new: np.ndarray, method: Method, antialias: bool, dtype: np.dtype[Any]) -> xr.DataArray:
+    old = da["z"].values.astype(np.float64)
+    spacing = spacing_of(da, "z")
+    step = float(np.median(np.diff(new))) if new.size > 1 else spacing
+    weights = _z_weights(old, new, spacing, step, method, antialias)
+    coords: dict[str, Any] = dict(slice_facts(da, weights))
+    coords["z"] = coordinate("z", new, units=units_of(da, "z"), spacing=step)
+    if "mask" in da.coords and "z" in da["mask"].dims:
+        coords["mask"] = da["mask"].isel(z=nearest_of(weights)).variable
+    data = map_windows(
+        da,
+        _blended,
+        windows_of(weights),
+        arguments={"dtype": dtype},
+        per_output={"weights": [values for _, values in weights]},
+        dtype=dtype,
+        label="resample",
+    )
+    return rebuild(da, data, coords)
+
+
+def _z_weights(old: np.ndarray, new: np.ndarray, spacing: float, step: float, method: Method, antialias: bool) -> Weights:
+    if old.size == 1:
+        return [(0, np.ones(1, np.float32))] * new.size
+    if method == "nearest":
+        return kernels.zweights.nearest_weights(old, new)
+    if antialias and step > spacing * (1 + 1e-6):
+        return kernels.zweights.area_weights(bounds(old, spacing), bounds(new, step))
+    by = kernels.zweights.linear_weights if method == "linear" else kernels.zweights.cubic_weights
+    return by(old, new)
+
+
+def _blended(frames: list[np.ndarray], weights: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, int]:
+    return kernels.blend.blend_frames(frames, weights, dtype)
+
+
+def _in_frames(
+    da: xr.DataArray, dy: Length | None, dx: Length | None, method: Method, antialias: bool, dtype: np.dtype[Any]
+) -> xr.DataArray:
+    coords: dict[str, Any] = {}
+    weights: dict[str, Weights] = {}
+    for dim, value in (("y", dy), ("x", dx)):
+        old, spacing = da[dim].values.astype(np.float64), spacing_of(da, dim)
+        if value is None:
+            weights[dim] = [(k, np.ones(1, np.float32)) for k in range(old.size)]
+            continue
+        step = _step(value, units_of(da, dim), spacing, f"d{dim}")
+        edges = bounds(old, spacing)
+        # The new cells begin at the outer edge of the frame.
+        new = regular(float(edges[0]) + step / 2, step, max(1, round((edges[-1] - edges[0]) / step)))
+        coords[dim] = coordinate(dim, new, units=units_of(da, dim), spacing=step)
+        weights[dim] = _frame_weights(old, new, edges, spacing, step, method, antialias)
+    nearest = {dim: nearest_of(weights[dim]) for dim in weights}
+    facts = [name for name, c in da.coords.items() if name not in ("y", "x", "mask") and set(c.dims) & {"y", "x"}]
+    if "mask" in da.coords:
+        coords["mask"] = da["mask"].isel(nearest).variable
+    if method == "nearest":
+        kernel, arguments = _picked, {"rows": nearest["y"], "cols": nearest["x"], "dtype": dtype}
+    else:
+        kernel, arguments = _regridded, {"rows": weights["y"], "cols": weights["x"], "dtype": dtype}
+    shape = (len(weights["y"]), len(weights["x"]))
+    data = map_frames(da, kernel, arguments=arguments, shape=shape, dtype=dtype, label="resample")
+    return rebuild(da, data, coords, drop=facts)
+
+
+def _frame_weights(
+    old: np.ndarray, new: np.ndarray, edges: np.ndarray, spacing: float, step: float, method: Method, antialias: bool
+) -> Weights:
+    inside = np.clip(new, old[0], old[-1])
+    if old.size == 1:
+        return [(0, np.ones(1, np.float32))] * new.size
+    if method == "nearest":
+        return kernels.zweights.nearest_weights(old, inside)
+    if antialias and step > spacing * (1 + 1e-6):
+        return kernels.zweights.area_weights(edges, bounds(new, step))
+    return kernels.zweights.linear_weights(old, inside)
+
+
+def _regridded(frame: np.ndarray, rows: Weights, cols: Weights, dtype: np.dtype[Any]) -> tuple[np.ndarray, int]:
+    return kernels.regrid.area_frame(frame, rows, cols, dtype)
+
+
+def _picked(frame: np.ndarray, rows: np.ndarray, cols: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, int]:
+    return kernels.cast.cast_frame(frame[rows[:, None], cols], dtype)

@@ -1,0 +1,327 @@
+"""The grey value of a made-up specimen at any point of space.
+
+Everything hangs on a hash of lattice points, so the specimen has no edge, no period and no state: any frame at any
+position, shift or rotation is evaluated, never interpolated from another one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+TISSUE, POROUS = 0, 1
+# Amplitude of a sum of hashed quadratic B-splines, so that a field has unit variance.
+_UNIT = 4.26
+_TILE = 32
+_MAX_CANDIDATES = 96
+
+_M1, _M2, _M3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_BITS = np.uint64(0x1FFFFF)
+_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+_inline = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+
+
+@_jit
+def _hash(seed, plane, row, column):  # type: ignore[no-untyped-def]
+    h = np.uint64(seed) * _M1
+    h = (h ^ np.uint64(plane)) * _M2
+    h = (h ^ (h >> np.uint64(29)) ^ np.uint64(row)) * _M3
+    h = (h ^ (h >> np.uint64(31)) ^ np.uint64(column)) * _M2
+    h = (h ^ (h >> np.uint64(30))) * _M3
+    return h ^ (h >> np.uint64(32))
+
+
+@_jit
+def _fraction(h, part):  # type: ignore[no-untyped-def]
+    return np.float32(np.float64((h >> np.uint64(21 * part)) & _BITS) / 2097152.0)
+
+
+@_jit
+def lattice(seed, z, row0, column0, rows, columns):  # type: ignore[no-untyped-def]
+    """Coefficients of a field at height z (in lattice units), for a patch of lattice points."""
+    out = np.zeros((rows, columns), np.float32)
+    plane = int(math.floor(z + 0.5))
+    t = z - plane
+    weights = (0.5 * (0.5 - t) ** 2, 0.75 - t * t, 0.5 * (0.5 + t) ** 2)
+    for k in range(3):
+        weight = np.float32(weights[k] * _UNIT)
+        for i in range(rows):
+            for j in range(columns):
+                value = _fraction(_hash(seed, plane + k - 1, row0 + i, column0 + j), 0)
+                out[i, j] += weight * (np.float32(2.0) * value - np.float32(1.0))
+    return out
+
+
+@_jit
+def cells(seed, z, size, row0, column0, rows, columns):  # type: ignore[no-untyped-def]
+    """Seeds of the cells around a plane: (5, rows, columns, 8) of y, x, height over the plane, three chances
+    and the direction (y, x) of what is in the cell.
+    """
+    out = np.empty((5, rows, columns, 8), np.float32)
+    plane = int(math.floor(z / size))
+    for k in range(5):
+        for i in range(rows):
+            for j in range(columns):
+                a = _hash(seed, plane + k - 2, row0 + i, column0 + j)
+                b = _hash(seed + 1, plane + k - 2, row0 + i, column0 + j)
+                out[k, i, j, 0] = (row0 + i + 0.1 + 0.8 * _fraction(a, 0)) * size
+                out[k, i, j, 1] = (column0 + j + 0.1 + 0.8 * _fraction(a, 1)) * size
+                out[k, i, j, 2] = (plane + k - 2 + 0.1 + 0.8 * _fraction(a, 2)) * size - z
+                out[k, i, j, 3] = _fraction(b, 0)
+                out[k, i, j, 4] = _fraction(b, 1)
+                out[k, i, j, 5] = _fraction(b, 2)
+                turn = 2 * math.pi * _fraction(_hash(seed + 2, plane + k - 2, row0 + i, column0 + j), 0)
+                out[k, i, j, 6], out[k, i, j, 7] = 0.9 * math.sin(turn), 0.9 * math.cos(turn)
+    return out
+
+
+@_inline
+def _weights(p):  # type: ignore[no-untyped-def]
+    """First of the three lattice points around p, and their quadratic B-spline weights."""
+    half = np.float32(0.5)
+    i = np.uint32(p + half)
+    t = p - np.float32(i)
+    return i - np.uint32(1), half * (half - t) * (half - t), np.float32(0.75) - t * t, half * (half + t) * (half + t)
+
+
+@_jit
+def _field(out, coefficients, ys, xs, row0, column0, inverse, straight):  # type: ignore[no-untyped-def]
+    """Evaluate a field at the points of a tile; `straight` when rows and columns of the tile follow y and x."""
+    rows, columns = ys.shape
+    if not straight:
+        for i in range(rows):
+            for j in range(columns):
+                k, a0, a1, a2 = _weights(ys[i, j] * inverse - row0)
+                m, b0, b1, b2 = _weights(xs[i, j] * inverse - column0)
+                c0, c1, c2 = coefficients[k], coefficients[k + np.uint32(1)], coefficients[k + np.uint32(2)]
+                n, o = m + np.uint32(1), m + np.uint32(2)
+                out[i, j] = (
+                    a0 * (b0 * c0[m] + b1 * c0[n] + b2 * c0[o])
+                    + a1 * (b0 * c1[m] + b1 * c1[n] + b2 * c1[o])
+                    + a2 * (b0 * c2[m] + b1 * c2[n] + b2 * c2[o])
+                )
+        return
+    taps, first = np.empty((3, _TILE), np.float32), np.empty(_TILE, np.uint32)
+    for j in range(columns):
+        first[j], taps[0, j], taps[1, j], taps[2, j] = _weights(xs[0, j] * inverse - column0)
+    low, line = first[0], np.empty(first[columns - 1] - first[0] + np.uint32(3), np.float32)
+    for j in range(columns):
+        first[j] -= low
+    for i in range(rows):
+        k, a0, a1, a2 = _weights(ys[i, 0] * inverse - row0)
+        for j in range(line.size):
+            m = low + np.uint32(j)
+            line[j] = a0 * coefficients[k, m] + a1 * coefficients[k + np.uint32(1), m]
+            line[j] += a2 * coefficients[k + np.uint32(2), m]
+        for j in range(columns):
+            m = first[j]
+            value = taps[0, j] * line[m] + taps[1, j] * line[m + np.uint32(1)]
+            out[i, j] = value + taps[2, j] * line[m + np.uint32(2)]
+
+
+@_jit
+def _nearest(vs, us, chosen, count, nearest, second, first):  # type: ignore[no-untyped-def]
+    """Find the nearest seed of each point, its squared distance and that of the next."""
+    for i in range(vs.shape[0]):
+        for j in range(vs.shape[1]):
+            nearest[i, j], second[i, j], first[i, j] = np.float32(1e30), np.float32(1e30), 0
+        for n in range(count):
+            cy, cx, h = chosen[n, 0], chosen[n, 1], chosen[n, 2] * chosen[n, 2]
+            for j in range(vs.shape[1]):
+                dy, dx = vs[i, j] - cy, us[i, j] - cx
+                distance = dy * dy + dx * dx + h
+                old = nearest[i, j]
+                nearer = distance < old
+                second[i, j] = old if nearer else min(second[i, j], distance)
+                first[i, j] = np.int32(n) if nearer else first[i, j]
+                nearest[i, j] = distance if nearer else old
+
+
+@_jit
+def _border(v, u, chosen, count, first, nearest, reach):  # type: ignore[no-untyped-def]
+    """Distance to the nearest border of the cell, at most `reach`, and the seed behind it."""
+    border, behind = reach, first
+    cy, cx, cz = chosen[first, 0], chosen[first, 1], chosen[first, 2]
+    for n in range(count):
+        if n != first:
+            dy, dx, dz = chosen[n, 0] - cy, chosen[n, 1] - cx, chosen[n, 2] - cz
+            ey, ex = v - chosen[n, 0], u - chosen[n, 1]
+            distance = ey * ey + ex * ex + chosen[n, 2] * chosen[n, 2] - nearest
+            gap = np.float32(2.0) * math.sqrt(dy * dy + dx * dx + dz * dz)
+            if distance < border * gap:
+                border, behind = np.float32(distance / gap), n
+    return border, behind
+
+
+@_inline
+def _step(t):  # type: ignore[no-untyped-def]
+    """Smooth step from 0 at t = -1/2 to 1 at t = 1/2."""
+    t = min(max(t + np.float32(0.5), np.float32(0.0)), np.float32(1.0))
+    return t * t * (np.float32(3.0) - np.float32(2.0) * t)
+
+
+@_inline
+def _bump(t):  # type: ignore[no-untyped-def]
+    """Smooth bump of height 1, zero beyond ``|t| = 1``."""
+    s = max(np.float32(1.0) - t * t, np.float32(0.0))
+    return s * s
+
+
+@_jit
+def _candidates(seeds, first, base, size, reach, y0, y1, x0, x1, chosen):  # type: ignore[no-untyped-def]
+    """Keep the seeds that are nearest, or within `reach` of a border, somewhere in a box; return how many."""
+    i0, i1 = (
+        int(math.floor((y0 + base[0]) / size) - first[0]) - 2,
+        int(math.floor((y1 + base[0]) / size) - first[0]) + 3,
+    )
+    j0, j1 = (
+        int(math.floor((x0 + base[1]) / size) - first[1]) - 2,
+        int(math.floor((x1 + base[1]) / size) - first[1]) + 3,
+    )
+    best = np.float32(1e30)
+    for k in range(5):
+        for i in range(i0, i1):
+            for j in range(j0, j1):
+                sy, sx, sz = seeds[k, i, j, 0], seeds[k, i, j, 1], seeds[k, i, j, 2]
+                far_y, far_x = max(sy - y0, y1 - sy), max(sx - x0, x1 - sx)
+                best = min(best, far_y * far_y + far_x * far_x + sz * sz)
+    limit = math.sqrt(best) + 2 * reach
+    limit = limit * limit
+    count = 0
+    for k in range(5):
+        for i in range(i0, i1):
+            for j in range(j0, j1):
+                sy, sx, sz = seeds[k, i, j, 0], seeds[k, i, j, 1], seeds[k, i, j, 2]
+                near_y, near_x = max(max(y0 - sy, sy - y1), 0.0), max(max(x0 - sx, sx - x1), 0.0)
+                if near_y * near_y + near_x * near_x + sz * sz <= limit and count < chosen.shape[0]:
+                    for n in range(8):
+                        chosen[count, n] = seeds[k, i, j, n]
+                    count += 1
+    return count
+
+
+@_inline
+def _tissue(value, palette, fine, middle, border, lumen, kin, q, lamella, radius):  # type: ignore[no-untyped-def]
+    """Cytoplasm with organelles, vesicles, membranes and lumina."""
+    one = np.float32(1.0)
+    value += palette[2] * fine + palette[3] * middle
+    if kin < np.float32(0.45):
+        inside = _step((radius - q) / np.float32(3.0))
+        matrix = palette[4] + palette[5] * lamella + palette[2] * fine
+        value += inside * (matrix - value)
+        value += np.float32(0.8) * _bump((q - radius) / np.float32(2.6)) * (palette[6] - value)
+    elif kin < np.float32(0.75):
+        value += np.float32(0.7) * _bump((middle - np.float32(1.15)) / np.float32(0.45)) * (palette[6] - value)
+        value += _step((middle - np.float32(1.7)) / np.float32(0.4)) * (palette[8] - value)
+    value += np.float32(0.95) * _bump(border / np.float32(3.2)) * (palette[6] - value)
+    inside = _step((lumen - np.float32(1.45)) / np.float32(0.1))
+    value += inside * (palette[7] + np.float32(0.5) * palette[2] * fine - value)
+    return value + np.float32(0.9) * _bump((lumen - np.float32(1.41)) / np.float32(0.11)) * (one * palette[6] - value)
+
+
+@_inline
+def _porous(value, palette, fine, middle, border, pore):  # type: ignore[no-untyped-def]
+    """Grains of two materials, grain borders, pores with a bright rim and a floor that shines through."""
+    value += palette[2] * fine + palette[3] * middle
+    value += np.float32(0.6) * _bump(border / np.float32(1.6)) * (palette[6] - value)
+    edge = pore + np.float32(0.05) * middle - np.float32(0.55)
+    value += palette[7] * _bump((edge + np.float32(0.13)) / np.float32(0.13))
+    inside = _step(edge / np.float32(0.12))
+    floor = palette[4] + palette[5] * min(edge * edge, np.float32(1.0)) + np.float32(0.35) * palette[2] * fine
+    return value + inside * (floor - value)
+
+
+@_jit
+def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, origins, inverses, warps):  # type: ignore[no-untyped-def]
+    """Fill `out` (channel, y, x) with grey values in 0..1.
+
+    `matrix` (2, 3) takes the pixel (x, y, 1) to a point (x, y) of the specimen, counted from `base` (y, x). `patches` are the lattices of the
+    fields: two coarse and two small displacements, pores, middle and fine grain.
+    """
+    channels, height, width = out.shape
+    full = np.empty((9, _TILE, _TILE), np.float32)
+    firsts = np.empty((_TILE, _TILE), np.int32)
+    fields = np.empty((7, _TILE, _TILE), np.float32)
+    chosen = np.empty((_MAX_CANDIDATES, 8), np.float32)
+    reach, zero, half = np.float32(4.0), np.float32(0.0), np.float32(0.5)
+    straight = matrix[0, 1] == 0.0 and matrix[1, 0] == 0.0
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            rows, columns = min(_TILE, height - top), min(_TILE, width - left)
+            ys, xs, vs, us = (
+                full[0, :rows, :columns],
+                full[1, :rows, :columns],
+                full[2, :rows, :columns],
+                full[3, :rows, :columns],
+            )
+            nearest, second, first = full[4, :rows, :columns], full[5, :rows, :columns], firsts[:rows, :columns]
+            for i in range(rows):
+                for j in range(columns):
+                    xs[i, j] = np.float32(matrix[0, 0] * (left + j) + matrix[0, 1] * (top + i) + matrix[0, 2])
+                    ys[i, j] = np.float32(matrix[1, 0] * (left + j) + matrix[1, 1] * (top + i) + matrix[1, 2])
+            for n in range(7):
+                part = fields[n, :rows, :columns]
+                _field(part, patches[n], ys, xs, origins[n, 0], origins[n, 1], inverses[n], straight)
+            y0, y1, x0, x1 = np.float32(1e30), np.float32(-1e30), np.float32(1e30), np.float32(-1e30)
+            for i in range(rows):
+                for j in range(columns):
+                    v = ys[i, j] + warps[0] * fields[0, i, j] + warps[1] * fields[2, i, j]
+                    u = xs[i, j] + warps[0] * fields[1, i, j] + warps[1] * fields[3, i, j]
+                    vs[i, j], us[i, j] = v, u
+                    y0, y1, x0, x1 = min(y0, v), max(y1, v), min(x0, u), max(x1, u)
+            count = _candidates(seeds, first_cell, base, size, reach, y0, y1, x0, x1, chosen)
+            _nearest(vs, us, chosen, count, nearest, second, first)
+            for i in range(rows):
+                for j in range(columns):
+                    v, u, n = vs[i, j], us[i, j], first[i, j]
+                    pore, middle, fine = fields[4, i, j], fields[5, i, j], fields[6, i, j]
+                    border, behind = reach, n
+                    # A border within reach means a second seed nearly as near; the rest of the cell skips the search.
+                    slack = math.sqrt(nearest[i, j]) + np.float32(2.0) * reach
+                    if second[i, j] < slack * slack:
+                        border, behind = _border(v, u, chosen, count, n, nearest[i, j], reach)
+                    # Half of the neighbour's grey at the border itself: an edge as wide as the beam, not a staircase.
+                    mix = half - half * _step(border / np.float32(2.0) - half)
+                    shade, kin, girth = chosen[n, 3], chosen[n, 4], chosen[n, 5]
+                    q, radius, lamella = np.float32(1e6), size * (np.float32(0.14) + np.float32(0.1) * girth), zero
+                    if kind == TISSUE and kin < np.float32(0.45) and nearest[i, j] < np.float32(0.5) * size * size:
+                        dy, dx, dz = v - chosen[n, 0], u - chosen[n, 1], -chosen[n, 2]
+                        along = chosen[n, 6] * dy + chosen[n, 7] * dx + np.float32(0.43) * dz
+                        q = math.sqrt(max(nearest[i, j] - np.float32(0.75) * along * along, zero))
+                        if q < radius + np.float32(3.0):
+                            lamella = math.sin(np.float32(0.75) * along + np.float32(0.9) * middle)
+                    for c in range(channels):
+                        palette = palettes[c]
+                        if kind == TISSUE:
+                            a = palette[0] + (palette[1] - palette[0]) * shade
+                            b = palette[0] + (palette[1] - palette[0]) * chosen[behind, 3]
+                            value = a + mix * (b - a)
+                            value = _tissue(value, palette, fine, middle, border, pore, kin, q, lamella, radius)
+                        else:
+                            a = (palette[0] if kin < 0.55 else palette[1]) + palette[8] * shade
+                            b = (palette[0] if chosen[behind, 4] < 0.55 else palette[1]) + palette[8] * chosen[
+                                behind, 3
+                            ]
+                            value = a + mix * (b - a)
+                            value = _porous(value, palette, fine, middle, border, pore)
+                        out[c, top + i, left + j] = value
+
+
+@_jit
+def sample(out, coefficients, matrix):  # type: ignore[no-untyped-def]
+    """Fill a frame with a spline field; `matrix` (2, 3) takes the pixel (x, y, 1) to its (row, column) node."""
+    height, width = out.shape
+    ys, xs = np.empty((_TILE, _TILE), np.float32), np.empty((_TILE, _TILE), np.float32)
+    straight = matrix[0, 0] == 0.0 and matrix[1, 1] == 0.0
+    zero, one = np.float32(0.0), np.float32(1.0)
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            rows, columns = min(_TILE, height - top), min(_TILE, width - left)
+            for i in range(rows):
+                for j in range(columns):
+                    ys[i, j] = np.float32(matrix[0, 0] * (left + j) + matrix[0, 1] * (top + i) + matrix[0, 2])
+                    xs[i, j] = np.float32(matrix[1, 0] * (left + j) + matrix[1, 1] * (top + i) + matrix[1, 2])
+            part = out[top : top + rows, left : left + columns]
+            _field(part, coefficients, ys[:rows, :columns], xs[:rows, :columns], zero, zero, one, straight)
