@@ -79,7 +79,8 @@ def modules_page() -> str:
 
 def accessor_page() -> str:
     """Return the page of the accessor: a row for each method, and full text for what is no function as well."""
-    accessor = type(stack3d.from_array(np.zeros((1, 2, 2), "uint8"), pixel_size=None).stack3d)
+    bound = stack3d.accessor(stack3d.from_array(np.zeros((1, 2, 2), "uint8"), pixel_size=None))
+    accessor = type(bound)
     members = {name: inspect.getattr_static(accessor, name) for name in dir(accessor) if not name.startswith("_")}
     functions = [name for name in members if callable(getattr(accessor, name)) and name in stack3d.__all__]
     own = [name for name in members if name not in functions]
@@ -97,6 +98,12 @@ def accessor_page() -> str:
     ]
     if own:
         parts += [_title("Not functions of the package", "-"), _autosummary(f"{path}.{name}" for name in own)]
+    for name in own:
+        group = type(getattr(bound, name))
+        if group.__module__.startswith("stack3d.") and not issubclass(group, tuple):
+            inner = [part for part in vars(group) if not part.startswith("_")]
+            path = f"{group.__module__}.{group.__qualname__}"
+            parts += [_title(f"da.stack3d.{name}", "-"), _autosummary(f"{path}.{part}" for part in inner)]
     return "\n".join(parts)
 
 

@@ -19,7 +19,7 @@ import xarray as xr
 
 from stack3d import estimates, grid
 from stack3d._version import __version__
-from stack3d.model import check_stack
+from stack3d.model import check_stack, with_loaded_facts
 
 ATTR = "stack3d_provenance"
 P = ParamSpec("P")
@@ -78,13 +78,16 @@ def operation(
             given = set(bound.arguments)
             bound.apply_defaults()
             arguments = bound.arguments
-            da = next(iter(arguments.values()))
+            first, da = next(iter(arguments.items()))
             check_stack(da, needs=needs)
+            da = arguments[first] = with_loaded_facts(da)
             if _inside.get():
                 return function(*bound.args, **bound.kwargs)
             estimate_record = None
             if estimator is not None:
                 estimate_record = _complete_estimate(name, estimator, da, arguments, given)
+            elif "estimate" in arguments:
+                estimate_record = _travelling(_dataset(arguments["estimate"], "a Dataset of estimates"))
             with _unrecorded():
                 result = function(*bound.args, **bound.kwargs)
             parameters = {key: value for key, value in list(arguments.items())[1:] if key != "estimate"}
@@ -106,8 +109,9 @@ def estimator(*, version: int, needs: Sequence[str] = ()) -> Callable[[Callable[
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            da = next(iter(bound.arguments.values()))
+            first, da = next(iter(bound.arguments.items()))
             check_stack(da, needs=needs)
+            da = bound.arguments[first] = with_loaded_facts(da)
             with _unrecorded():
                 result = function(*bound.args, **bound.kwargs)
             parameters = dict(list(bound.arguments.items())[1:])
@@ -138,11 +142,19 @@ def _complete_estimate(
         raise ValueError(
             f"{name}: {', '.join(clash)} given together with estimate=; they say how an estimate is made, so give one or the other"
         )
-    estimate = arguments["estimate"]
-    if not isinstance(estimate, xr.Dataset):
-        raise TypeError(f"estimate must be a Dataset made by {estimator.__name__}, not {type(estimate).__name__}")
     for key in takes:
         arguments[key] = inspect.signature(estimator).parameters[key].default
+    return _travelling(_dataset(arguments["estimate"], f"a Dataset made by {estimator.__name__}"))
+
+
+def _dataset(estimate: Any, expected: str) -> xr.Dataset:
+    if not isinstance(estimate, xr.Dataset):
+        raise TypeError(f"estimate must be {expected}, not {type(estimate).__name__}")
+    return estimate
+
+
+def _travelling(estimate: xr.Dataset) -> dict[str, Any]:
+    # Given from outside, possibly edited or loaded: it goes along whole, so that the step can be replayed.
     return {"digest": estimates.digest(estimate), "data": estimates.encode(estimate)}
 
 

@@ -82,6 +82,12 @@ def _check_positions(coord: xr.DataArray, dim: str, name: str) -> None:
         )
 
 
+def with_loaded_facts(da: xr.DataArray) -> xr.DataArray:
+    """Return `da` with its 1-D coordinates in memory: ``da.chunk()`` makes even those lazy, and they are tiny."""
+    lazy = {name: c.variable.compute() for name, c in da.coords.items() if c.ndim <= 1 and c.chunks is not None}
+    return da.assign_coords(lazy) if lazy else da
+
+
 def is_lazy(da: xr.DataArray) -> bool:
     """Return whether the values are a dask array."""
     return da.chunks is not None

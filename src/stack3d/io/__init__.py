@@ -2,6 +2,4 @@
 
 from __future__ import annotations
 
-from stack3d.io.open import open_stack
-
-__all__ = ["open_stack"]
+from stack3d.io.open import open_stack as open_stack

@@ -49,12 +49,15 @@ def check_target(path: Path, *, overwrite: bool, folder: bool) -> Path:
         raise FileNotFoundError(errno.ENOENT, f"path={str(path)!r}: there is no folder {str(parent)!r}; make it first")
     if target.exists():
         if not overwrite:
-            raise FileExistsError(errno.EEXIST, f"path={str(path)!r} is there already; give overwrite=True to replace it")
+            raise FileExistsError(
+                errno.EEXIST, f"path={str(path)!r} is there already; give overwrite=True to replace it"
+            )
         if target.is_dir() and not folder:
             raise FileExistsError(errno.EEXIST, f"path={str(path)!r} is a folder, not a file that could be replaced")
         if folder and not _is_zarr(target):
             raise FileExistsError(
-                errno.EEXIST, f"path={str(path)!r} is there and is not a Zarr store, so it is not replaced; move it away first"
+                errno.EEXIST,
+                f"path={str(path)!r} is there and is not a Zarr store, so it is not replaced; move it away first",
             )
     probe = Path(f"{target}.partial-{_new_id()}")
     try:
@@ -62,9 +65,13 @@ def check_target(path: Path, *, overwrite: bool, folder: bool) -> Path:
             pass
         probe.unlink()
     except PermissionError as error:
-        raise PermissionError(error.errno, f"path={str(path)!r}: no permission to write in the folder {str(parent)!r}") from error
+        raise PermissionError(
+            error.errno, f"path={str(path)!r}: no permission to write in the folder {str(parent)!r}"
+        ) from error
     except OSError as error:
-        raise OSError(error.errno, f"path={str(path)!r} cannot be written in {str(parent)!r}: {error.strerror}") from error
+        raise OSError(
+            error.errno, f"path={str(path)!r} cannot be written in {str(parent)!r}: {error.strerror}"
+        ) from error
     return target
 
 
@@ -126,26 +133,24 @@ def left_behind(path: str | os.PathLike[str]) -> str:
             for kind in _KINDS:
                 if entry.name.startswith(mark := f"{target.name}.{kind}-") and entry.name[len(mark) :] not in _running:
                     found[kind].append(Path(entry.path))
-    here = target.exists()
-    lines = []
-    for old in sorted(found["previous"]):
-        lines.append(
-            f"{str(old)!r} is what {target.name!r} held before a save that was interrupted; it is whole. To take it back "
-            + (f"move {target.name!r} away and " if here else "")
-            + f"rename it: os.rename({str(old)!r}, {str(target)!r})."
-        )
-    for new in sorted(found["complete"]):
-        lines.append(
-            f"{str(new)!r} was written completely by a save that could not put it in place. To use it "
-            + (f"move {target.name!r} away and " if here else "")
-            + f"rename it: os.rename({str(new)!r}, {str(target)!r})."
-        )
-    lines += [
-        f"{str(half)!r} is an unfinished save: delete it, unless a save is still running."
-        for half in sorted(found["partial"])
-    ]
-    lines += [f"{str(rest)!r} is the rest of replaced data: delete it." for rest in sorted(found["discarded"])]
-    return "\n".join(lines)
+    away = f"move {target.name!r} away and " if target.exists() else ""
+    texts = {
+        "previous": (
+            "{path!r} is what {name!r} held before a save that was interrupted; it is whole. "
+            "To take it back {away}rename it: os.rename({path!r}, {target!r})."
+        ),
+        "complete": (
+            "{path!r} was written completely by a save that did not put it in place. "
+            "To use it {away}rename it: os.rename({path!r}, {target!r})."
+        ),
+        "partial": "{path!r} is an unfinished save: delete it, unless that save is still running.",
+        "discarded": "{path!r} is the rest of data that were replaced: delete it.",
+    }
+    return "\n".join(
+        texts[kind].format(path=str(path), name=target.name, target=str(target), away=away)
+        for kind in _KINDS
+        for path in sorted(found[kind])
+    )
 
 
 def _new_id() -> str:
@@ -179,9 +184,9 @@ def _put_in_place(partial: Path, target: Path, mark: str, *, overwrite: bool) ->
     except OSError as error:
         raise OSError(
             error.errno or errno.EIO,
-            f"the stack was written completely but could not be named {str(target)!r} ({error.strerror or error}); what was "
-            f"there before is untouched. The new data are in {str(complete)!r}: close what holds {target.name!r} open, then "
-            f"rename it",
+            f"the stack was written completely but could not be named {str(target)!r} ({error.strerror or error}); what "
+            f"was there before is untouched. The new data are in {str(complete)!r}: close what holds {target.name!r} "
+            "open, then rename it",
         ) from error
     os.replace(previous, discarded)
     _remove(discarded)
@@ -216,6 +221,8 @@ def _failure_text(target: Path, partial: Path, error: BaseException, removed: bo
         free = f" ({shutil.disk_usage(target.parent).free / 2**20:.0f} MiB free)"
     except OSError:
         free = ""
-    rest = "the partial file was removed" if removed else f"the partial file {str(partial)!r} is left and can be deleted"
+    rest = (
+        "the partial file was removed" if removed else f"the partial file {str(partial)!r} is left and can be deleted"
+    )
     before = f"{target.name!r} is as it was before" if target.exists() else "nothing else was changed"
     return f"writing {str(target)!r} failed in {str(target.parent)!r}{free}: {reason}; {rest}, {before}"

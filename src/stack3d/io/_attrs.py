@@ -87,7 +87,7 @@ def decode_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _encode_value(value: Any, key: str, where: str) -> tuple[Any, dict[str, Any] | None]:
-    """Return how a value is stored, and what must be noted to get it back (its `value` too, if only the note holds it)."""
+    """Return how a value is stored, and what is noted to get it back (its `value` too, where only the note has it)."""
     if isinstance(value, np.generic) and value.dtype.kind in "biufU":
         value = value.item()
     if isinstance(value, str):
@@ -117,7 +117,9 @@ def _encode_value(value: Any, key: str, where: str) -> tuple[Any, dict[str, Any]
     except (TypeError, ValueError):
         same = False
     if not same:
-        raise TypeError(f"attrs[{key!r}] of {where} is a {type(value).__name__} that cannot be saved; allowed are {_ALLOWED}")
+        raise TypeError(
+            f"attrs[{key!r}] of {where} is a {type(value).__name__} that cannot be saved; allowed are {_ALLOWED}"
+        )
     return None, {"type": kind, "value": inside}
 
 
@@ -197,8 +199,8 @@ def decode_stack(ds: xr.Dataset, name: Hashable | None = None) -> xr.DataArray:
         variable = coord.variable.copy(deep=False)
         if not {"y", "x"} <= set(variable.dims):
             values = np.asarray(variable.values)
-            if values.dtype.kind in "OT":
-                values = values.astype(str)
+            if values.dtype.kind in "OT":  # how strings come back from Zarr
+                values = np.array(values.tolist(), dtype=str)
             if str(key) in dtypes:
                 values = values.astype(dtypes[str(key)])
             variable = xr.Variable(variable.dims, values, variable.attrs)
@@ -215,10 +217,14 @@ def _check_names(da: xr.DataArray) -> None:
         raise TypeError(f"da.name={da.name!r} is a {type(da.name).__name__}; rename it with da.rename('image')")
     for name in (*da.dims, *da.coords):
         if not isinstance(name, str) or not re.fullmatch(r"[^\s/\0]+", name):
-            raise ValueError(f"da has the dim or coordinate {name!r}; it can be saved once renamed, without '/' and blanks")
+            raise ValueError(
+                f"da has the dim or coordinate {name!r}; it can be saved once renamed, without '/' and blanks"
+            )
     for name, index in da.indexes.items():
         if index.nlevels > 1:
-            raise ValueError(f"da has a MultiIndex along {name!r}, which no file can hold; use da.reset_index({name!r})")
+            raise ValueError(
+                f"da has a MultiIndex along {name!r}, which no file can hold; use da.reset_index({name!r})"
+            )
 
 
 def _encode_variable(name: str, variable: xr.Variable) -> xr.Variable:
@@ -226,8 +232,11 @@ def _encode_variable(name: str, variable: xr.Variable) -> xr.Variable:
     if variable.dtype.kind in "OT":
         values = np.asarray(variable.values)
         if not all(isinstance(item, str) for item in values.ravel().tolist()):
-            raise TypeError(f"coordinate {name!r} holds Python objects that are not str; convert it, or drop it with da.drop_vars({name!r})")
-        data = values.astype(str)
+            raise TypeError(
+                f"coordinate {name!r} holds Python objects that are not str; convert it, or drop it with "
+                f"da.drop_vars({name!r})"
+            )
+        data = np.array(values.tolist(), dtype=str)
     elif variable.dtype.kind not in "biufUMm":
         raise TypeError(f"coordinate {name!r} has dtype {variable.dtype}; allowed are bool, numbers, str and times")
     if name in variable.dims or "y" not in variable.dims:

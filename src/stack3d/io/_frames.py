@@ -109,10 +109,8 @@ def is_complete(path: str, header: Header) -> bool:
 
 
 def read_frame(ref: Ref) -> np.ndarray:
-    """Return the pixels of a frame, (y, x) or (y, x, colour), in native byte order."""
+    """Return the pixels of a frame that must be decoded, (y, x) or (y, x, colour), in native byte order."""
     try:
-        if ref.raw is not None:
-            raise ValueError("raw pixels are read with their shape")
         if ref.path.lower().endswith(TIFF_SUFFIXES):
             return _read_tiff(ref)
         with open(ref.path, "rb") as file:
@@ -133,9 +131,13 @@ def page_header(page: Any) -> Header:
     """Return what a page of a TIFF is."""
     axes, shape = page.axes, dict(zip(page.axes, page.shape, strict=True))
     if page.dtype is None or page.dtype.kind not in "buif":
-        raise FrameError(f"a page of {page.parent.filehandle.path} has pixels of dtype {page.dtype}; allowed are bool, integers and real floats")
+        raise FrameError(
+            f"a page of {page.parent.filehandle.path} has pixels of dtype {page.dtype}; allowed are bool, integers and real floats"
+        )
     if sorted(axes) not in (["X", "Y"], ["S", "X", "Y"]):
-        raise FrameError(f"a page of {page.parent.filehandle.path} has axes {axes!r} with shape {page.shape}; allowed are y, x and colours")
+        raise FrameError(
+            f"a page of {page.parent.filehandle.path} has axes {axes!r} with shape {page.shape}; allowed are y, x and colours"
+        )
     end = max((offset + count for offset, count in zip(page.dataoffsets, page.databytecounts)), default=0)
     return Header((shape["Y"], shape["X"]), shape.get("S", 0), page.dtype.newbyteorder("="), end)
 
@@ -294,7 +296,7 @@ def read_frames(refs: tuple[tuple[Ref | None, ...], ...], *, header: Header, has
             if ref is None:
                 target[...] = fill_value(header.dtype)
             elif ref.raw is not None:
-                _read_raw(ref, target)
+                _read_raw(ref, target, samples)
             else:
                 frame = read_frame(ref)
                 found = header_of(frame)
@@ -304,8 +306,10 @@ def read_frames(refs: tuple[tuple[Ref | None, ...], ...], *, header: Header, has
     return out if has_channel else out[0]
 
 
-def _read_raw(ref: Ref, target: np.ndarray) -> None:
+def _read_raw(ref: Ref, target: np.ndarray, samples: int) -> None:
     values = np.fromfile(ref.path, np.dtype(ref.raw), target.size, offset=ref.offset or 0)
     if values.size < target.size:
-        raise unreadable(ref.path, f"it is cut short: a frame of {target.nbytes} bytes at byte {ref.offset} is not complete")
-    target[...] = values.reshape(target.shape)
+        raise unreadable(ref.path, f"it is cut short: the frame at byte {ref.offset} needs {target.nbytes} bytes")
+    target[...] = (
+        np.moveaxis(values.reshape(*target.shape[1:], samples), -1, 0) if samples else values.reshape(target.shape)
+    )

@@ -61,7 +61,9 @@ class NamePattern:
         if not isinstance(pattern, str):
             raise TypeError(f"pattern={pattern!r} must be a str such as 'slice_{{slice}}.tif'")
         if not pattern or pattern.startswith("/") or pattern.endswith("/"):
-            raise ValueError(f"pattern={pattern!r} must give a file name below the folder, such as 'slice_{{slice}}.tif'")
+            raise ValueError(
+                f"pattern={pattern!r} must give a file name below the folder, such as 'slice_{{slice}}.tif'"
+            )
         self.text = pattern
         self.unit: str | None = None
         self.fields: set[str] = set()
@@ -104,7 +106,9 @@ class NamePattern:
         else:
             allowed, regex = "s?", ".+?"
         if not re.fullmatch(allowed, spec):
-            raise ValueError(f"pattern={self.text!r} has the format {spec!r} in {{{field}}}, which cannot be read; leave it out")
+            raise ValueError(
+                f"pattern={self.text!r} has the format {spec!r} in {{{field}}}, which cannot be read; leave it out"
+            )
         return f"(?P<{name}>{regex})"
 
     def read(self, parts: Sequence[str]) -> FrameName | None:
@@ -128,7 +132,9 @@ def positions_in(names: Sequence[str]) -> list[tuple[Decimal, str] | None]:
     for name in names:
         matches = _DEFAULT_Z.findall(name)
         if len(matches) > 1:
-            raise ValueError(f"the name {name!r} gives z more than once; say which one counts with pattern='...{{z}}um...'")
+            raise ValueError(
+                f"the name {name!r} gives z more than once; say which one counts with pattern='...{{z}}um...'"
+            )
         found.append((Decimal(matches[0][0]), canonical_unit(matches[0][1].lower())) if matches else None)
     return found
 

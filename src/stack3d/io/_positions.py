@@ -121,5 +121,7 @@ def _user_z(z: Any, count: int, unit: str) -> np.ndarray:
     steps = np.diff(values)
     if not np.all(np.isfinite(values)) or np.any(steps <= 0):
         at = int(np.argmax(~(steps > 0))) + 1 if count > 1 else 0
-        raise ValueError(f"z must increase from slice to slice and be finite; it does not at index {at} (z={values[at]:g})")
+        raise ValueError(
+            f"z must increase from slice to slice and be finite; it does not at index {at} (z={values[at]:g})"
+        )
     return values

@@ -69,7 +69,11 @@ def _paths(roots: list[Any]) -> Iterator[str]:
         if isinstance(item, os.PathLike):
             yield os.fsdecode(item)
             continue
-        if depth == _DEPTH or isinstance(item, (np.ndarray, np.generic, type, int, float, complex, bytes)) or item is None:
+        if (
+            depth == _DEPTH
+            or isinstance(item, (np.ndarray, np.generic, type, int, float, complex, bytes))
+            or item is None
+        ):
             continue
         if id(item) in seen:
             continue
@@ -84,7 +88,9 @@ def _parts(item: Any) -> list[Any]:
     if isinstance(item, (list, tuple, set, frozenset)):
         return list(item)
     module = type(item).__module__.partition(".")[0]
-    if module in ("builtins", "threading", "_thread", "logging", "weakref", "asyncio") and not hasattr(item, "__self__"):
+    if module in ("builtins", "threading", "_thread", "logging", "weakref", "asyncio") and not hasattr(
+        item, "__self__"
+    ):
         return []
     parts = list(getattr(item, "__dict__", {}).values()) if not callable(item) or hasattr(item, "__dict__") else []
     for kind in type(item).__mro__:

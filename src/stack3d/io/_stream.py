@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import time
+import uuid
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,8 +51,6 @@ def in_blocks(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _blocks(variable: xr.Variable) -> xr.Variable:
-    import dask.array
-
     from stack3d import device
     from stack3d._blocks import frames_per_block
 
@@ -59,11 +58,7 @@ def _blocks(variable: xr.Variable) -> xr.Variable:
     count = frames_per_block(frame_bytes)
     whole = {"y": -1, "x": -1}
     if variable.chunks is None:
-        data = device.to_host(variable.data)
-        chunks = tuple(variable.sizes[dim] if dim in whole else count if dim == "z" else 1 for dim in variable.dims)
-        # Without a name, the values would be hashed for one.
-        data = dask.array.from_array(data, chunks=chunks, name=False)
-        return variable.copy(deep=False, data=data)
+        return variable.copy(deep=False, data=_views(device.to_host(variable.data), variable.dims, count))
     data = variable.data
     if type(data._meta).__module__.partition(".")[0] == "cupy":
         data = data.map_blocks(device.to_host, dtype=data.dtype, meta=np.empty((0,) * data.ndim, data.dtype))
@@ -74,19 +69,33 @@ def _blocks(variable: xr.Variable) -> xr.Variable:
     return variable.copy(deep=False, data=data)
 
 
-def write_blocks(
-    data: dask.array.Array, write: Callable[..., None], *, per_block: Callable[..., Any] | None = None, **arguments: Any
-) -> dask.array.Array:
+def _views(data: np.ndarray, dims: tuple[Hashable, ...], count: int) -> dask.array.Array:
+    """Return an array in memory as a lazy one whose blocks are views: dask's own from_array makes a copy."""
+    from stack3d._blocks import array_from_blocks, split
+
+    lengths = [size if dim in ("y", "x") else count if dim == "z" else 1 for dim, size in zip(dims, data.shape)]
+    chunks = tuple(split(size, length) for size, length in zip(data.shape, lengths))
+
+    def view(index: tuple[int, ...]) -> np.ndarray:
+        return data[tuple(slice(i * length, (i + 1) * length) for i, length in zip(index, lengths))]
+
+    name = f"in-memory-{uuid.uuid4().hex}"
+    return array_from_blocks(_same, name=name, chunks=chunks, dtype=data.dtype, per_block=view)
+
+
+def _same(block: np.ndarray) -> np.ndarray:
+    return block
+
+
+def write_blocks(data: dask.array.Array, write: Callable[..., None], **arguments: Any) -> dask.array.Array:
     """Return a lazy array that calls ``write(block, start, **arguments)`` for each block when it is computed.
 
     `start` is the place of the block's first element. The array has one byte a block.
     """
-    from dask.base import tokenize
-
     from stack3d._blocks import array_from_blocks
 
     edges = [np.cumsum((0, *lengths)) for lengths in data.chunks]
-    name = f"write-{tokenize(data.name, write, sorted(arguments.items(), key=lambda item: item[0]))}"
+    name = f"write-{uuid.uuid4().hex}"
     return array_from_blocks(
         _Written(write),
         name=name,

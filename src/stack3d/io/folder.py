@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections import Counter
@@ -21,7 +22,6 @@ from stack3d.io._frames import (
     Ref,
     is_complete,
     read_header,
-    unlike,
     unreadable,
 )
 from stack3d.io._names import FrameName, NamePattern, length_in, natural_key, numbers_in, positions_in
@@ -107,9 +107,10 @@ def _by_channel(
     files, names = _list(folder, len(pattern.parts) - 1)
     matched = [(file, name) for file in files if (name := pattern.read(file.parts)) is not None]
     if not matched:
-        seen = [ "/".join(file.parts) for file in files] or names
+        seen = ["/".join(file.parts) for file in files] or names
         raise FileNotFoundError(
-            f"no file in {folder} matches pattern={pattern.text!r}; " + (f"the names are {_some(seen)}" if seen else "it is empty")
+            f"no file in {folder} matches pattern={pattern.text!r}; "
+            + (f"the names are {_some(seen)}" if seen else "it is empty")
         )
     for file, _ in matched:
         if not file.name.lower().endswith(SUFFIXES):
@@ -122,13 +123,17 @@ def _by_channel(
     return _selected(channels, channel, folder) if "channel" in pattern.fields else channels
 
 
-def _selected(channels: dict[str | None, Any], channel: str | Sequence[str] | None, folder: Path) -> dict[str | None, Any]:
+def _selected(
+    channels: dict[str | None, Any], channel: str | Sequence[str] | None, folder: Path
+) -> dict[str | None, Any]:
     if channel is None:
         return channels
     asked = [channel] if isinstance(channel, str) else list(channel)
     missing = [name for name in asked if name not in channels]
     if missing:
-        raise ValueError(f"channel={channel!r} is not in {folder}; its channels are {_some([str(name) for name in channels])}")
+        raise ValueError(
+            f"channel={channel!r} is not in {folder}; its channels are {_some([str(name) for name in channels])}"
+        )
     return {name: channels[name] for name in asked}
 
 
@@ -143,7 +148,11 @@ def _some(names: Sequence[str], count: int = 5) -> str:
 
 
 def _slices(
-    pairs: list[tuple[_File, FrameName | None]], folder: Path, pattern: NamePattern | None, settings: Settings, unit: str
+    pairs: list[tuple[_File, FrameName | None]],
+    folder: Path,
+    pattern: NamePattern | None,
+    settings: Settings,
+    unit: str,
 ) -> list[_Slice]:
     """Return the slices of a channel in order, gaps filled where that was asked for."""
     pairs = sorted(pairs, key=lambda pair: natural_key(pair[0].name))
@@ -157,7 +166,9 @@ def _slices(
         found = positions_in([file.name for file in files])
         without = [file.name for file, place in zip(files, found) if place is None]
         if without and len(without) < len(files):
-            raise ValueError(f"some names in {folder} give z and some do not ({_some(without)}); say which files are slices with pattern=")
+            raise ValueError(
+                f"some names in {folder} give z and some do not ({_some(without)}); say which files are slices with pattern="
+            )
         places = None if without else found  # type: ignore[assignment]
     z: list[float | None] = [None] * len(files)
     if places is not None and settings.z is None:
@@ -169,7 +180,7 @@ def _slices(
         _refuse_repeated(slices)
         slices = _gaps(slices, folder, settings)
     elif places is not None and settings.z is None:
-        slices.sort(key=lambda item: item.z)
+        slices.sort(key=_depth)
     return _ordered(slices, folder, settings, unit)
 
 
@@ -181,7 +192,9 @@ def _default_numbers(files: list[_File], pattern: NamePattern | None) -> list[in
             raise
         # The pattern chose the files, so that their order is all there is to decide.
         warnings.warn(
-            f"the slice numbers are not known, frames are in the natural order of their names: {error}", UserWarning, stacklevel=2
+            f"the slice numbers are not known, frames are in the natural order of their names: {error}",
+            UserWarning,
+            stacklevel=2,
         )
         return None
 
@@ -198,7 +211,7 @@ def _in_unit(value: Any, own: str | None, settings: Settings, unit: str) -> floa
 
 
 def _refuse_repeated(slices: list[_Slice]) -> None:
-    for first, second in zip(slices, slices[1:]):
+    for first, second in itertools.pairwise(slices):
         if first.key == second.key:
             raise ValueError(
                 f"slice number {first.number} is given twice, by {first.file.name!r} and {second.file.name!r}; "  # type: ignore[union-attr]
@@ -208,7 +221,11 @@ def _refuse_repeated(slices: list[_Slice]) -> None:
 
 def _gaps(slices: list[_Slice], folder: Path, settings: Settings) -> list[_Slice]:
     numbers = np.array([item.number for item in slices])
-    missing = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers.tolist())) if numbers[-1] - numbers[0] < 10**7 else []
+    missing = (
+        sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers.tolist()))
+        if numbers[-1] - numbers[0] < 10**7
+        else []
+    )
     if not missing or settings.on_gap == "ignore":
         return slices
     if settings.on_gap == "flag":
@@ -218,12 +235,18 @@ def _gaps(slices: list[_Slice], folder: Path, settings: Settings) -> list[_Slice
         slices = slices + [_Slice(number, number, place, None) for number, place in zip(missing, places)]
         return sorted(slices, key=lambda item: item.key)
     runs = np.split(np.array(missing), np.flatnonzero(np.diff(missing) != 1) + 1)
-    text = ", ".join(str(run[0]) if run.size == 1 else f"{run[0]} to {run[-1]}" for run in runs[:8]) + (" ..." if len(runs) > 8 else "")
+    text = ", ".join(str(run[0]) if run.size == 1 else f"{run[0]} to {run[-1]}" for run in runs[:8]) + (
+        " ..." if len(runs) > 8 else ""
+    )
     message = f"{len(missing)} of the slice numbers {numbers[0]} to {numbers[-1]} are missing in {folder}: {text}."
     choices = "on_gap='flag' inserts them as empty slices with valid=False, on_gap='ignore' accepts the hole; z= places every slice"
     if settings.on_gap == "raise":
         raise ValueError(f"{message} Choose: {choices}")
-    where = "" if slices[0].z is not None or settings.z is not None else " (a slice spacing for each number, so z has a hole there)"
+    where = (
+        ""
+        if slices[0].z is not None or settings.z is not None
+        else " (a slice spacing for each number, so z has a hole there)"
+    )
     warnings.warn(f"{message} The slices found are kept where they are{where}; {choices}", UserWarning, stacklevel=2)
     return slices
 
@@ -233,7 +256,7 @@ def _ordered(slices: list[_Slice], folder: Path, settings: Settings, unit: str) 
     if slices[0].z is None:
         return slices
     if settings.on_z == "sort":
-        slices = sorted(slices, key=lambda item: item.z)
+        slices = sorted(slices, key=_depth)
     kept, dropped = [slices[0]], []
     for item in slices[1:]:
         if item.z > kept[-1].z:  # type: ignore[operator]
@@ -261,6 +284,10 @@ def _ordered(slices: list[_Slice], folder: Path, settings: Settings, unit: str) 
     return kept
 
 
+def _depth(item: _Slice) -> float:
+    return 0.0 if item.z is None else item.z
+
+
 def _label(item: _Slice) -> str:
     return item.file.name if item.file is not None else f"missing slice {item.number}"
 
@@ -274,11 +301,14 @@ def _assemble(path: Path, rows: dict[str | None, list[_Slice]], settings: Settin
     names = list(rows)
     header, bad = _check(rows, settings)
     if header.samples and names != [None]:
-        raise ValueError(f"{path} has channels ({_some([str(name) for name in names])}) and colours at once; open one channel, or convert the colours")
+        raise ValueError(
+            f"{path} has channels ({_some([str(name) for name in names])}) and colours at once; open one channel, or convert the colours"
+        )
     first = next(iter(rows.values()))
     files = [file for row in rows.values() for item in row if (file := item.file) is not None]
     refs = tuple(
-        tuple(Ref(item.file.path) if item.file is not None and item.file.path not in bad else None for item in row) for row in rows.values()
+        tuple(Ref(item.file.path) if item.file is not None and item.file.path not in bad else None for item in row)
+        for row in rows.values()
     )
     from dask.base import tokenize
 
@@ -297,11 +327,15 @@ def _assemble(path: Path, rows: dict[str | None, list[_Slice]], settings: Settin
         offsets=np.array(numbers) - numbers[0] if numbered else None,  # type: ignore[operator]
     )
     if numbered:
-        coords["slice_number"] = xr.Variable(("z",), np.array(numbers, dtype=np.int64), {"long_name": "number of the slice in the file name"})
+        coords["slice_number"] = xr.Variable(
+            ("z",), np.array(numbers, dtype=np.int64), {"long_name": "number of the slice in the file name"}
+        )
     if "flag" in (settings.on_gap, settings.on_bad_frame):
         good = [all(row[k] is not None for row in refs) and k not in gaps for k in range(len(first))]
         coords["valid"] = xr.Variable(("z",), np.array(good), {"long_name": "slice was read"})
-    known = colour_names(header.samples) if header.samples else None if names == [None] else [str(name) for name in names]
+    known = (
+        colour_names(header.samples) if header.samples else None if names == [None] else [str(name) for name in names]
+    )
     return pick_channels(Source(frames, coords, {**attrs, "source": str(path)}, known), settings.channel)
 
 
@@ -317,7 +351,10 @@ def _together(
     union = set().union(*by_key.values())
     if union != set(keys) or any(len(row) != len(union) for row in by_key.values()):
         lacking = {name: sorted(union - set(row)) for name, row in by_key.items() if union - set(row)}
-        text = "; ".join(f"{name!r} lacks {len(gone)} ({', '.join(map(str, gone[:5]))}{' ...' if len(gone) > 5 else ''})" for name, gone in lacking.items())
+        text = "; ".join(
+            f"{name!r} lacks {len(gone)} ({', '.join(map(str, gone[:5]))}{' ...' if len(gone) > 5 else ''})"
+            for name, gone in lacking.items()
+        )
         if settings.on_gap != "flag" or any(item.number is None for row in rows.values() for item in row):
             raise ValueError(
                 f"the channels of {path} do not have the same slices: {text}. Choose on_gap='flag' to insert them as empty slices with "

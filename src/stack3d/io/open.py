@@ -104,7 +104,9 @@ def open_stack(
     (('z', 'y', 'x'), [0.0, 10.0, 20.0], [0, 1, 2])
     """
     settings = Settings(pattern, pixel_size, z, units, channel, variable, on_bad_frame, on_gap, on_z)
-    if frames_per_block is not None and (isinstance(frames_per_block, bool) or not isinstance(frames_per_block, int) or frames_per_block < 1):
+    if frames_per_block is not None and (
+        isinstance(frames_per_block, bool) or not isinstance(frames_per_block, int) or frames_per_block < 1
+    ):
         raise ValueError(f"frames_per_block={frames_per_block!r} must be a positive whole number")
     place = existing(path)
     kind = kind_of(place)
@@ -112,6 +114,12 @@ def open_stack(
         from stack3d.io.stores import open_store
 
         return open_store(place, settings, frames_per_block)
+    if kind == "tiff":
+        from stack3d.io.tiff import open_saved
+
+        saved = open_saved(place, settings, frames_per_block)
+        if saved is not None:
+            return saved
     source = read_source(place, kind, settings)
     return source.to_dataarray(source.frames.lazy(frames_per_block))
 
@@ -135,37 +143,31 @@ def read_source(path: Path, kind: str, settings: Settings) -> Source:
 def existing(path: Any) -> Path:
     """Return the path, or raise saying what is there instead."""
     if isinstance(path, bytes) or not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path={path!r} must be a str or a path, not {type(path).__name__}; give the folder, and choose files in it with pattern=")
+        raise TypeError(
+            f"path={path!r} must be a str or a path, not {type(path).__name__}; give the folder, and choose files in it with pattern="
+        )
     place = Path(path).expanduser().absolute()
     if place.exists():
         return place
     if "://" in str(path):
         raise ValueError(f"path={str(path)!r} is an address; give a path on a file system")
-    raise FileNotFoundError(f"there is nothing at {place}{_set_aside(place)}")
-
-
-def _set_aside(place: Path) -> str:
-    """Return what to do when a save that was interrupted left its old or new data beside."""
     if not place.parent.is_dir():
-        return f": there is no folder {place.parent}"
-    names = sorted(entry.name for entry in os.scandir(place.parent))
-    previous = [name for name in names if name.startswith(f"{place.name}.previous-")]
-    partial = [name for name in names if name.startswith(f"{place.name}.partial-")]
-    if previous:
-        return (
-            f", but a save that was interrupted set what was there aside as {previous[-1]!r}. To take it back, rename it: "
-            f"os.rename({str(place.parent / previous[-1])!r}, {str(place)!r})"
-        )
-    if partial:
-        return f", but a save that was interrupted left {partial[-1]!r}, which is not complete: save again, and delete it"
-    return ""
+        raise FileNotFoundError(f"there is nothing at {place}: there is no folder {place.parent}")
+    from stack3d.io._atomic import left_behind
+
+    left = left_behind(place)
+    raise FileNotFoundError(
+        f"there is nothing at {place}" + (f", but a save was interrupted there. {left}" if left else "")
+    )
 
 
 def kind_of(path: Path) -> str:
     """Return ``"store"``, ``"tiff"``, ``"frame"`` or ``"folder"``."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        if suffix == ".zarr" or any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")):
+        if suffix == ".zarr" or any(
+            (path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+        ):
             return "store"
         return "folder"
     if suffix in NETCDF_SUFFIXES:

@@ -16,9 +16,14 @@ FOLDER = False
 
 def check(da: xr.DataArray) -> None:
     """Raise TypeError for a dtype that NetCDF does not know."""
-    for name, variable in (("da", da.variable), *((f"coordinate {key!r}", coord.variable) for key, coord in da.coords.items())):
+    for name, variable in (
+        ("da", da.variable),
+        *((f"coordinate {key!r}", coord.variable) for key, coord in da.coords.items()),
+    ):
         if variable.dtype.kind == "f" and variable.dtype.itemsize not in (4, 8):
-            raise TypeError(f"{name} has dtype {variable.dtype}, which NetCDF does not know; use float32, or save as .zarr")
+            raise TypeError(
+                f"{name} has dtype {variable.dtype}, which NetCDF does not know; use float32, or save as .zarr"
+            )
 
 
 def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | None, label: str) -> None:
@@ -44,7 +49,8 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     lock = _stream.FolderLock(f"{path}.lock")
     try:
         written = [
-            _stream.write_blocks(ds[name].variable.data, _write_block, path=str(path), name=name, lock=lock) for name in large
+            _stream.write_blocks(ds[name].variable.data, _write_block, path=str(path), name=name, lock=lock)
+            for name in large
         ]
         progress.compute(*written, label=label)
     finally:

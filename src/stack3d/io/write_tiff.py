@@ -92,7 +92,9 @@ def _resolution(da: xr.DataArray) -> dict[str, Any]:
     """Return the tags of resolution, for readers that do not know OME."""
     if any(dim not in da.coords or grid.units_of(da, dim) == "1" for dim in ("y", "x")):
         return {}
-    per_cm = tuple(1 / (grid.spacing_of(da, dim) * conversion_factor(grid.units_of(da, dim), "cm")) for dim in ("x", "y"))
+    per_cm = tuple(
+        1 / (grid.spacing_of(da, dim) * conversion_factor(grid.units_of(da, dim), "cm")) for dim in ("x", "y")
+    )
     return {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
 
 

@@ -39,7 +39,7 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
 
     # Of fixed width they have no specification in Zarr v3.
     texts = {name: variable.astype(object) for name, variable in ds.variables.items() if variable.dtype.kind == "U"}
-    ds = ds.assign_coords({name: variable for name, variable in texts.items()})
+    ds = ds.assign_coords(texts)
     encoding: dict[Any, dict[str, Any]] = {}
     for name, variable in ds.variables.items():
         encoding[name] = {"_FillValue": None} if variable.dtype.kind == "f" else {}

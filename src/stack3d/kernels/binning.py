@@ -56,6 +56,20 @@ def bin_frame(frame: Any, by: int, bx: int, reduction: str = "mean") -> Any:
     return out
 
 
+def bin_frames(frames: list[Any], by: int, bx: int, reduction: str = "mean") -> Any:
+    """Reduce blocks of ``len(frames)`` times `by` times `bx` voxels to one pixel each.
+
+    Parameters and result are those of `bin_frame`; a missing voxel (NaN) has no part, in whichever frame it lies.
+    """
+    if len(frames) == 1:
+        return bin_frame(frames[0], by, bx, reduction)
+    xp = namespace(frames[0])
+    rows, columns = frames[0].shape[0] // by * by, frames[0].shape[1]
+    # The rows that make one row of the result follow each other: binning in depth becomes binning along y.
+    volume = xp.stack([frame[:rows].reshape(rows // by, by, columns) for frame in frames], axis=1)
+    return bin_frame(volume.reshape(-1, columns), len(frames) * by, bx, reduction)
+
+
 def bin_frame_xp(frame: Any, by: int, bx: int, reduction: str = "mean") -> Any:
     """`xp` form of `bin_frame`."""
     _check(frame, by, bx, reduction)

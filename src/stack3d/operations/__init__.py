@@ -10,4 +10,14 @@ from stack3d.operations._resample import resample as resample
 from stack3d.operations._reslice import reslice as reslice
 from stack3d.operations._transforms import estimate_transforms as estimate_transforms
 
-__all__ = ["bin", "crop", "flip", "invert", "resample", "reslice"]
+__all__ = [
+    "apply_transforms",
+    "bin",
+    "crop",
+    "estimate_transforms",
+    "flip",
+    "invert",
+    "register",
+    "resample",
+    "reslice",
+]

@@ -151,7 +151,7 @@ def render_lines(shape: tuple[int, int], lines: np.ndarray, angle: float) -> np.
 
 def correlated(shape: tuple[int, int], settings: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
     """Return a Gaussian field (y, x) float32 of unit variance, long along the stripes and `width` wide."""
-    from stack3d.synthetic._texture import sample
+    from stack3d.synthetic._texture import TILE, sample
 
     height, width = shape
     along, across = settings["length"] or 0.35 * math.hypot(*shape), settings["width"]
@@ -160,7 +160,9 @@ def correlated(shape: tuple[int, int], settings: dict[str, Any], rng: np.random.
     main = direction(settings["angle"])
     # Takes (x, y) to (along, across).
     frame = np.array([[main[1], main[0]], [main[0], -main[1]]])
-    corners = frame @ np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1]])
+    # As far as the last tile reaches.
+    bottom, right = height + TILE, width + TILE
+    corners = frame @ np.array([[0, right, 0, right], [0, 0, bottom, bottom]])
     low = corners.min(axis=1)
     nodes = np.ceil((corners.max(axis=1) - low) / steps).astype(int) + 5
     coefficients = rng.standard_normal(tuple(nodes), dtype=np.float32)

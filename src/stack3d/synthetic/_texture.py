@@ -14,7 +14,7 @@ import numpy as np
 TISSUE, POROUS = 0, 1
 # Amplitude of a sum of hashed quadratic B-splines, so that a field has unit variance.
 _UNIT = 4.26
-_TILE = 32
+TILE = 16
 _MAX_CANDIDATES = 96
 
 _M1, _M2, _M3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -56,8 +56,9 @@ def lattice(seed, z, row0, column0, rows, columns):  # type: ignore[no-untyped-d
 
 @_jit
 def cells(seed, z, size, row0, column0, rows, columns):  # type: ignore[no-untyped-def]
-    """Seeds of the cells around a plane: (5, rows, columns, 8) of y, x, height over the plane, three chances
-    and the direction (y, x) of what is in the cell.
+    """Seeds of the cells around a plane, (5, rows, columns, 8).
+
+    Each is y, x, height over the plane, three chances and the direction (y, x) of what is in the cell.
     """
     out = np.empty((5, rows, columns, 8), np.float32)
     plane = int(math.floor(z / size))
@@ -87,12 +88,20 @@ def _weights(p):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def _positions(ys, xs, matrix, top, left):  # type: ignore[no-untyped-def]
+    """Points of the specimen under the pixels of a tile."""
+    for i in range(TILE):
+        for j in range(TILE):
+            xs[i, j] = np.float32(matrix[0, 0] * (left + j) + matrix[0, 1] * (top + i) + matrix[0, 2])
+            ys[i, j] = np.float32(matrix[1, 0] * (left + j) + matrix[1, 1] * (top + i) + matrix[1, 2])
+
+
+@_jit
 def _field(out, coefficients, ys, xs, row0, column0, inverse, straight):  # type: ignore[no-untyped-def]
     """Evaluate a field at the points of a tile; `straight` when rows and columns of the tile follow y and x."""
-    rows, columns = ys.shape
     if not straight:
-        for i in range(rows):
-            for j in range(columns):
+        for i in range(TILE):
+            for j in range(TILE):
                 k, a0, a1, a2 = _weights(ys[i, j] * inverse - row0)
                 m, b0, b1, b2 = _weights(xs[i, j] * inverse - column0)
                 c0, c1, c2 = coefficients[k], coefficients[k + np.uint32(1)], coefficients[k + np.uint32(2)]
@@ -103,19 +112,19 @@ def _field(out, coefficients, ys, xs, row0, column0, inverse, straight):  # type
                     + a2 * (b0 * c2[m] + b1 * c2[n] + b2 * c2[o])
                 )
         return
-    taps, first = np.empty((3, _TILE), np.float32), np.empty(_TILE, np.uint32)
-    for j in range(columns):
+    taps, first = np.empty((3, TILE), np.float32), np.empty(TILE, np.uint32)
+    for j in range(TILE):
         first[j], taps[0, j], taps[1, j], taps[2, j] = _weights(xs[0, j] * inverse - column0)
-    low, line = first[0], np.empty(first[columns - 1] - first[0] + np.uint32(3), np.float32)
-    for j in range(columns):
+    low, line = first[0], np.empty(first[TILE - 1] - first[0] + np.uint32(3), np.float32)
+    for j in range(TILE):
         first[j] -= low
-    for i in range(rows):
+    for i in range(TILE):
         k, a0, a1, a2 = _weights(ys[i, 0] * inverse - row0)
         for j in range(line.size):
             m = low + np.uint32(j)
             line[j] = a0 * coefficients[k, m] + a1 * coefficients[k + np.uint32(1), m]
             line[j] += a2 * coefficients[k + np.uint32(2), m]
-        for j in range(columns):
+        for j in range(TILE):
             m = first[j]
             value = taps[0, j] * line[m] + taps[1, j] * line[m + np.uint32(1)]
             out[i, j] = value + taps[2, j] * line[m + np.uint32(2)]
@@ -124,12 +133,12 @@ def _field(out, coefficients, ys, xs, row0, column0, inverse, straight):  # type
 @_jit
 def _nearest(vs, us, chosen, count, nearest, second, first):  # type: ignore[no-untyped-def]
     """Find the nearest seed of each point, its squared distance and that of the next."""
-    for i in range(vs.shape[0]):
-        for j in range(vs.shape[1]):
+    for i in range(TILE):
+        for j in range(TILE):
             nearest[i, j], second[i, j], first[i, j] = np.float32(1e30), np.float32(1e30), 0
         for n in range(count):
             cy, cx, h = chosen[n, 0], chosen[n, 1], chosen[n, 2] * chosen[n, 2]
-            for j in range(vs.shape[1]):
+            for j in range(TILE):
                 dy, dx = vs[i, j] - cy, us[i, j] - cx
                 distance = dy * dy + dx * dx + h
                 old = nearest[i, j]
@@ -237,36 +246,28 @@ def _porous(value, palette, fine, middle, border, pore):  # type: ignore[no-unty
 def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, origins, inverses, warps):  # type: ignore[no-untyped-def]
     """Fill `out` (channel, y, x) with grey values in 0..1.
 
-    `matrix` (2, 3) takes the pixel (x, y, 1) to a point (x, y) of the specimen, counted from `base` (y, x). `patches` are the lattices of the
-    fields: two coarse and two small displacements, pores, middle and fine grain.
+    `matrix` (2, 3) takes the pixel (x, y, 1) to a point (x, y) of the specimen, counted from `base` (y, x).
+    `patches` are the lattices of the fields: two coarse and two small displacements, pores, middle and fine grain.
     """
     channels, height, width = out.shape
-    full = np.empty((9, _TILE, _TILE), np.float32)
-    firsts = np.empty((_TILE, _TILE), np.int32)
-    fields = np.empty((7, _TILE, _TILE), np.float32)
+    # Whole tiles in arrays of fixed shape: loops over them become vector code. What lies beyond the frame is dropped.
+    ys, xs = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.float32)
+    vs, us = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.float32)
+    nearest, second = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.float32)
+    first = np.empty((TILE, TILE), np.int32)
+    fields = np.empty((7, TILE, TILE), np.float32)
     chosen = np.empty((_MAX_CANDIDATES, 8), np.float32)
     reach, zero, half = np.float32(4.0), np.float32(0.0), np.float32(0.5)
     straight = matrix[0, 1] == 0.0 and matrix[1, 0] == 0.0
-    for top in range(0, height, _TILE):
-        for left in range(0, width, _TILE):
-            rows, columns = min(_TILE, height - top), min(_TILE, width - left)
-            ys, xs, vs, us = (
-                full[0, :rows, :columns],
-                full[1, :rows, :columns],
-                full[2, :rows, :columns],
-                full[3, :rows, :columns],
-            )
-            nearest, second, first = full[4, :rows, :columns], full[5, :rows, :columns], firsts[:rows, :columns]
-            for i in range(rows):
-                for j in range(columns):
-                    xs[i, j] = np.float32(matrix[0, 0] * (left + j) + matrix[0, 1] * (top + i) + matrix[0, 2])
-                    ys[i, j] = np.float32(matrix[1, 0] * (left + j) + matrix[1, 1] * (top + i) + matrix[1, 2])
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            rows, columns = min(TILE, height - top), min(TILE, width - left)
+            _positions(ys, xs, matrix, top, left)
             for n in range(7):
-                part = fields[n, :rows, :columns]
-                _field(part, patches[n], ys, xs, origins[n, 0], origins[n, 1], inverses[n], straight)
+                _field(fields[n], patches[n], ys, xs, origins[n, 0], origins[n, 1], inverses[n], straight)
             y0, y1, x0, x1 = np.float32(1e30), np.float32(-1e30), np.float32(1e30), np.float32(-1e30)
-            for i in range(rows):
-                for j in range(columns):
+            for i in range(TILE):
+                for j in range(TILE):
                     v = ys[i, j] + warps[0] * fields[0, i, j] + warps[1] * fields[2, i, j]
                     u = xs[i, j] + warps[0] * fields[1, i, j] + warps[1] * fields[3, i, j]
                     vs[i, j], us[i, j] = v, u
@@ -313,15 +314,13 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
 def sample(out, coefficients, matrix):  # type: ignore[no-untyped-def]
     """Fill a frame with a spline field; `matrix` (2, 3) takes the pixel (x, y, 1) to its (row, column) node."""
     height, width = out.shape
-    ys, xs = np.empty((_TILE, _TILE), np.float32), np.empty((_TILE, _TILE), np.float32)
+    ys, xs = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.float32)
     straight = matrix[0, 0] == 0.0 and matrix[1, 1] == 0.0
     zero, one = np.float32(0.0), np.float32(1.0)
-    for top in range(0, height, _TILE):
-        for left in range(0, width, _TILE):
-            rows, columns = min(_TILE, height - top), min(_TILE, width - left)
-            for i in range(rows):
-                for j in range(columns):
-                    ys[i, j] = np.float32(matrix[0, 0] * (left + j) + matrix[0, 1] * (top + i) + matrix[0, 2])
-                    xs[i, j] = np.float32(matrix[1, 0] * (left + j) + matrix[1, 1] * (top + i) + matrix[1, 2])
-            part = out[top : top + rows, left : left + columns]
-            _field(part, coefficients, ys[:rows, :columns], xs[:rows, :columns], zero, zero, one, straight)
+    tile = np.empty((TILE, TILE), np.float32)
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            rows, columns = min(TILE, height - top), min(TILE, width - left)
+            _positions(ys, xs, matrix[::-1], top, left)
+            _field(tile, coefficients, ys, xs, zero, zero, one, straight)
+            out[top : top + rows, left : left + columns] = tile[:rows, :columns]

@@ -76,7 +76,9 @@ class Specimen:
         height, width = shape
         matrix = np.asarray(matrix, np.float64) / self.scale
         depth = z / self.pixel / self.scale
-        corners = matrix @ np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]])
+        # As far as the last tile reaches.
+        bottom, right = height + _texture.TILE, width + _texture.TILE
+        corners = matrix @ np.array([[0, right, 0, right], [0, 0, bottom, bottom], [1, 1, 1, 1]])
         (x0, y0), (x1, y1) = corners.min(axis=1), corners.max(axis=1)
         # Float32 positions are taken from a whole point near the frame, so that a far frame is as fine as a near one.
         base = np.array([np.floor(y0), np.floor(x0)])

@@ -1,0 +1,72 @@
+"""The accessor binds, holds nothing, and keeps nothing alive."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import stack3d
+from stack3d._accessor import Stack3D
+
+METHODS = sorted(
+    name
+    for name in vars(Stack3D)
+    if not name.startswith("_") and not isinstance(inspect.getattr_static(Stack3D, name), property)
+)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_are_the_functions_with_signature_and_docstring(stack, name):
+    function, method = getattr(stack3d, name), getattr(stack.stack3d, name)
+    parameters = list(inspect.signature(function).parameters.values())
+    assert list(inspect.signature(method).parameters.values()) == parameters[1:]
+    assert method.__doc__ == function.__doc__
+    assert method.__name__ == name
+    assert getattr(Stack3D, name) is function
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_all_parameters_but_the_stack_are_keywords_or_a_path(name):
+    parameters = list(inspect.signature(getattr(stack3d, name)).parameters.values())[1:]
+    positional = [p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    assert positional in ([], ["path"])
+
+
+def test_the_accessor_is_made_anew_and_not_kept(stack):
+    assert stack.stack3d is not stack.stack3d
+    assert stack3d.accessor(stack).pixel_size == stack.stack3d.pixel_size
+    with pytest.raises(AttributeError):
+        stack.stack3d.state = 1
+
+
+def test_twenty_eager_steps_peak_below_three_arrays():
+    da = xr.DataArray(np.zeros((4, 1024, 1024), np.uint16), dims=("z", "y", "x"))
+    da.stack3d.invert()  # compiles
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        out = da
+        for _ in range(20):
+            out = out.stack3d.invert()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert peak < 3 * da.nbytes
+
+
+def test_a_stack_whose_accessor_was_touched_pickles(stack):
+    _ = stack.stack3d.pixel_size
+    again = pickle.loads(pickle.dumps(stack.chunk(z=2)))
+    xr.testing.assert_identical(again.compute(), stack)
+
+
+def test_dir_shows_every_method(stack):
+    assert set(METHODS) <= set(dir(stack.stack3d))
