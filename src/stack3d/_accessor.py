@@ -67,6 +67,12 @@ class Stack3D:
     register = _Method(operations.register)
     resample = _Method(operations.resample)
     # grey values
+    estimate_histogram = _Method(operations.estimate_histogram)
+    match_histograms = _Method(operations.match_histograms)
+    estimate_levels = _Method(operations.estimate_levels)
+    level_slices = _Method(operations.level_slices)
+    estimate_range = _Method(operations.estimate_range)
+    rescale_intensity = _Method(operations.rescale_intensity)
     invert = _Method(operations.invert)
     # quality
     slice_statistics = _Method(quality.slice_statistics)

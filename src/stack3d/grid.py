@@ -32,7 +32,8 @@ def coordinate(dim: str, values: Any, *, units: str, spacing: float | None = Non
     spacing : float, optional
         Distance between voxels; by default measured on `values` (median), 1 for a single value.
     """
-    values = np.asarray(values, dtype=np.float64)
+    # A copy: positions must not change with an array of the caller's.
+    values = np.array(values, dtype=np.float64)
     if spacing is None:
         spacing = float(np.median(np.diff(values))) if values.size > 1 else 1.0
     attrs = {
@@ -59,7 +60,9 @@ def spacing_of(da: xr.DataArray, dim: str) -> float:
         # A regular grid answers with the step it was built from, not with a rounded difference.
         attr = da[dim].attrs.get("spacing")
         median = float(np.median(steps))
-        return float(attr) if attr is not None and np.isclose(attr, median, rtol=1e-9, atol=0) else median
+        # Far from the origin the difference of two positions is no better than the positions themselves.
+        rounding = 4 * np.finfo(np.float64).eps * float(np.abs(values[[0, -1]]).max())
+        return float(attr) if attr is not None and np.isclose(attr, median, rtol=1e-9, atol=rounding) else median
     return float(da[dim].attrs.get("spacing", 1.0))
 
 
@@ -84,7 +87,11 @@ def bounds(values: np.ndarray, spacing: float) -> np.ndarray:
 
 def with_coordinate(da: xr.DataArray, dim: str, values: Any, *, spacing: float | None = None) -> xr.DataArray:
     """Return `da` with new positions along a spatial dim, unit and attrs kept."""
-    return da.assign_coords({dim: coordinate(dim, values, units=units_of(da, dim), spacing=spacing)})
+    new = coordinate(dim, values, units=units_of(da, dim), spacing=spacing)
+    if dim in da.coords:
+        kept = {key: value for key, value in da[dim].attrs.items() if key not in ("units", "spacing")}
+        new.attrs = {**new.attrs, **kept}
+    return da.assign_coords({dim: new})
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,11 @@ class Frame:
 
     @classmethod
     def of(cls, da: xr.DataArray) -> Frame:
-        """Return the frame of a stack."""
+        """Return the frame of a stack; raises ValueError where y and x are not in the same unit."""
+        if units_of(da, "y") != units_of(da, "x"):
+            raise ValueError(
+                f"y is in {units_of(da, 'y')!r} and x in {units_of(da, 'x')!r}; a frame needs both in the same unit"
+            )
         origin = tuple(float(da[dim].values[0]) if dim in da.coords else 0.0 for dim in ("y", "x"))
         spacing = tuple(spacing_of(da, dim) for dim in ("y", "x"))
         return cls((da.sizes["y"], da.sizes["x"]), origin, spacing, units_of(da, "x"))  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ import os
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 _ALLOWED = {
     "device": "'cpu', 'gpu' or 'auto'",
     "workers": "a positive whole number, or None for the number of cores",
@@ -16,13 +18,13 @@ _OPTIONS: dict[str, Any] = {"device": "cpu", "workers": None, "progress": "auto"
 
 def _is_allowed(name: str, value: Any) -> bool:
     if name == "device":
-        return value in ("cpu", "gpu", "auto")
+        return isinstance(value, str) and value in ("cpu", "gpu", "auto")
     if name == "workers":
-        return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
-    return value is True or value is False or value == "auto"
+        return value is None or (isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1)
+    return isinstance(value, bool) or (isinstance(value, str) and value == "auto")
 
 
-class set_options:  # noqa: N801  (used like a function)
+class set_options:
     """Set options for the session, or for the length of a ``with`` block.
 
     Parameters
@@ -60,7 +62,9 @@ class set_options:  # noqa: N801  (used like a function)
     def __enter__(self) -> set_options:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         _OPTIONS.update(self._before)
 
 

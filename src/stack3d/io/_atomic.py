@@ -184,7 +184,7 @@ def _put_in_place(partial: Path, target: Path, mark: str, *, overwrite: bool) ->
     except OSError as error:
         raise OSError(
             error.errno or errno.EIO,
-            f"the stack was written completely but could not be named {str(target)!r} ({error.strerror or error}); what "
+            f"the stack was written completely but not named {str(target)!r} ({error.strerror or error}); what "
             f"was there before is untouched. The new data are in {str(complete)!r}: close what holds {target.name!r} "
             "open, then rename it",
         ) from error

@@ -38,6 +38,13 @@ class Header(NamedTuple):
     dtype: np.dtype[Any]
     #: A file with fewer bytes than this is cut.
     least_bytes: int
+    #: Whether the pixels lie uncompressed in the file.
+    plain: bool = False
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of the pixels in memory."""
+        return self.shape[0] * self.shape[1] * max(1, self.samples) * self.dtype.itemsize
 
     def describe(self) -> str:
         """Return it in words."""
@@ -139,7 +146,7 @@ def page_header(page: Any) -> Header:
             f"a page of {page.parent.filehandle.path} has axes {axes!r} with shape {page.shape}; allowed are y, x and colours"
         )
     end = max((offset + count for offset, count in zip(page.dataoffsets, page.databytecounts)), default=0)
-    return Header((shape["Y"], shape["X"]), shape.get("S", 0), page.dtype.newbyteorder("="), end)
+    return Header((shape["Y"], shape["X"]), shape.get("S", 0), page.dtype.newbyteorder("="), end, page.compression == 1 and page.dtype.kind != "b")
 
 
 def _tiff_header(path: str) -> Header:
@@ -147,7 +154,7 @@ def _tiff_header(path: str) -> Header:
 
     with tifffile.TiffFile(path) as tif:
         header = page_header(tif.pages.first)
-        pages = [page for page in tif.pages if not page.is_reduced]
+        pages = [page for page in tif.pages if not page.keyframe.is_reduced]  # type: ignore[union-attr]
         if len(pages) > 1:
             raise FrameError(
                 f"frame {path} holds {len(pages)} pages; open the file itself, or leave it out with pattern= "
@@ -246,7 +253,7 @@ class Frames:
     def lazy(self, frames_per_block: int | None = None) -> dask.array.Array:
         """Return the stack as a dask array; a task reads the frames of its block, each once."""
         count, (ny, nx), samples = len(self.refs[0]), self.header.shape, self.header.samples
-        per_block = frames_per_block or _blocks.frames_per_block(ny * nx * max(1, samples) * self.header.dtype.itemsize)
+        per_block = frames_per_block or _blocks.frames_per_block(self.header.pixel_bytes)
         lengths = _blocks.split(count, per_block)
         starts = np.concatenate([[0], np.cumsum(lengths)])
         # The colours of a frame come from one file, so they share a block.

@@ -158,21 +158,27 @@ def _slices(
     pairs = sorted(pairs, key=lambda pair: natural_key(pair[0].name))
     files = [file for file, _ in pairs]
     fields = pattern.fields if pattern is not None else set()
+    numbers: list[int] | None = None
+    places: list[tuple[Any, str | None]] | None = None
     if fields & {"slice", "z"}:
-        numbers = [name.number for _, name in pairs] if "slice" in fields else None  # type: ignore[union-attr]
-        places = [(name.z, name.unit) for _, name in pairs] if "z" in fields else None  # type: ignore[union-attr]
+        read = [name for _, name in pairs if name is not None]
+        if "slice" in fields:
+            numbers = [int(name.number or 0) for name in read]
+        if "z" in fields:
+            places = [(name.z, name.unit) for name in read]
     else:
         numbers = _default_numbers(files, pattern)
         found = positions_in([file.name for file in files])
+        known = [place for place in found if place is not None]
         without = [file.name for file, place in zip(files, found) if place is None]
         if without and len(without) < len(files):
             raise ValueError(
                 f"some names in {folder} give z and some do not ({_some(without)}); say which files are slices with pattern="
             )
-        places = None if without else found  # type: ignore[assignment]
+        places = None if without else list(known)
     z: list[float | None] = [None] * len(files)
     if places is not None and settings.z is None:
-        z = [_in_unit(value, own, settings, unit) for value, own in places]  # type: ignore[arg-type]
+        z = [_in_unit(value, own, settings, unit) for value, own in places]
     slices = [_Slice(index, None, position, file) for index, (position, file) in enumerate(zip(z, files))]
     if numbers is not None:
         slices = [_Slice(number, number, position, file) for number, position, file in zip(numbers, z, files)]
@@ -315,8 +321,8 @@ def _assemble(path: Path, rows: dict[str | None, list[_Slice]], settings: Settin
     frames = Frames(refs, header, bool(header.samples) or names != [None], tokenize(files, refs, header))
     stored, attrs = _of_first_file(refs)
     has_z = first[0].z is not None
-    numbers = [item.number for item in first]
-    numbered = numbers[0] is not None
+    numbers = np.array([item.number for item in first if item.number is not None], dtype=np.int64)
+    numbered = bool(numbers.size)
     coords: dict[str, Any] = coordinates(
         frames.shape,
         pixel_size=settings.pixel_size,
@@ -324,11 +330,11 @@ def _assemble(path: Path, rows: dict[str | None, list[_Slice]], settings: Settin
         units=settings.units,
         stored=stored,
         named_z=np.array([item.z for item in first]) if has_z else None,
-        offsets=np.array(numbers) - numbers[0] if numbered else None,  # type: ignore[operator]
+        offsets=numbers - numbers.min() if numbered else None,
     )
     if numbered:
         coords["slice_number"] = xr.Variable(
-            ("z",), np.array(numbers, dtype=np.int64), {"long_name": "number of the slice in the file name"}
+            ("z",), numbers, {"long_name": "number of the slice in the file name"}
         )
     if "flag" in (settings.on_gap, settings.on_bad_frame):
         good = [all(row[k] is not None for row in refs) and k not in gaps for k in range(len(first))]
@@ -390,17 +396,11 @@ def _check(rows: dict[str | None, list[_Slice]], settings: Settings) -> tuple[He
             )
     # What the listing already tells: a file too short for its pixels.
     for row, header in zip(by_row, headers):
-        least = header.least_bytes if row[0].path.lower().endswith(TIFF_SUFFIXES) and _is_plain(header) else 1
+        least = header.pixel_bytes if header.plain else 1
         for file in row:
             if file.size < least:
                 raise unreadable(file.path, f"it has {file.size} bytes where {least} are needed")
     return headers[0], set()
-
-
-def _is_plain(header: Header) -> bool:
-    """Return whether the first frame lies uncompressed in its file, so that no other can be much shorter."""
-    pixels = header.shape[0] * header.shape[1] * max(1, header.samples) * header.dtype.itemsize
-    return header.least_bytes >= pixels
 
 
 def _scan(files: list[_File]) -> tuple[Header, set[str]]:

@@ -77,7 +77,7 @@ def _bare(path: Path, names: list[str]) -> xr.Dataset:
     for name in names:
         array = zarr.open_array(str(path / name) if name else str(path), mode="r")
         attrs = dict(array.attrs)
-        dims = attrs.pop("_ARRAY_DIMENSIONS", None) or getattr(array.metadata, "dimension_names", None)
+        dims: Any = attrs.pop("_ARRAY_DIMENSIONS", None) or getattr(array.metadata, "dimension_names", None)
         if dims is None or None in dims:
             if array.ndim not in (2, 3, 4):
                 continue
@@ -170,13 +170,13 @@ def _lazy(variable: xr.Variable, path: Path, name: Hashable, frames_per_block: i
     attrs = dict(variable.attrs)
     stored = variable.dtype
     scale = _scale(attrs, stored)
+    dtype: np.dtype[Any] = stored.newbyteorder("=")
     if attrs.get("dtype") == "bool" and stored.kind in "iu":
         attrs.pop("dtype")
         dtype = np.dtype(bool)
-    else:
-        dtype = stored.newbyteorder("=") if scale is None else np.result_type(np.float32, np.min_scalar_type(0))
-        if scale is not None and (stored.itemsize > 2 or stored.kind == "f"):
-            dtype = np.result_type(stored.newbyteorder("="), np.float32) if stored.kind == "f" else np.dtype(np.float64)
+    elif scale is not None:
+        # float32 for what it holds exactly.
+        dtype = np.result_type(dtype, np.float32)
     attrs = {key: value for key, value in attrs.items() if key not in _MISSING}
     names = [_OTHER_NAMES.get(str(dim), str(dim)) for dim in variable.dims]
     lengths = _block_lengths(variable, names, dtype, frames_per_block)

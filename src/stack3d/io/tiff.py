@@ -43,7 +43,8 @@ def open_saved(path: Path, settings: Settings, frames_per_block: int | None) -> 
     try:
         with tifffile.TiffFile(path) as tif:
             text = tif.pages.first.tags.valueof(JSON_TAG) if len(tif.pages) else None
-            if not isinstance(text, (str, bytes)) or not tif.is_ome:
+            text = text.decode("ascii") if isinstance(text, bytes) else text
+            if not isinstance(text, str) or not tif.is_ome:
                 return None
             stack = json.loads(text)
             if not isinstance(stack, dict) or stack.get("stack3d") != 1:
@@ -69,7 +70,7 @@ def open_saved(path: Path, settings: Settings, frames_per_block: int | None) -> 
 
     header = Header((ny, nx), 0, dtype.newbyteorder("="), size)
     frames = Frames(rows, header, True, tokenize(str(path), os.stat(path).st_mtime_ns, header, refs))
-    data = frames.lazy(frames_per_block)
+    data: Any = frames.lazy(frames_per_block)
     return adjusted(decode(text, data if data.shape == shape else data.reshape(shape)), settings, path)
 
 
@@ -155,7 +156,7 @@ def _pick_series(tif: Any, path: Path, settings: Settings) -> tuple[int, Any]:
 def _loose_pages(tif: Any, path: Path, settings: Settings) -> tuple[list[Any], Header]:
     """Return all pages but thumbnails, and the header that they (or most of them) have."""
     tif.pages.useframes = False
-    pages = [page for page in tif.pages if not page.is_reduced]
+    pages = [page for page in tif.pages if not page.keyframe.is_reduced]
     headers = [page_header(page) for page in pages]
     kinds = Counter(header[:3] for header in headers)
     (usual, _), *others = kinds.most_common()

@@ -14,7 +14,12 @@ from stack3d.kernels.cast import cast_frame
 
 
 def blend_frames(
-    frames: Sequence[Any], weights: Any, dtype: Any, masks: Sequence[Any | None] | None = None
+    frames: Sequence[Any],
+    weights: Any,
+    dtype: Any,
+    masks: Sequence[Any | None] | None = None,
+    *,
+    missing: str = "nearest",
 ) -> tuple[Any, int]:
     """Return the weighted sum of frames.
 
@@ -33,6 +38,9 @@ def blend_frames(
         Of the result. Integers are rounded half to even and saturate.
     masks : sequence of (y, x) arrays of bool or None, optional
         True where a frame's pixel was measured; None for a frame that is complete.
+    missing : {"nearest", "all"}
+        When a pixel of the result is missing: when the nearest frame lacks it (interpolation), or when all frames
+        of a weight other than 0 do (averages over cells, where no frame is nearer than another).
 
     Returns
     -------
@@ -47,13 +55,13 @@ def blend_frames(
     >>> blend.blend_frames(frames, [0.25, 0.75], "uint8")
     (array([[18, 18]], dtype=uint8), 0)
     """
-    used, parts, valid = _used(frames, weights, masks)
+    used, parts, valid = _used(frames, weights, masks, missing)
     dtype = np.dtype(dtype)
     if len(used) == 1 and parts[0] == 1:
         return cast_frame(used[0], dtype)
     kind = working_dtype(used[0].dtype, dtype)
     if not on_host(used[0]) or dtype.kind not in "iuf" or dtype.itemsize > 8 or dtype.str[1:] in ("u8", "i8"):
-        return _blend_xp(used, parts, dtype, valid, kind)
+        return _blend_xp(used, parts, dtype, valid, kind, missing)
     smallest, largest = (kind.type(limit) for limit in limits(dtype))
     sources = [packed(frame) for frame in used]
     nearest = int(np.argmax(parts))
@@ -61,11 +69,11 @@ def blend_frames(
         # One frame with a weight of its own: the same loop with nothing to add.
         sources, parts = sources * 2, np.array([parts[0], 0.0])
     out = np.empty(sources[0].shape, dtype)
-    if len(sources) == 2 and valid is None:
+    gaps = valid is not None or sources[0].dtype.kind == "f"
+    if len(sources) == 2 and valid is None and (missing == "nearest" or not gaps):
         near, far = sources[nearest], sources[1 - nearest]
         near_part, far_part = kind.type(parts[nearest]), kind.type(parts[1 - nearest])
         return out, int(_blend_two(near, far, out, near_part, far_part, _whole(parts, kind), smallest, largest))
-    gaps = valid is not None or sources[0].dtype.kind == "f"
     if not gaps and len(sources) <= 4:
         padded = [*sources, *[sources[0]] * (4 - len(sources))]
         four = np.zeros(4, kind)
@@ -81,18 +89,26 @@ def blend_frames(
         mask = None if valid is None or valid[index] is None else packed(valid[index])
         _add_measured(frame, mask, kind.type(part), total, weight)
     mask = None if valid is None or valid[nearest] is None else packed(valid[nearest])
-    return out, int(_divide(total, weight, _whole(parts, kind), sources[nearest], mask, out, smallest, largest))
+    whole, strict = _whole(parts, kind), missing == "nearest"
+    return out, int(_divide(total, weight, whole, sources[nearest], mask, strict, out, smallest, largest))
 
 
 def blend_xp(
-    frames: Sequence[Any], weights: Any, dtype: Any, masks: Sequence[Any | None] | None = None
+    frames: Sequence[Any],
+    weights: Any,
+    dtype: Any,
+    masks: Sequence[Any | None] | None = None,
+    *,
+    missing: str = "nearest",
 ) -> tuple[Any, int]:
     """`xp` form of `blend_frames`."""
-    used, parts, valid = _used(frames, weights, masks)
-    return _blend_xp(used, parts, np.dtype(dtype), valid, working_dtype(used[0].dtype, dtype))
+    used, parts, valid = _used(frames, weights, masks, missing)
+    return _blend_xp(used, parts, np.dtype(dtype), valid, working_dtype(used[0].dtype, dtype), missing)
 
 
-def _used(frames: Sequence[Any], weights: Any, masks: Any) -> tuple[list[Any], np.ndarray[Any, Any], list[Any] | None]:
+def _used(
+    frames: Sequence[Any], weights: Any, masks: Any, missing: str
+) -> tuple[list[Any], np.ndarray[Any, Any], list[Any] | None]:
     parts = np.asarray(weights, np.float64)
     if parts.shape != (len(frames),) or not len(frames):
         raise ValueError(f"weights must be one number per frame ({len(frames)} frames), got shape {parts.shape}")
@@ -101,6 +117,8 @@ def _used(frames: Sequence[Any], weights: Any, masks: Any) -> tuple[list[Any], n
         raise ValueError(f"frames must all have one shape and dtype, got {', '.join(kinds)}")
     if masks is not None and len(masks) != len(frames):
         raise ValueError(f"masks must be one per frame ({len(frames)} frames), got {len(masks)}")
+    if missing not in ("nearest", "all"):
+        raise ValueError(f"missing must be 'nearest' or 'all', got {missing!r}")
     keep = np.flatnonzero(parts)
     if not keep.size:
         raise ValueError(f"weights must not all be zero, got {parts.tolist()}")
@@ -116,7 +134,12 @@ def _whole(parts: np.ndarray[Any, Any], kind: np.dtype[Any]) -> Any:
 
 
 def _blend_xp(
-    used: list[Any], parts: np.ndarray[Any, Any], dtype: np.dtype[Any], valid: list[Any] | None, kind: np.dtype[Any]
+    used: list[Any],
+    parts: np.ndarray[Any, Any],
+    dtype: np.dtype[Any],
+    valid: list[Any] | None,
+    kind: np.dtype[Any],
+    missing: str,
 ) -> tuple[Any, int]:
     xp = namespace(used[0])
     nearest = int(np.argmax(parts))
@@ -133,9 +156,10 @@ def _blend_xp(
     for frame, part, here in zip(used, parts, present):
         total = total + xp.where(here, frame.astype(kind) * kind.type(part), zero)
         weight = weight + xp.where(here, kind.type(part), zero)
+    known = present[nearest] if missing == "nearest" else weight != 0
     # Where no frame lacks the pixel the factor is exactly 1: `weight` was summed in the same order.
-    total = total * (_whole(parts, kind) / xp.where(present[nearest], weight, kind.type(1)))
-    return finish(xp.where(present[nearest], total, used[nearest].astype(kind)), dtype)
+    total = total * (_whole(parts, kind) / xp.where(known, weight, kind.type(1)))
+    return finish(xp.where(known, total, used[nearest].astype(kind)), dtype)
 
 
 @njit(nogil=True, cache=True)
@@ -192,18 +216,27 @@ def _add_measured(frame: Any, mask: Any, part: Any, total: Any, weight: Any) -> 
 
 @njit(nogil=True, cache=True)
 def _divide(
-    total: Any, weight: Any, whole: Any, nearest: Any, mask: Any, out: Any, smallest: Any, largest: Any
+    total: Any,
+    weight: Any,
+    whole: Any,
+    nearest: Any,
+    mask: Any,
+    strict: bool,
+    out: Any,
+    smallest: Any,
+    largest: Any,
 ) -> int:
     changed = 0
     for y in range(out.shape[0]):
         target, count = out[y], np.int32(0)
         for x in range(target.size):
-            near = type(whole)(nearest[y, x])
-            here = near == near
-            if mask is not None:
-                here = here & mask[y, x]
-            value = near
-            if here:
+            value = type(whole)(nearest[y, x])
+            known = weight[y, x] != 0
+            if strict:
+                known = value == value
+                if mask is not None:
+                    known = known & mask[y, x]
+            if known:
                 value = total[y, x]
                 if weight[y, x] != whole:
                     value = value * (whole / weight[y, x])

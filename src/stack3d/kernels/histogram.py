@@ -186,10 +186,17 @@ def matching_curve(
 
 def _inverse(levels: Any, positions: Any, cdf: Any, side: int) -> np.ndarray[Any, Any]:
     """Return the first (side 0) or last (side 1) position where a piecewise linear `cdf` has each level."""
-    change = np.diff(cdf) > 0
-    # Of positions with one level, keep the first or the last one.
-    keep = np.concatenate([[True], change]) if side == 0 else np.concatenate([change, [True]])
-    return np.interp(levels, cdf[keep], positions[keep])
+    if side == 0:
+        above = np.searchsorted(cdf, levels, side="left")
+        exact = above
+    else:
+        above = np.minimum(np.searchsorted(cdf, levels, side="right"), cdf.size - 1)
+        exact = np.searchsorted(cdf, levels, side="right") - 1
+    below = np.maximum(above - 1, 0)
+    rise = cdf[above] - cdf[below]
+    part = (levels - cdf[below]) / np.where(rise > 0, rise, 1.0)
+    between = positions[below] + part * (positions[above] - positions[below])
+    return np.asarray(np.where(cdf[exact] == levels, positions[exact], between))
 
 
 def _strictly_increasing(x: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

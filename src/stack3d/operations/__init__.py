@@ -3,7 +3,13 @@
 from stack3d.operations._bin import bin as bin
 from stack3d.operations._crop import crop as crop
 from stack3d.operations._flip import flip as flip
+from stack3d.operations._histogram import estimate_histogram as estimate_histogram
+from stack3d.operations._histogram import match_histograms as match_histograms
 from stack3d.operations._invert import invert as invert
+from stack3d.operations._levels import estimate_levels as estimate_levels
+from stack3d.operations._levels import level_slices as level_slices
+from stack3d.operations._range import estimate_range as estimate_range
+from stack3d.operations._range import rescale_intensity as rescale_intensity
 from stack3d.operations._register import apply_transforms as apply_transforms
 from stack3d.operations._register import register as register
 from stack3d.operations._resample import resample as resample
@@ -14,10 +20,16 @@ __all__ = [
     "apply_transforms",
     "bin",
     "crop",
+    "estimate_histogram",
+    "estimate_levels",
+    "estimate_range",
     "estimate_transforms",
     "flip",
     "invert",
+    "level_slices",
+    "match_histograms",
     "register",
     "resample",
+    "rescale_intensity",
     "reslice",
 ]

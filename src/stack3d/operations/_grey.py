@@ -11,7 +11,7 @@ import xarray as xr
 
 from stack3d import estimates
 from stack3d._region import region as in_region
-from stack3d.model import valid_slices
+from stack3d.model import valid_slices as valid_slices
 
 _BLANK = 0.999  # of the pixels in one bin: such a slice has no contrast
 

@@ -106,7 +106,7 @@ def estimate_histogram(
         table = np.atleast_2d(counts[group]), np.atleast_1d(low[group]), np.atleast_1d(step[group])
         rows = curve[group] if has_z else curve[group][None]
         if given is not None:
-            references[group] = given[group] if group in given else given[()]
+            references[group] = given[group]
         elif window is None and np.any(used):
             references[group] = _mean(table, used if slice is None else _only(slice, used, da))
         for k in np.flatnonzero(used):
@@ -228,7 +228,9 @@ def _mean(table: tuple[np.ndarray, np.ndarray, np.ndarray], used: np.ndarray) ->
 def _only(slice: int, used: np.ndarray, da: xr.DataArray) -> np.ndarray:
     index = _grey.check_slice(slice, da)
     if not used[index]:
-        raise ValueError(f"slice={slice} is marked bad or blank and cannot be a reference; good are {np.flatnonzero(used)}")
+        raise ValueError(
+            f"slice={slice} is marked bad or blank and cannot be a reference; good are {np.flatnonzero(used)}"
+        )
     return np.arange(used.size) == index
 
 
@@ -263,11 +265,13 @@ def _check_reference(da: xr.DataArray, reference: Any, window: Any, slice: Any) 
 def _given_reference(
     da: xr.DataArray, reference: Any, arguments: dict[str, Any], device: str | None
 ) -> dict[tuple[int, ...], Curve] | None:
-    """Return the distribution of the reference for each group of slices of `da`, or one, at (), for all."""
+    """Return the distribution of the reference for each index of the leading dims of `da` but z."""
     if isinstance(reference, xr.Dataset):
         found = estimates.check(reference, "histogram", name="reference")
         if "reference_cdf" not in found:
-            raise ValueError("reference was made with window=, so it has a reference of its own for each slice; give another")
+            raise ValueError(
+                "reference was made with window=, so it has a reference of its own for each slice; give another"
+            )
     elif isinstance(reference, xr.DataArray):
         check_stack(reference, name="reference")
         _grey.check_numbers(reference, "reference")
@@ -298,13 +302,19 @@ def _reference_of(reference: xr.DataArray, arguments: dict[str, Any], device: st
         used = np.atleast_1d(good[group])
         if not np.any(used):
             raise ValueError("reference has no slice with contrast that is marked valid")
-        table = np.atleast_2d(found["counts"][group]), np.atleast_1d(found["low"][group]), np.atleast_1d(found["step"][group])
+        table = (
+            np.atleast_2d(found["counts"][group]),
+            np.atleast_1d(found["low"][group]),
+            np.atleast_1d(found["step"][group]),
+        )
         means[group] = _mean(table, used)
     variables = _reference_variables(means, groups, lead[: len(groups)])
     return estimates.make("histogram", variables, reference)
 
 
-def _reference_variables(references: dict[tuple[int, ...], Curve], groups: tuple[int, ...], dims: Any) -> dict[str, Any]:
+def _reference_variables(
+    references: dict[tuple[int, ...], Curve], groups: tuple[int, ...], dims: Any
+) -> dict[str, Any]:
     if not references:
         return {}
     longest = max(value.size for value, _ in references.values())

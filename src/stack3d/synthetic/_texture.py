@@ -149,18 +149,25 @@ def _nearest(vs, us, chosen, count, nearest, second, first):  # type: ignore[no-
 
 
 @_jit
-def _border(v, u, chosen, count, first, nearest, reach):  # type: ignore[no-untyped-def]
+def _gaps(chosen, count, inverse):  # type: ignore[no-untyped-def]
+    """Fill half the inverse distance of each pair of seeds; 0 for a seed with itself."""
+    for n in range(count):
+        for m in range(n):
+            dy, dx, dz = chosen[n, 0] - chosen[m, 0], chosen[n, 1] - chosen[m, 1], chosen[n, 2] - chosen[m, 2]
+            inverse[n, m] = np.float32(0.5) / math.sqrt(dy * dy + dx * dx + dz * dz)
+            inverse[m, n] = inverse[n, m]
+        inverse[n, n] = np.float32(0.0)
+
+
+@_jit
+def _border(v, u, chosen, count, first, nearest, inverse, reach):  # type: ignore[no-untyped-def]
     """Distance to the nearest border of the cell, at most `reach`, and the seed behind it."""
     border, behind = reach, first
-    cy, cx, cz = chosen[first, 0], chosen[first, 1], chosen[first, 2]
     for n in range(count):
-        if n != first:
-            dy, dx, dz = chosen[n, 0] - cy, chosen[n, 1] - cx, chosen[n, 2] - cz
-            ey, ex = v - chosen[n, 0], u - chosen[n, 1]
-            distance = ey * ey + ex * ex + chosen[n, 2] * chosen[n, 2] - nearest
-            gap = np.float32(2.0) * math.sqrt(dy * dy + dx * dx + dz * dz)
-            if distance < border * gap:
-                border, behind = np.float32(distance / gap), n
+        dy, dx = v - chosen[n, 0], u - chosen[n, 1]
+        distance = (dy * dy + dx * dx + chosen[n, 2] * chosen[n, 2] - nearest) * inverse[first, n]
+        if distance < border and n != first:
+            border, behind = distance, n
     return border, behind
 
 
@@ -257,7 +264,8 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
     first = np.empty((TILE, TILE), np.int32)
     fields = np.empty((7, TILE, TILE), np.float32)
     chosen = np.empty((_MAX_CANDIDATES, 8), np.float32)
-    reach, zero, half = np.float32(4.0), np.float32(0.0), np.float32(0.5)
+    inverse = np.empty((_MAX_CANDIDATES, _MAX_CANDIDATES), np.float32)
+    reach, zero, half = np.float32(3.25), np.float32(0.0), np.float32(0.5)
     straight = matrix[0, 1] == 0.0 and matrix[1, 0] == 0.0
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
@@ -273,6 +281,7 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
                     vs[i, j], us[i, j] = v, u
                     y0, y1, x0, x1 = min(y0, v), max(y1, v), min(x0, u), max(x1, u)
             count = _candidates(seeds, first_cell, base, size, reach, y0, y1, x0, x1, chosen)
+            _gaps(chosen, count, inverse)
             _nearest(vs, us, chosen, count, nearest, second, first)
             for i in range(rows):
                 for j in range(columns):
@@ -282,7 +291,7 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
                     # A border within reach means a second seed nearly as near; the rest of the cell skips the search.
                     slack = math.sqrt(nearest[i, j]) + np.float32(2.0) * reach
                     if second[i, j] < slack * slack:
-                        border, behind = _border(v, u, chosen, count, n, nearest[i, j], reach)
+                        border, behind = _border(v, u, chosen, count, n, nearest[i, j], inverse, reach)
                     # Half of the neighbour's grey at the border itself: an edge as wide as the beam, not a staircase.
                     mix = half - half * _step(border / np.float32(2.0) - half)
                     shade, kin, girth = chosen[n, 3], chosen[n, 4], chosen[n, 5]

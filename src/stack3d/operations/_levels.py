@@ -1,0 +1,313 @@
+"""Bringing the brightness and contrast of slices to one level by an offset and a gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from stack3d import estimates, kernels
+from stack3d._provenance import estimator, operation
+from stack3d.execution import map_frames, reduce_frames
+from stack3d.model import rebuild
+from stack3d.operations import _grey
+
+Model = Literal["gain", "offset", "both"]
+Statistic = Literal["trimmed", "median", "mean"]
+_MODELS = ("gain", "offset", "both")
+_STATISTICS = ("trimmed", "median", "mean")
+_FINE = 4096  # bins of a frame whose levels cannot be counted one by one
+
+
+@estimator(version=1, needs=("z",))
+def estimate_levels(
+    da: xr.DataArray,
+    *,
+    model: Model = "both",
+    statistic: Statistic = "trimmed",
+    trim: float = 0.05,
+    region: Mapping[str, Any] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    window: int | None = None,
+    slice: int | None = None,
+    limits: tuple[float, float] = (0.8, 1.2),
+    device: str | None = None,
+) -> xr.Dataset:
+    """Measure the centre and spread of the grey values of each slice, and find the offset and gain that level them.
+
+    Each frame is read once; two numbers of each are kept.
+
+    Parameters
+    ----------
+    da : DataArray (..., z, y, x)
+    model : {"both", "gain", "offset"}
+        ``"gain"``: the centre is multiplied onto its target, for detectors whose zero is true. ``"offset"``: it is
+        shifted there. ``"both"``: the gain brings the spread to its target, the offset then the centre.
+    statistic : {"trimmed", "median", "mean"}
+        What centre and spread are: mean and standard deviation without the fraction `trim` at each end; median and
+        median absolute deviation; or mean and standard deviation of all.
+    trim : float
+        Fraction left out at each end by ``"trimmed"``, from 0 to below 0.5.
+    region : dict, optional
+        Part of the frame that is measured, such as ``dict(y=slice(0, 500), x=slice("1 um", "2 um"))``; add
+        ``by="index"`` to count pixels. Best one that shows the same thing in every slice.
+    low, high : float, optional
+        Only pixels in this range, both ends included, are measured.
+    window : int, optional
+        The target follows slow changes: the median of this many slices around each one, fewer at the ends, instead
+        of that of all.
+    slice : int, optional
+        One slice gives the target, counted from 0 (or from the end, if negative).
+    limits : (low, high)
+        Between which the gain is held. With ``"both"``, the offset belongs to the gain as held.
+    device : {"cpu", "gpu", "auto"}, optional
+
+    Returns
+    -------
+    Dataset
+        Kind ``"levels"``, with the leading dims of `da` (channel, z): ``gain`` and ``offset``, of
+        ``new = gain * old + offset``; ``centre`` and ``spread`` as measured, ``target_centre`` and ``target_spread``;
+        ``levelled``, whether the slice could be measured; ``limited``, whether its gain was held. Slices marked bad
+        (``valid``), or without a measured pixel, have no part in targets, gain 1 and offset 0; likewise, where a
+        ratio is needed, those whose spread (or centre, for ``"gain"``) is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and what is allowed.
+
+    Warns
+    -----
+    BlankSliceWarning
+        When slices cannot be measured.
+
+    Examples
+    --------
+    >>> levels = stack.stack3d.estimate_levels(model="offset")
+    >>> levels["gain"].values
+    array([1., 1., 1., 1., 1., 1., 1., 1.])
+    """
+    _grey.check_numbers(da, "level_slices")
+    bounds = _check(da, model, statistic, trim, low, high, window, slice, limits)
+    found = reduce_frames(
+        _grey.measured(da, region),
+        _centre_and_spread,
+        arguments={"statistic": statistic, "trim": float(trim), "low": low, "high": high},
+        device=device,
+        label="estimate levels",
+    )
+    centre, spread = found["centre"], found["spread"]
+    divisor = {"gain": centre, "offset": np.ones_like(centre), "both": spread}[model]
+    usable = np.isfinite(centre) & (divisor != 0)
+    good = _grey.good_slices(da, ~usable)
+    if slice is not None and not np.all(good[..., slice]):
+        raise ValueError(f"slice={slice} is marked bad or cannot be measured, so it gives no target")
+    target_centre = _targets(centre, good, window, slice)
+    target_spread = _targets(spread, good, window, slice)
+    gain, offset = np.ones_like(centre), np.zeros_like(centre)
+    if model != "offset":
+        ratio = (target_centre if model == "gain" else target_spread)[good] / divisor[good]
+        gain[good] = np.clip(ratio, *bounds)
+    limited = good & ((gain == bounds[0]) | (gain == bounds[1])) & (model != "offset")
+    if model != "gain":
+        offset[good] = target_centre[good] - gain[good] * centre[good]
+    lead = da.dims[:-2]
+    variables = {
+        "gain": (lead, gain, {"long_name": "gain", "units": "1"}),
+        "offset": (lead, offset, {"long_name": "offset", "units": "grey value"}),
+        "centre": (lead, centre, {"long_name": f"centre ({statistic})", "units": "grey value"}),
+        "spread": (lead, spread, {"long_name": f"spread ({statistic})", "units": "grey value"}),
+        "target_centre": (lead, target_centre, {"long_name": "target of the centre", "units": "grey value"}),
+        "target_spread": (lead, target_spread, {"long_name": "target of the spread", "units": "grey value"}),
+        "levelled": (lead, good),
+        "limited": (lead, limited),
+    }
+    return estimates.make("levels", variables, da)
+
+
+@operation(version=1, needs=("z",), estimator=estimate_levels)
+def level_slices(
+    da: xr.DataArray,
+    *,
+    estimate: xr.Dataset | None = None,
+    model: Model = "both",
+    statistic: Statistic = "trimmed",
+    trim: float = 0.05,
+    region: Mapping[str, Any] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    window: int | None = None,
+    slice: int | None = None,
+    limits: tuple[float, float] = (0.8, 1.2),
+    dtype: Any = None,
+    device: str | None = None,
+) -> xr.DataArray:
+    """Level brightness and contrast from slice to slice by an offset, a gain, or both: ``gain * old + offset``.
+
+    Unlike `match_histograms` it cannot bend the grey scale: two materials stay as far apart, in relation, as they were.
+
+    Parameters
+    ----------
+    da : DataArray (..., z, y, x)
+    estimate : Dataset, optional
+        Made by `estimate_levels`, of this stack or of one with its slices. By default made here, from the parameters
+        that follow.
+    model : {"both", "gain", "offset"}
+        ``"gain"``: the centre is multiplied onto its target, for detectors whose zero is true. ``"offset"``: it is
+        shifted there. ``"both"``: the gain brings the spread to its target, the offset then the centre.
+    statistic : {"trimmed", "median", "mean"}
+        What centre and spread are: mean and standard deviation without the fraction `trim` at each end; median and
+        median absolute deviation; or mean and standard deviation of all.
+    trim : float
+        Fraction left out at each end by ``"trimmed"``, from 0 to below 0.5.
+    region : dict, optional
+        Part of the frame that is measured, such as ``dict(y=slice(0, 500), x=slice("1 um", "2 um"))``; add
+        ``by="index"`` to count pixels. Best one that shows the same thing in every slice.
+    low, high : float, optional
+        Only pixels in this range, both ends included, are measured.
+    window : int, optional
+        The target follows slow changes: the median of this many slices around each one, fewer at the ends, instead
+        of that of all.
+    slice : int, optional
+        One slice gives the target, counted from 0 (or from the end, if negative).
+    limits : (low, high)
+        Between which the gain is held. With ``"both"``, the offset belongs to the gain as held.
+    dtype : dtype, optional
+        By default that of `da`, rounded and cut to its range.
+    device : {"cpu", "gpu", "auto"}, optional
+
+    Returns
+    -------
+    DataArray
+        Lazy where `da` is, with the coordinates ``intensity_gain`` and ``intensity_offset`` of this step, and
+        ``intensity_levelled``: False for slices left as they are, because they are marked bad (``valid``) or could
+        not be measured.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and what is allowed.
+
+    Warns
+    -----
+    BlankSliceWarning
+        When slices cannot be measured.
+
+    Notes
+    -----
+    ``model="gain", statistic="mean"`` with `region`, `low`, `high` and `limits` is the "intensity_rescaling_area" of
+    PyStack3D: each slice is multiplied by the median over slices of their means, divided by its own, but rounded
+    instead of truncated, and without the stack turning to 0 when a slice has no pixel in the range.
+
+    Examples
+    --------
+    >>> level = stack.stack3d.level_slices()
+    >>> level.intensity_gain.dims
+    ('z',)
+    """
+    found = _grey.fitted(estimate, da, "levels")
+    out_dtype = _grey.check_dtype(dtype, da)
+    data = map_frames(
+        da,
+        _levelled,
+        arguments={"dtype": out_dtype},
+        per_frame={"gain": found["gain"], "offset": found["offset"]},
+        dtype=out_dtype,
+        device=device,
+        label="level slices",
+    )
+    coords = {f"intensity_{name}": found[name].variable for name in ("gain", "offset", "levelled")}
+    return rebuild(da, data, coords)
+
+
+def _levelled(frame: np.ndarray, gain: float, offset: float, dtype: np.dtype[Any]) -> tuple[np.ndarray, int]:
+    if gain == 1 and offset == 0:
+        return kernels.cast.cast_frame(frame, dtype)
+    return kernels.curve.scale_offset(frame, float(gain), float(offset), dtype)
+
+
+def _centre_and_spread(
+    frame: np.ndarray, statistic: str, trim: float, low: float | None, high: float | None
+) -> dict[str, float]:
+    if statistic == "median":
+        centre, spread = kernels.statistics.median_and_mad(frame, low=low, high=high)
+    elif statistic == "mean":
+        found = kernels.statistics.frame_statistics(frame, low=low, high=high)
+        centre, spread = found.mean, found.std
+    else:
+        centre, spread = _trimmed(*_distribution(frame, low, high), trim)
+    return {"centre": float(centre), "spread": float(spread)}
+
+
+def _distribution(frame: Any, low: float | None, high: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return grey values, increasing, and how many pixels have each; floats and 32-bit integers in fine bins."""
+    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
+        counts, first = kernels.statistics.level_counts(frame)
+        values = first + np.arange(counts.size, dtype=np.float64)
+        inside = (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
+        return values[inside], counts[inside]
+    mask = None
+    if low is not None or high is not None:
+        mask = (frame >= (-np.inf if low is None else low)) & (frame <= (np.inf if high is None else high))
+    counts, start, step = kernels.histogram.compress(frame, _FINE, None, mask)
+    return start + step * (np.arange(counts.size) + 0.5), counts
+
+
+def _trimmed(values: np.ndarray, counts: np.ndarray, trim: float) -> tuple[float, float]:
+    total = int(counts.sum())
+    if not total:
+        return np.nan, np.nan
+    # A level that lies across a cut counts with the part inside, so that centre and spread do not jump.
+    cut = np.clip(np.concatenate([[0], np.cumsum(counts)]), trim * total, (1 - trim) * total)
+    weights = np.diff(cut)
+    present = weights > 0
+    values, weights = values[present], weights[present]
+    middle = float(values[np.argmax(weights)])
+    mean = float(np.sum(weights * (values - middle)) / weights.sum())
+    variance = float(np.sum(weights * (values - middle - mean) ** 2) / weights.sum())
+    return middle + mean, float(np.sqrt(variance))
+
+
+def _targets(values: np.ndarray, good: np.ndarray, window: int | None, slice: int | None) -> np.ndarray:
+    """Return the target of each slice: the median of good ones, of all or around it, or the value of one."""
+    count = values.shape[-1]
+    if slice is not None:
+        return np.repeat(values[..., slice, None], count, axis=-1)
+    targets = np.full(values.shape, np.nan)
+    for group in np.ndindex(values.shape[:-1]):
+        row, use = values[group], good[group]
+        if window is None:
+            targets[group] = np.median(row[use]) if np.any(use) else np.nan
+            continue
+        for k in np.flatnonzero(use):
+            near = _grey.neighbours(window, int(k), count)
+            targets[group][k] = np.median(row[near][use[near]])
+    return targets
+
+
+def _check(
+    da: xr.DataArray, model: Any, statistic: Any, trim: Any, low: Any, high: Any, window: Any, slice: Any, limits: Any
+) -> tuple[float, float]:
+    if model not in _MODELS:
+        raise ValueError(f"model={model!r} is not allowed; it must be one of {_MODELS}")
+    if statistic not in _STATISTICS:
+        raise ValueError(f"statistic={statistic!r} is not allowed; it must be one of {_STATISTICS}")
+    if not 0 <= trim < 0.5:
+        raise ValueError(f"trim={trim!r} must be at least 0 and below 0.5")
+    for name, value in (("low", low), ("high", high)):
+        if value is not None and not np.isfinite(value):
+            raise ValueError(f"{name}={value!r} must be a finite grey value")
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"low={low!r} must be below high={high!r}")
+    _grey.check_window(window, da)
+    if slice is not None:
+        _grey.check_slice(slice, da)
+        if window is not None:
+            raise ValueError(f"window={window} and slice={slice} each give the target; give one")
+    bounds = _grey.check_grey_range(limits, "limits")
+    if bounds is None or not 0 < bounds[0] <= 1 <= bounds[1]:
+        raise ValueError(f"limits={limits!r} must be (low, high) with 0 < low <= 1 <= high")
+    return bounds
