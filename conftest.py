@@ -29,7 +29,7 @@ def small_stack() -> xr.DataArray:
     shape = (8, 48, 64)
     squared_frequency = sum(f**2 for f in np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij"))
     smooth = np.fft.ifftn(np.fft.fftn(rng.standard_normal(shape)) * np.exp(-120.0 * squared_frequency)).real
-    values = 2000.0 + 500.0 * smooth / smooth.std() + rng.normal(0.0, 20.0, shape)
+    values = 20000.0 + 2500.0 * smooth / smooth.std() + rng.normal(0.0, 100.0, shape)
     data = np.rint(values).clip(0, 65535).astype(np.uint16)
     return stack3d.from_array(data, pixel_size=(20.0, 5.0, 5.0))
 

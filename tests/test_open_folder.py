@@ -333,7 +333,7 @@ def test_a_missing_path_and_a_wrong_type_are_told_apart(tmp_path):
         with pytest.raises(TypeError, match="must be a str or a path"):
             open_stack(wrong)  # type: ignore[arg-type]
     (tmp_path / "a.docx").write_text("x")
-    with pytest.raises(ValueError, match=r"a.docx is of no kind.*\.zarr|a folder of frames"):
+    with pytest.raises(ValueError, match=r"a.docx is of no kind.*a folder of frames, a Zarr store, and files ending in .tif"):
         open_stack(tmp_path / "a.docx")
 
 
@@ -456,13 +456,13 @@ def test_a_missing_float_slice_is_filled_with_nan_between_its_neighbours(tmp_pat
 def test_a_number_given_twice_names_both_files(tmp_path):
     path = write(tmp_path / "s", volume(2), "slice_{k}.tif")
     write(path, volume(1), "slice_{k:03d}.tif", [1])
-    with pytest.raises(ValueError, match=r"slice number 1 is given twice, by 'slice_001.tif' and 'slice_1.tif'|'slice_1.tif' and"):
+    with pytest.raises(ValueError, match=r"slice number 1 is given twice, by 'slice_001.tif' and 'slice_1.tif'"):
         open_stack(path)
 
 
 def test_decreasing_z_is_an_error_sorted_or_dropped(tmp_path):
     path = named(tmp_path / "s", ["0.00", "0.03", "0.02", "0.04"])
-    with pytest.raises(ValueError, match=r"z decreases in .* from 30 to 20 nm between 'slice_0001_.*' and 'slice_0002_|slice_0001.*on_z='sort'"):
+    with pytest.raises(ValueError, match=r"z decreases in .* from 30 to 20 nm between slice_0001_z=0.03um.tif and slice_0002.*on_z='sort'"):
         open_stack(path)
     da = open_stack(path, on_z="sort")
     assert da.z.values.tolist() == [0.0, 20.0, 30.0, 40.0]

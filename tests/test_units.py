@@ -16,7 +16,8 @@ from stack3d.units import canonical_unit, conversion_factor, parse_length
 
 METRES = {
     "pm": Fraction(1, 10**12), "angstrom": Fraction(1, 10**10), "nm": Fraction(1, 10**9), "um": Fraction(1, 10**6),
-    "mm": Fraction(1, 10**3), "cm": Fraction(1, 100), "inch": Fraction(254, 10**4), "m": Fraction(1), "km": Fraction(1000),
+    "mm": Fraction(1, 10**3), "cm": Fraction(1, 100), "inch": Fraction(254, 10**4),
+    "m": Fraction(1), "km": Fraction(1000),
 }  # fmt: skip
 units = st.sampled_from(sorted(METRES))
 
@@ -26,7 +27,7 @@ def length(value: Any, unit: str = "nm", spacing: float = 5.0) -> float:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("name", "kept"),
     [
         ("nm", "nm"), ("nanometer", "nm"), ("Nanometers", "nm"), (" nm ", "nm"), ("um", "um"), ("micron", "um"),
         ("Microns", "um"), ("micrometre", "um"), ("\N{MICRO SIGN}m", "um"), ("\N{GREEK SMALL LETTER MU}m", "um"),
@@ -36,12 +37,14 @@ def length(value: Any, unit: str = "nm", spacing: float = 5.0) -> float:
         ("nm**1", "nm"), ("px", "1"), ("pixel", "1"), ("Pixels", "1"), ("voxel", "1"), ("", "1"), ("1", "1"),
     ],
 )  # fmt: skip
-def test_names_of_a_unit_are_kept_under_one(given: str, kept: str) -> None:
-    assert canonical_unit(given) == kept
+def test_names_of_a_unit_are_kept_under_one(name: str, kept: str) -> None:
+    assert canonical_unit(name) == kept
     assert canonical_unit(kept) == kept
 
 
-@pytest.mark.parametrize("unit", ["s", "nm**2", "1/nm", "kV", "banana", "NM", "nM", "Nm", "Mm*s", "2 nm", "nm/px", "a.u.", "]"])
+@pytest.mark.parametrize(
+    "unit", ["s", "nm**2", "1/nm", "kV", "banana", "NM", "nM", "Nm", "Mm*s", "2 nm", "nm/px", "a.u.", "]"]
+)
 def test_what_is_no_length_is_refused_by_name(unit: str) -> None:
     with pytest.raises(ValueError, match="is not a unit of length; use for example 'nm'") as caught:
         canonical_unit(unit)
@@ -50,7 +53,7 @@ def test_what_is_no_length_is_refused_by_name(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", [None, 5, b"nm", ["nm"]])
 def test_a_unit_is_a_string(unit: Any) -> None:
-    with pytest.raises(TypeError, match="units=.* must be a str"):
+    with pytest.raises(TypeError, match=r"units=.* must be a str"):
         canonical_unit(unit)
 
 
@@ -101,7 +104,9 @@ def test_decimal_lengths_equal_the_decimal_number() -> None:
     assert length("0.02 um", "nm") == 20.0
 
 
-@given(st.integers(-(10**6), 10**6), st.floats(1e-3, 1e3), st.sampled_from(["px", "pixel", "pixels", "voxel", "Voxels"]))
+@given(
+    st.integers(-(10**6), 10**6), st.floats(1e-3, 1e3), st.sampled_from(["px", "pixel", "pixels", "voxel", "Voxels"])
+)
 def test_pixels_are_multiples_of_the_spacing(count: int, spacing: float, name: str) -> None:
     for unit in ("nm", "1"):
         assert length(f"{count} {name}", unit, spacing) == count * spacing
@@ -110,13 +115,24 @@ def test_pixels_are_multiples_of_the_spacing(count: int, spacing: float, name: s
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("10nm", 10), ("+5 nm", 5), ("-5 nm", -5), (".5 um", 500), ("5. nm", 5), ("1e3 pm", 1), ("2E-2um", 20), (" 7 ", 7)],
+    [
+        ("10nm", 10),
+        ("+5 nm", 5),
+        ("-5 nm", -5),
+        (".5 um", 500),
+        ("5. nm", 5),
+        ("1e3 pm", 1),
+        ("2E-2um", 20),
+        (" 7 ", 7),
+    ],
 )
 def test_ways_to_write_a_length(text: str, value: float) -> None:
     assert length(text) == value
 
 
-@pytest.mark.parametrize("value", [3, 3.0, np.float32(3), np.int16(3), np.array(3.0), Fraction(3), "3 nm", np.str_("3 nm")])
+@pytest.mark.parametrize(
+    "value", [3, 3.0, np.float32(3), np.int16(3), np.array(3.0), Fraction(3), "3 nm", np.str_("3 nm")]
+)
 def test_kinds_of_numbers_that_are_taken(value: Any) -> None:
     result = length(value)
     assert result == 3.0
@@ -124,17 +140,18 @@ def test_kinds_of_numbers_that_are_taken(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nm", "ten nm", "1.2.3 px", ". px", "px", "1,5 nm", "1 000 nm", "nan nm", "inf", "5 kV", "0)", "1 ]", "10 1"]
+    "text",
+    ["", "nm", "ten nm", "1.2.3 px", ". px", "px", "1,5 nm", "1 000 nm", "nan nm", "inf", "5 kV", "0)", "1 ]", "10 1"],
 )
 def test_text_that_is_no_length_is_refused_with_the_name_of_the_argument(text: str) -> None:
-    with pytest.raises(ValueError, match="^dz=") as caught:
+    with pytest.raises(ValueError, match=r"^dz=") as caught:
         length(text)
     assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -np.inf, "1e999 nm", np.float32("nan")])
 def test_lengths_are_finite(value: Any) -> None:
-    with pytest.raises(ValueError, match="^dz=.* must be finite"):
+    with pytest.raises(ValueError, match=r"^dz=.* must be finite"):
         length(value)
 
 
@@ -146,9 +163,11 @@ class WithUnit:
         return "<Quantity(3, 'nanometer')>"
 
 
-@pytest.mark.parametrize("value", [True, np.True_, None, [3], (3, 3), np.array([3.0]), np.zeros(2), 1 + 2j, b"3 nm", WithUnit()])
+@pytest.mark.parametrize(
+    "value", [True, np.True_, None, [3], (3, 3), np.array([3.0]), np.zeros(2), 1 + 2j, b"3 nm", WithUnit()]
+)
 def test_what_is_no_number_is_refused_with_the_name_of_the_argument(value: Any) -> None:
-    with pytest.raises(TypeError, match="^dz=.* must be a (plain )?number or a string such as '10 nm'"):
+    with pytest.raises(TypeError, match=r"^dz=.* must be a (plain )?number or a string such as '10 nm'"):
         length(value)
 
 

@@ -8,6 +8,9 @@ from stack3d._provenance import provenance as provenance
 from stack3d._replay import replay as replay
 from stack3d._version import __version__ as __version__
 from stack3d._accessor import accessor as accessor
+from stack3d.io import checkpoint as checkpoint
+from stack3d.io import open_stack as open_stack
+from stack3d.io import save as save
 from stack3d.model import from_array as from_array
 from stack3d.model import pixel_size as pixel_size
 from stack3d.operations import apply_transforms as apply_transforms

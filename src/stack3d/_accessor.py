@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import xarray as xr
 
-from stack3d import _provenance, metadata, model, operations, quality
+from stack3d import _provenance, io, metadata, model, operations, quality
 
 if TYPE_CHECKING:
     from stack3d.plotting import Plots
@@ -76,6 +76,9 @@ class Stack3D:
     invert = _Method(operations.invert)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
+    # out
+    save = _Method(io.save)
+    checkpoint = _Method(io.checkpoint)
 
     @property
     def provenance(self) -> list[dict[str, Any]]:

@@ -193,15 +193,22 @@ def _record(name: str, version: int, parameters: Mapping[str, Any]) -> dict[str,
 
 
 def signature_of(da: xr.DataArray) -> dict[str, Any]:
-    """Return what must chain between two steps: sizes, dtype, and a fingerprint of the 1-D coordinates."""
+    """Return what must chain between two steps: sizes, dtype, and a fingerprint of channels and positions.
+
+    Facts that were measured on the stack, such as shifts, are left out, and positions are rounded to a millionth of a
+    voxel: they may differ in the last bit on another machine.
+    """
     sha = hashlib.sha256()
-    for name in sorted(str(key) for key, value in da.coords.items() if value.ndim <= 1):
-        values = da[name].variable
-        sha.update(f"{name}{values.dims}{values.attrs.get('units', '')}".encode())
-        if values.dtype.kind in "OU":
-            sha.update(json.dumps([str(v) for v in np.atleast_1d(values.values)]).encode())
+    for name in ("channel", *grid.SPATIAL):
+        if name not in da.coords:
+            continue
+        sha.update(f"{name}{da[name].dims}{da[name].attrs.get('units', '')}".encode())
+        values = np.atleast_1d(da[name].values)
+        if name == "channel":
+            sha.update(json.dumps([str(value) for value in values]).encode())
         else:
-            sha.update(np.ascontiguousarray(values.values, dtype=np.float64).tobytes())
+            spacing = grid.spacing_of(da, name) or 1.0
+            sha.update(np.rint(values / float(f"{spacing:.3e}") * 1e6).astype(np.int64).tobytes())
     sizes = {str(dim): int(size) for dim, size in da.sizes.items()}
     return {"sizes": sizes, "dtype": str(da.dtype), "coords": sha.hexdigest()[:16]}
 

@@ -161,5 +161,5 @@ def _text(value: str) -> str:
 
 def short(value: Any) -> str:
     """Return a value as it stands in an error."""
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

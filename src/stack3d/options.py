@@ -20,7 +20,9 @@ def _is_allowed(name: str, value: Any) -> bool:
     if name == "device":
         return isinstance(value, str) and value in ("cpu", "gpu", "auto")
     if name == "workers":
-        return value is None or (isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1)
+        return value is None or (
+            isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
+        )
     return isinstance(value, bool) or (isinstance(value, str) and value == "auto")
 
 

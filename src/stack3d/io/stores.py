@@ -89,7 +89,9 @@ def _bare(path: Path, names: list[str]) -> xr.Dataset:
 
 
 def _variable(ds: xr.Dataset, path: Path, asked: Any) -> Hashable:
-    fit = [name for name, variable in ds.data_vars.items() if _is_image(variable)]
+    listed = " ".join(str(attrs.get("coordinates", "")) for attrs in (ds.attrs, *(v.attrs for v in ds.variables.values())))
+    coords = set(listed.split())
+    fit = [name for name, variable in ds.data_vars.items() if _is_image(variable) and name not in coords]
     if asked is not None:
         if asked in fit:
             return str(asked)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+_LIMIT = 0.9  # structures move by themselves: no coherence is worth more than this
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
@@ -380,7 +381,7 @@ def learn(sums: Any, counts: Any, ring: Any, rings: int, dof: float) -> Any:
         value = (sums[c] + extra * mean) / (counts[c] + extra)
         if value > 0:
             squared = value * value - 1 / (2 * dof * (counts[c] + extra))
-            value = min(math.sqrt(squared), 0.995) if squared > 0 else 0.0
+            value = min(math.sqrt(squared), _LIMIT) if squared > 0 else 0.0
             coherence[c] = value
             weight[c] = value / (1 - value * value)
     return coherence, weight, significance

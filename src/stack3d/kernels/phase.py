@@ -35,7 +35,7 @@ _COARSE_BINS = 56  # half-width, in bins, of the block used to find the peak
 _CLIP = 6.0  # residual grey values beyond this many (mean-absolute) deviations are clipped
 _SIGNIFICANCE = 7.0  # deviations above chance that a peak must have
 _DISAGREEMENT = 5.0  # deviations by which two bands may differ
-_FLOOR = 0.02  # systematic part of the error, in binned pixels, added to the statistical one
+_FLOOR = 0.005  # systematic part of the error, in binned pixels, added to the statistical one
 _BAND_FLOOR = 0.15  # same for the comparison of two bands
 
 
@@ -135,7 +135,7 @@ def plan(
     binning: int | None = None,
     band: tuple[float | None, float | None] = (None, None),
     exclude_axes: float | None = None,
-    window: float = 0.5,
+    window: float = 0.25,
 ) -> Plan:
     """Say how frames of a shape are to be transformed and compared.
 
@@ -146,12 +146,12 @@ def plan(
     binning : int, optional
         Pixels averaged in each direction; by default what brings the mean side to 640 pixels or less.
     band : tuple of float, optional
-        Lowest and highest frequency in cycles per pixel. By default 2.5 cycles per (shorter) side and 0.3 cycles per
+        Lowest and highest frequency in cycles per pixel. By default 2.5 cycles per (shorter) side and 0.36 cycles per
         binned pixel; small frames use more.
     exclude_axes : float, optional
         Leave out what is closer to an axis of the spectrum than this, in cycles per frame: stripes along y and x live
         there. By default 1.5, and 0.5 where a side has fewer than 64 binned pixels.
-    window : float, default 0.5
+    window : float, default 0.25
         Tapered fraction of each side.
 
     Returns
@@ -186,7 +186,7 @@ def plan(
     if low is None:
         low = (1.4 if small else 2.5) / min(ny, nx)
     if high is None:
-        high = max((0.42 if small else 0.3) / binning, low)
+        high = max((0.42 if small else 0.36) / binning, low)
     if not 0 <= low <= high:
         raise ValueError(f"band must be (low, high) with 0 <= low <= high in cycles per pixel, got {band!r}")
     if not exclude_axes >= 0:

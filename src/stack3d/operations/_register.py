@@ -133,7 +133,7 @@ def _apply(
         value = float("nan") if da.dtype.kind == "f" else 0.0
     estimate = estimates.at_slices(estimates.check(estimate, "transforms"), da)
     frame = Frame.of(da)
-    matrices = _in_frame(estimate["transform"].values, estimates.frame_of(estimate), frame)
+    matrices = _in_frame(_affine(estimate), estimates.frame_of(estimate), frame)
     if integer:
         matrices = _whole_pixels(matrices)
     arguments = {"order": 0 if da.dtype == bool else order, "fill": fill, "value": value}
@@ -147,6 +147,15 @@ def _apply(
         valid = coords["valid"].values if "valid" in coords else np.ones(da.sizes["z"], bool)
         result = result.isel(_common_box(matrices[valid] if valid.any() else matrices, frame.shape))
     return result
+
+
+def _affine(estimate: xr.Dataset) -> np.ndarray:
+    matrices = np.asarray(estimate["transform"].transpose("z", "row", "col").values, dtype=np.float64)
+    good = np.isfinite(matrices).all(axis=(1, 2)) & np.all(matrices[:, 2] == (0, 0, 1), axis=1)
+    if not good.all():
+        k = int(np.argmin(good))
+        raise ValueError(f"transform of slice {k} is {matrices[k].tolist()}; it must be finite with the last row 0, 0, 1")
+    return matrices
 
 
 def _fits(value: float, dtype: np.dtype[Any]) -> bool:

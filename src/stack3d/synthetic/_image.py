@@ -17,7 +17,11 @@ def shade(out, factor, term, stripes, gain, offset):  # type: ignore[no-untyped-
     """``gain * (out * factor + term + stripes) + offset`` in place, for a frame (y, x); single values broadcast."""
     height, width = out.shape
     for i in range(height):
-        a, b, c = factor[min(i, factor.shape[0] - 1)], term[min(i, term.shape[0] - 1)], stripes[min(i, stripes.shape[0] - 1)]
+        a, b, c = (
+            factor[min(i, factor.shape[0] - 1)],
+            term[min(i, term.shape[0] - 1)],
+            stripes[min(i, stripes.shape[0] - 1)],
+        )
         if a.size == width and b.size == width and c.size == width:
             for j in range(width):
                 out[i, j] = gain * (out[i, j] * a[j] + b[j] + c[j]) + offset

@@ -80,13 +80,13 @@ def add_defects(
     Parameters
     ----------
     truth : DataArray
-        A clean, aligned stack ([channel,] z, y, x) of numbers, with even y and x and dy equal to dx; loaded into memory.
-        Planes of one raster have exactly no displacement between them: re-slice a block-face volume along y.
+        A clean, aligned stack ([channel,] z, y, x) of numbers, with even y and x and dy equal to dx; loaded into
+        memory. Planes of one raster have exactly no displacement between them: re-slice a block-face volume along y.
     defects : str or mapping
         As in `make_stack`.
     z_step : int
-        Slices of the volume per slice of the stack; with ``uneven_z`` they are chosen unevenly, ``jitter`` being a share of
-        `z_step`, and lost at random.
+        Slices of the volume per slice of the stack; with ``uneven_z`` they are chosen unevenly, ``jitter`` being a
+        share of `z_step`, and lost at random.
     seed : int
         Not negative.
     **changes
@@ -95,8 +95,8 @@ def add_defects(
     Returns
     -------
     SyntheticStack
-        Its `truth` is cut from the given volume; its `truth_on` knows the positions of the voxels only. Black and white,
-        of which amounts are shares, are the 0.5 and 99.5 percentiles of the volume.
+        Its `truth` is cut from the given volume; its `truth_on` knows the positions of the voxels only. Black and
+        white, of which amounts are shares, are the 0.5 and 99.5 percentiles of the volume.
 
     Raises
     ------
@@ -138,8 +138,8 @@ def add_defects(
     height, width = (size - 2 * margin for size in data.shape[-2:])
     if min(height, width) < _LEAST_SIDE:
         raise ValueError(
-            f"truth of {data.shape[-2]} x {data.shape[-1]} pixels is too small: the drift, jumps and rotation asked for take "
-            f"{margin} pixels from each side"
+            f"truth of {data.shape[-2]} x {data.shape[-1]} pixels is too small: the drift, jumps and rotation "
+            f"asked for take {margin} pixels from each side"
         )
     black, white = (float(level) for level in np.percentile(data, (0.5, 99.5)))
     if black == white:

@@ -83,7 +83,8 @@ def _parameters(name: str, value: Setting) -> dict[str, Any] | None:
     if isinstance(value, str):
         if "kind" not in defaults:
             raise ValueError(
-                f"{name}={value!r} is not allowed; give True, False, a number ({main!r}) or a mapping of {tuple(defaults)}"
+                f"{name}={value!r} is not allowed; give True, False, a number ({main!r}) "
+                f"or a mapping of {tuple(defaults)}"
             )
         given: dict[str, Any] = {"kind": value}
     elif isinstance(value, Mapping):

@@ -36,8 +36,8 @@ class SyntheticStack:
     Attributes
     ----------
     stack : DataArray
-        What the microscope delivered, ([channel,] z, y, x); z holds the true positions, ``slice_number`` has a gap where a
-        slice was lost.
+        What the microscope delivered, ([channel,] z, y, x); z holds the true positions, ``slice_number`` has a gap
+        where a slice was lost.
     truth : DataArray
         The clean specimen at the same positions, aligned, float32, in the same grey levels.
     defects : Dataset
@@ -47,8 +47,8 @@ class SyntheticStack:
         - ``shift_y``, ``shift_x`` (z): where the content lies from its aligned place at the centre of the frame, in the
           unit of the coordinates; ``rotation`` (z): degrees, counter-clockwise on the screen;
         - ``gain``, ``offset`` ([channel,] z); ``noise_sigma``, ``electrons_per_level`` (infinite: no Poisson noise);
-        - ``vignetting`` (y, x); ``background`` (y, x), or (z, y, x) where slices differ; ``stripes`` (z, y, x); the same
-          for all channels, in grey levels of the raw frame;
+        - ``vignetting`` (y, x); ``background`` (y, x), or (z, y, x) where slices differ; ``stripes`` (z, y, x);
+          the same for all channels, in grey levels of the raw frame;
         - ``hot_pixels`` (y, x): 1 hot, -1 dark, 0 good; ``bad_slice`` (z): kind, or ``""``.
     settings : dict
         Parameters of each defect that is on, defaults filled in.
@@ -88,8 +88,8 @@ class SyntheticStack:
         Raises
         ------
         ValueError
-            When the unit differs, y or x is uneven, or a channel is unknown; for a volume given to `add_defects`, when a
-            position is not one of its voxels.
+            When the unit differs, y or x is uneven, or a channel is unknown; for a volume given to `add_defects`,
+            when a position is not one of its voxels.
 
         Examples
         --------
@@ -102,7 +102,8 @@ class SyntheticStack:
                 raise ValueError(f"da has no coordinate {dim!r}")
             if grid.units_of(da, dim) != grid.units_of(self.stack, dim):
                 raise ValueError(
-                    f"da has {dim} in {grid.units_of(da, dim)!r}, the stack in {grid.units_of(self.stack, dim)!r}; convert it first"
+                    f"da has {dim} in {grid.units_of(da, dim)!r}, "
+                    f"the stack in {grid.units_of(self.stack, dim)!r}; convert it first"
                 )
         matrix = np.zeros((2, 3))
         for row, dim in enumerate(("x", "y")):
@@ -151,8 +152,7 @@ def make_stack(
 ) -> SyntheticStack:
     """Make a stack that looks like FIB-SEM, with known defects.
 
-    The same seed gives the same stack, whether lazy or not and however it is cut in blocks; a longer stack begins with the
-    slices of a shorter one only as far as its defects do not depend on the length.
+    The same seed gives the same stack, whether lazy or not and however it is cut in blocks.
 
     Parameters
     ----------
@@ -163,15 +163,16 @@ def make_stack(
     scale : float
         Size of the structures relative to the default, where a cell is about 70 pixels wide.
     pixel_size : float, str or sequence
-        Edge of a cubic voxel, or ``(dz, dy, dx)`` with dy equal to dx; numbers in `units` or strings such as ``"10 nm"``.
+        Edge of a cubic voxel, or ``(dz, dy, dx)`` with dy equal to dx; numbers in `units` or strings such as
+        ``"10 nm"``.
     units : str
         Unit of the coordinates.
     channels : int or sequence of str, optional
         Number or names of detectors: same geometry, other contrast. None (default) for a stack without channels.
     defects : str or mapping
-        ``"typical"`` (default: drift, gain, offset, background, stripes, noise, uneven_z), ``"all"``, ``"none"``, or the
-        only ones wanted, such as ``{"drift": 0.8, "stripes": {"kind": "ramp", "angle": 4}}``.
-    drift, jumps, rotation, bad_slices, gain, offset, background, vignetting, stripes, hot_pixels, noise, uneven_z : optional
+        ``"typical"`` (default: drift, gain, offset, background, stripes, noise, uneven_z), ``"all"``, ``"none"``,
+        or the only ones wanted, such as ``{"drift": 0.8, "stripes": {"kind": "ramp", "angle": 4}}``.
+    drift, jumps, rotation, bad_slices, gain, offset, background, vignetting, stripes, hot_pixels, noise, uneven_z
         Each changes one defect of the preset: True (its defaults), False, a number (its first parameter), a mapping
         of parameters, or a kind. Amounts are shares of white minus black.
 
@@ -179,20 +180,21 @@ def make_stack(
           pixels per slice along (y, x)).
         - ``jumps``: `size` (5 pixels), `count` (2).
         - ``rotation``: `step` (0.02 degrees per slice, rms of a random walk).
-        - ``bad_slices``: `fraction` (0.05), `kinds` ("blank", "charged", "blurred", "duplicated", "noise"), or `slices`,
-          such as ``{12: "blank"}``.
+        - ``bad_slices``: `fraction` (0.05), `kinds` ("blank", "charged", "blurred", "duplicated", "noise"), or
+          `slices`, such as ``{12: "blank"}``.
         - ``gain``: `jitter` (0.03), `blocks` (2 runs of slices) changed by `block_change` (0.15).
         - ``offset``: `jitter` (0.02).
         - ``background``: `amount` (0.3, peak to peak), `kind` ("same" in each slice, "slices": 2-D and another in each,
           "volume": 3-D), `degree` (2) of the polynomial.
         - ``vignetting``: `amount` (0.2, loss in the corners).
-        - ``stripes``: `amount` (0.12: median height of a line, or standard deviation for "gaussian"), `kind` ("sparse": lines
-          that start at pores and edges and run out; "ramp": full lines stronger and wider with depth; "streaks": short
-          strokes with a bright and a dark flank; "gaussian": a correlated field), `angle` (0, degrees), `density` (30 lines
-          per 1000 pixels), `width` (1.5 pixels, sigma), `length` (pixels; None: a share of the frame), `persistence` (3
+        - ``stripes``: `amount` (0.12: median height of a line, or standard deviation for "gaussian"), `kind` ("sparse":
+          lines that start at pores and edges and run out; "ramp": full lines stronger and wider with depth; "streaks": short
+          strokes with a bright and a dark flank; "gaussian": a correlated field), `angle` (0, degrees), `density` (30
+          lines per 1000 pixels), `width` (1.5 pixels, sigma), `length` (pixels; None: a share of the frame), `persistence` (3
           slices that a line lives on average), `every` (1: which slices have stripes).
         - ``hot_pixels``: `fraction` (2e-4), `dark` (0.3, share of them that are dark).
-        - ``noise``: `gaussian` (0.01), `electrons` per grey level ("auto": 800 from black to white; None: no Poisson noise).
+        - ``noise``: `gaussian` (0.01), `electrons` per grey level ("auto": 800 from black to white; None: no
+          Poisson noise).
         - ``uneven_z``: `jitter` (0.15 of the slice spacing), `missing` (0.03, chance of a lost slice before each).
     seed : int
         Not negative.
@@ -236,8 +238,8 @@ def make_stack(
     settings = resolve(
         defects,
         {
-            "drift": drift, "jumps": jumps, "rotation": rotation, "bad_slices": bad_slices, "gain": gain, "offset": offset,
-            "background": background, "vignetting": vignetting, "stripes": stripes, "hot_pixels": hot_pixels,
+            "drift": drift, "jumps": jumps, "rotation": rotation, "bad_slices": bad_slices, "gain": gain,
+            "offset": offset, "background": background, "vignetting": vignetting, "stripes": stripes, "hot_pixels": hot_pixels,
             "noise": noise, "uneven_z": uneven_z,
         },
     )  # fmt: skip
@@ -258,7 +260,8 @@ def _checked_shape(shape: Any) -> tuple[int, int, int]:
         sizes, whole = (), False
     if not whole or len(sizes) != 3 or sizes[0] < 1 or min(sizes[1:]) < _LEAST_SIDE:
         raise ValueError(
-            f"shape={shape!r} must be three whole numbers (slices, rows, columns), rows and columns at least {_LEAST_SIDE}"
+            f"shape={shape!r} must be three whole numbers (slices, rows, columns), "
+            f"rows and columns at least {_LEAST_SIDE}"
         )
     return sizes
 

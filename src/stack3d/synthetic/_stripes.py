@@ -24,7 +24,7 @@ def draw(out, lines):  # type: ignore[no-untyped-def]
         y0, x0, dy, dx = lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3]
         length, fade_in, fade_out = lines[n, 4], lines[n, 5], lines[n, 6]
         thick, widening, amplitude, lean = lines[n, 7], lines[n, 8], lines[n, 9], lines[n, 10]
-        for i in range(max(0, int(math.ceil(y0))), min(height, int(math.ceil(y0 + length * dy)))):
+        for i in range(max(0, math.ceil(y0)), min(height, math.ceil(y0 + length * dy))):
             along = (i - y0) / dy
             centre = x0 + along * dx
             sigma = thick * (1.0 + widening * along)
@@ -33,7 +33,7 @@ def draw(out, lines):  # type: ignore[no-untyped-def]
             if fade <= 0.0:
                 continue
             value = amplitude * fade
-            for j in range(max(0, int(math.ceil(centre - reach))), min(width, int(math.floor(centre + reach)) + 1)):
+            for j in range(max(0, math.ceil(centre - reach)), min(width, math.floor(centre + reach) + 1)):
                 across = (j - centre) * dy / sigma
                 out[i, j] += np.float32(value * math.exp(-0.5 * across * across) * (1.0 + lean * across))
 

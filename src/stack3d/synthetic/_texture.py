@@ -14,7 +14,7 @@ import numpy as np
 TISSUE, POROUS = 0, 1
 # Amplitude of a sum of hashed quadratic B-splines, so that a field has unit variance.
 _UNIT = 4.26
-TILE = 16
+TILE = 32
 _MAX_CANDIDATES = 96
 
 _M1, _M2, _M3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -42,7 +42,7 @@ def _fraction(h, part):  # type: ignore[no-untyped-def]
 def lattice(seed, z, row0, column0, rows, columns):  # type: ignore[no-untyped-def]
     """Coefficients of a field at height z (in lattice units), for a patch of lattice points."""
     out = np.zeros((rows, columns), np.float32)
-    plane = int(math.floor(z + 0.5))
+    plane = math.floor(z + 0.5)
     t = z - plane
     weights = (0.5 * (0.5 - t) ** 2, 0.75 - t * t, 0.5 * (0.5 + t) ** 2)
     for k in range(3):
@@ -61,7 +61,7 @@ def cells(seed, z, size, row0, column0, rows, columns):  # type: ignore[no-untyp
     Each is y, x, height over the plane, three chances and the direction (y, x) of what is in the cell.
     """
     out = np.empty((5, rows, columns, 8), np.float32)
-    plane = int(math.floor(z / size))
+    plane = math.floor(z / size)
     for k in range(5):
         for i in range(rows):
             for j in range(columns):
