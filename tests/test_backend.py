@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 
+import cloudpickle
 import dask
 import numpy as np
 import pytest
@@ -88,14 +89,21 @@ def test_xarray_does_not_choose_it_by_itself(sources):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_lazy_stack_pickles_small_and_without_its_pixels(sources, kind):
-    folder, data = sources
+def test_a_lazy_stack_travels_without_its_pixels(sources, kind):
+    folder, _ = sources
     da = open_stack(folder / kind)
-    content = pickle.dumps(da)
+    content = cloudpickle.dumps(da)
     assert len(content) < 60_000
-    np.testing.assert_array_equal(pickle.loads(content).values, da.values)
+    np.testing.assert_array_equal(cloudpickle.loads(content).values, da.values)
+
+
+@pytest.mark.parametrize("kind", ["frames", "plain.tif", "zip.tif", "colour"])
+def test_a_dataset_of_frames_pickles_as_paths(sources, kind):
+    folder, _ = sources
     ds = xr.open_dataset(folder / kind, engine="stack3d")
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(ds)).image.values, da.values)
+    content = pickle.dumps(ds)
+    assert len(content) < 10_000
+    np.testing.assert_array_equal(pickle.loads(content).image.values, ds.image.values)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from stack3d.kernels import _namespace, cast, curve, histogram, statistics
 
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-TARGETS = ("uint8", "int16", "uint16", "uint32", "float32")
+# Each pair is compiled once more: these cover every branch (narrow, wide, signed, floating; in and out).
+PAIRS = (
+    ("uint8", "uint8"),
+    ("uint16", "uint16"),
+    ("int16", "float32"),
+    ("uint32", "uint32"),
+    ("float32", "float32"),
+    ("float32", "uint16"),
+    ("float64", "int32"),
+)
 
 
 def make_frame(dtype, shape=(37, 53), seed=0):
@@ -78,14 +87,13 @@ def test_cast_is_exact_at_the_limits_of_32_bits(dtype):
     assert count == 1
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "target"), PAIRS)
 def test_cast_forms_are_equal(dtype, target):
     frame = make_frame(dtype)
     assert_same(cast.cast_frame(frame, target), cast.cast_xp(frame, target))
 
 
-@pytest.mark.parametrize("target", ["uint8", "int16", "uint16", "int32"])
+@pytest.mark.parametrize("target", ["uint8", "int16"])
 def test_integers_saturate_as_whole_numbers_do(target):
     frame = make_frame("uint32")
     info = np.iinfo(target)
@@ -134,7 +142,7 @@ def test_statistics_agree_with_numpy_on_measured_finite_pixels(dtype):
         limited = {} if np.isinf(low) else {"low": low, "high": high}
         got = statistics.frame_statistics(frame, kind, **limited)
         np.testing.assert_allclose(got[:4], [values.min(), values.max(), values.mean(), values.std()], rtol=1e-12)
-        assert got.count == values.size
+        assert got.pixels == values.size
         np.testing.assert_allclose(got, statistics.frame_statistics_xp(frame, kind, **limited), rtol=1e-12)
         assert statistics.mean_in_range(frame, mask=kind, **limited) == got.mean
 
@@ -157,7 +165,7 @@ def test_statistics_of_nothing_are_nan(dtype):
     nothing = np.zeros((3, 4), bool)
     got = statistics.frame_statistics(frame, nothing)
     assert np.isnan(got[:4]).all()
-    assert got.count == 0
+    assert got.pixels == 0
     assert np.isnan(statistics.quantiles(frame, [0.1, 0.5], nothing)).all()
     assert np.isnan(statistics.median_and_mad(frame, nothing)).all()
 
@@ -243,7 +251,7 @@ def test_a_frame_that_is_the_reference_is_left_alone_to_the_bit(dtype):
     positions, cdf = histogram.mixture([counts] * 7, [low] * 7, [step] * 7, [0.1, 0.2, 0.3, 0.7, 1, 1, 3])
     x, y = histogram.matching_curve(counts, low, step, positions, cdf)
     np.testing.assert_array_equal(x, y)
-    assert_same(curve.apply_curve(frame, x, y, dtype), (frame, 0 if np.dtype(dtype).kind != "f" else 0))
+    assert_same(curve.apply_curve(frame, x, y, dtype), (frame, 0))
 
 
 @settings(max_examples=60, deadline=None)
@@ -274,7 +282,9 @@ def test_matching_undoes_a_gain_and_an_offset():
     truth = rng.normal(20000, 3000, (400, 400))
     reference = histogram.compress(truth.astype("float32"), 512)
     frame = (0.8 * truth + 1500).astype("float32")
-    x, y = histogram.matching_curve(*histogram.compress(frame, 512), *histogram.mixture(*([part] for part in reference)))
+    x, y = histogram.matching_curve(
+        *histogram.compress(frame, 512), *histogram.mixture(*([part] for part in reference))
+    )
     got, _ = curve.apply_curve(frame, x, y, "float32")
     middle = np.abs(truth - 20000) < 9000
     assert np.abs(got - truth)[middle].max() < 25  # half a bin is 28
@@ -320,8 +330,7 @@ def test_mixture_is_the_mean_of_the_distributions_whatever_their_grids():
 # --- curve -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "target"), PAIRS)
 def test_curve_forms_are_equal(dtype, target):
     frame = make_frame(dtype)
     if np.dtype(dtype).kind == "f":
@@ -354,7 +363,7 @@ def test_curve_counts_the_pixels_that_saturate():
 
 
 def test_scale_offset_by_one_and_zero_changes_nothing():
-    for dtype in DTYPES:
+    for dtype in ("uint8", "uint16", "uint32", "float32"):
         frame = make_frame(dtype)
         assert_same(curve.scale_offset(frame, 1, 0, dtype), (frame, 0))
 

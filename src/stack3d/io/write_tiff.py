@@ -55,14 +55,19 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
 
     dtype = np.dtype(np.uint8) if da.dtype == bool else da.dtype.newbyteorder("<")
     text = _json_stack.encode(da).encode("ascii")
-    with tifffile.TiffWriter(path, bigtiff=True, ome=True, byteorder="<") as file:
+    frames = int(np.prod(da.shape[:-2]))
+    ome = tifffile.OmeXml()
+    ome.addimage(dtype, da.shape, (frames, 1, 1, *da.shape[-2:], 1), **_ome(da))
+    with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as file:
         # Without data: the pages are laid out one after the other, and a hole is left for the pixels.
         offset, _ = file.write(
             None,
             shape=da.shape,
             dtype=dtype,
             photometric="minisblack",
-            metadata=_ome(da),
+            # The text of a TIFF is ASCII, that of tifffile's own OME is not.
+            description=ome.tostring(declaration=True).encode("ascii", "xmlcharrefreplace"),
+            metadata=None,
             software=f"stack3d {__version__}",
             extratags=[(JSON_TAG, "s", len(text) + 1, text, True)],
             returnoffset=True,

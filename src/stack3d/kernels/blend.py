@@ -75,10 +75,10 @@ def blend_frames(
         near_part, far_part = kind.type(parts[nearest]), kind.type(parts[1 - nearest])
         return out, int(_blend_two(near, far, out, near_part, far_part, _whole(parts, kind), smallest, largest))
     if not gaps and len(sources) <= 4:
-        padded = [*sources, *[sources[0]] * (4 - len(sources))]
+        first, second, third, fourth = [*sources, *[sources[0]] * (4 - len(sources))]
         four = np.zeros(4, kind)
         four[: len(parts)] = parts
-        return out, int(_blend_four(*padded, four, out, smallest, largest))
+        return out, int(_blend_four(first, second, third, fourth, four, out, smallest, largest))
     total = np.zeros(out.shape, kind)
     if not gaps:
         for frame, part in zip(sources, parts):
@@ -119,8 +119,8 @@ def _used(
         raise ValueError(f"masks must be one per frame ({len(frames)} frames), got {len(masks)}")
     if missing not in ("nearest", "all"):
         raise ValueError(f"missing must be 'nearest' or 'all', got {missing!r}")
-    keep = np.flatnonzero(parts)
-    if not keep.size:
+    keep = np.flatnonzero(parts).tolist()
+    if not keep:
         raise ValueError(f"weights must not all be zero, got {parts.tolist()}")
     valid = None if masks is None or all(masks[k] is None for k in keep) else [masks[k] for k in keep]
     return [frames[k] for k in keep], parts[keep], valid
@@ -174,7 +174,7 @@ def _blend_two(
             a, b = type(near_part)(first[x]), type(near_part)(second[x])
             value = a * near_part + b * far_part if b == b else a * near_part * alone
             count = np.int32(count + store(target, x, value, smallest, largest))
-        total += count
+        total += int(count)
     return total
 
 
@@ -189,7 +189,7 @@ def _blend_four(a: Any, b: Any, c: Any, d: Any, parts: Any, out: Any, smallest: 
             value += type(p)(third[x]) * r
             value += type(p)(fourth[x]) * s
             count = np.int32(count + store(target, x, value, smallest, largest))
-        total += count
+        total += int(count)
     return total
 
 
@@ -241,5 +241,5 @@ def _divide(
                 if weight[y, x] != whole:
                     value = value * (whole / weight[y, x])
             count = np.int32(count + store(target, x, value, smallest, largest))
-        changed += count
+        changed += int(count)
     return changed

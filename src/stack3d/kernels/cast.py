@@ -66,7 +66,7 @@ def _cast_floats(frame: Any, out: Any, smallest: Any, largest: Any) -> int:
         source, target, count = frame[y], out[y], np.int32(0)
         for x in range(source.size):
             count = np.int32(count + store(target, x, type(smallest)(source[x]), smallest, largest))
-        total += count
+        total += int(count)
     return total
 
 
@@ -81,5 +81,3 @@ def _cast_integers(frame: Any, out: Any, smallest: int, largest: int) -> int:
             target[x] = limited
             total += limited != value
     return total
-
-

@@ -259,7 +259,7 @@ def _affine_loop(frame: Any, out: Any, pivot: Any, gain: Any, base: Any, smalles
         for x in range(source.size):
             value = (type(gain)(source[x]) - pivot) * gain + base
             count = np.int32(count + store(target, x, value, smallest, largest))
-        total += count
+        total += int(count)
     return total
 
 
@@ -315,5 +315,5 @@ def _interpolate(
                     k += 1
                 value = slopes[k] * (level - knots[k]) + values[k]
             count = np.int32(count + store(target, x, value, smallest, largest))
-        total += count
+        total += int(count)
     return total

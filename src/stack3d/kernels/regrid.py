@@ -238,7 +238,7 @@ def _linear_loop(
                     values[i] = _shared(first, second, low, high, x0[i], x1[i], wx[i], near[nx[i]])
         for i in range(values.size):
             count = np.int32(count + store(target, i, values[i], smallest, largest))
-        total += count
+        total += int(count)
     return total
 
 
@@ -315,5 +315,5 @@ def _area_loop(
             if gaps:
                 value = total / weight if weight > zero else type(zero)(np.nan)
             count = np.int32(count + store(target, i, value, smallest, largest))
-        changed += count
+        changed += int(count)
     return changed

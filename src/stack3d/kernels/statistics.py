@@ -11,13 +11,13 @@ from stack3d.kernels._namespace import namespace, on_host, packed
 
 
 class FrameStatistics(NamedTuple):
-    """What `frame_statistics` returns; all but `count` are NaN when nothing was measured."""
+    """What `frame_statistics` returns; all but `pixels` are NaN when nothing was measured."""
 
     minimum: float
     maximum: float
     mean: float
     std: float
-    count: int
+    pixels: int
 
 
 def frame_statistics(
@@ -40,7 +40,7 @@ def frame_statistics(
     Returns
     -------
     FrameStatistics
-        A tuple (minimum, maximum, mean, std, count). The standard deviation divides by the count.
+        A tuple (minimum, maximum, mean, std, pixels). The standard deviation divides by the count.
 
     Examples
     --------
@@ -342,7 +342,7 @@ def _float_range(dtype: np.dtype[Any], low: float | None, high: float | None) ->
 
 @njit(nogil=True, cache=True)
 def _integer_moments(frame: Any, mask: Any, smallest: int, largest: int) -> Any:
-    least, most, total, count = largest, smallest, np.int64(0), 0
+    least, most, total, count = np.int64(largest), np.int64(smallest), np.int64(0), 0
     for y in range(frame.shape[0]):
         row = frame[y]
         for x in range(row.size):
@@ -352,8 +352,8 @@ def _integer_moments(frame: Any, mask: Any, smallest: int, largest: int) -> Any:
                 use = use & mask[y, x]
             total += value if use else np.int64(0)
             count += 1 if use else 0
-            least = min(least, value if use else least)
-            most = max(most, value if use else most)
+            least = np.int64(min(least, value if use else least))
+            most = np.int64(max(most, value if use else most))
     return least, most, total, count
 
 

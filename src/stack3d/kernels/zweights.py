@@ -6,6 +6,7 @@ Every function returns one ``(start, weights)`` per new position: the result is 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def area_weights(bounds_in: Any, bounds_out: Any) -> Weights:
     old = _increasing(bounds_in, "bounds_in", 2)
     new = _increasing(bounds_out, "bounds_out", 2)
     result: Weights = []
-    for low, high in zip(new[:-1], new[1:]):
+    for low, high in pairwise(new.tolist()):
         first = int(np.clip(np.searchsorted(old, low, side="right") - 1, 0, old.size - 2))
         last = int(np.clip(np.searchsorted(old, high, side="left"), first + 1, old.size - 1))
         overlap = np.minimum(old[first + 1 : last + 1], high) - np.maximum(old[first:last], low)

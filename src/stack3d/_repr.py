@@ -1,0 +1,93 @@
+"""A stack in a few lines: voxel size, extent, channels, what was done. Nothing is computed for it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stack3d import grid
+from stack3d._provenance import call_string, provenance
+
+
+def facts(da: xr.DataArray) -> list[tuple[str, str]]:
+    """Return name and value of what the heading of a stack says."""
+    rows = [("shape", " × ".join(f"{dim} {size}" for dim, size in da.sizes.items()) + f", {da.dtype}, {_bytes(da.nbytes)}")]
+    spatial = [dim for dim in grid.SPATIAL if dim in da.dims]
+    if all(dim in da.coords for dim in spatial):
+        units = {grid.units_of(da, dim) for dim in spatial}
+        unit = units.pop() if len(units) == 1 else ""
+        shown = "pixel, not calibrated" if unit == "1" else unit
+        rows.append(("voxel size", " × ".join(f"{dim} {grid.spacing_of(da, dim):.6g}" for dim in spatial) + f" {shown}"))
+        rows.append(("extent", " × ".join(f"{dim} {_extent(da, dim):.6g}" for dim in spatial) + f" {shown}"))
+        if "z" in spatial and not grid.is_uniform(da["z"].values):
+            steps = np.diff(da["z"].values)
+            rows.append(("slices", f"uneven, {steps.min():.4g} to {steps.max():.4g} {shown} apart"))
+    if "channel" in da.coords:
+        rows.append(("channels", ", ".join(str(name) for name in np.atleast_1d(da["channel"].values))))
+    if "valid" in da.coords and da["valid"].chunks is None and not bool(np.all(da["valid"].values)):
+        bad = int(np.sum(~np.asarray(da["valid"].values, bool)))
+        rows.append(("bad slices", f"{bad} of {da.sizes.get('z', 1)}"))
+    rows.append(("values", _where(da)))
+    return rows
+
+
+def _extent(da: xr.DataArray, dim: str) -> float:
+    values = da[dim].values
+    return float(values[-1] - values[0]) + grid.spacing_of(da, dim)
+
+
+def _where(da: xr.DataArray) -> str:
+    if da.chunks is None:
+        return "in memory" if isinstance(da.variable._data, np.ndarray) else f"in memory ({type(da.variable._data).__name__})"
+    blocks = int(np.prod([len(lengths) for lengths in da.chunks]))
+    return f"lazy, {blocks} block{'s' if blocks != 1 else ''} of " + " × ".join(str(max(lengths)) for lengths in da.chunks)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _steps(da: xr.DataArray) -> list[tuple[str, str, str]]:
+    try:
+        records = provenance(da)
+    except ValueError as error:
+        return [("?", str(error), "")]
+    return [(str(k), call_string(record), _short_time(record)) for k, record in enumerate(records, start=1)]
+
+
+def _short_time(record: dict[str, Any]) -> str:
+    return str(record.get("context", {}).get("time", "")).replace("T", " ").removesuffix("Z")
+
+
+def text(da: xr.DataArray) -> str:
+    """Return the stack as plain text."""
+    rows = [f"{name:<11}{value}" for name, value in facts(da)]
+    rows += [f"{'step ' + number:<11}{call}" for number, call, _ in _steps(da)]
+    return "\n".join([f"<stack3d {da.name if da.name is not None else 'stack'}>", *rows])
+
+
+def html(da: xr.DataArray) -> str:
+    """Return the stack as HTML, for notebooks; colours follow the page."""
+    head = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>{escape(value)}</td></tr>"
+        for name, value in facts(da)
+    )
+    steps = "".join(
+        f"<tr><td>{escape(number)}</td><td style='text-align:left'><code>{escape(call)}</code></td><td>{escape(time)}</td></tr>"
+        for number, call, time in _steps(da)
+    )
+    table = (
+        "<table><caption style='text-align:left'>Provenance</caption><thead><tr><th>step</th>"
+        f"<th style='text-align:left'>operation</th><th>time (UTC)</th></tr></thead><tbody>{steps}</tbody></table>"
+        if steps
+        else "<p>No steps recorded.</p>"
+    )
+    name = escape(str(da.name)) if da.name is not None else "stack"
+    return f"<div><strong>stack3d: {name}</strong><table><tbody>{head}</tbody></table>{table}</div>"

@@ -1,0 +1,66 @@
+"""Plots of stacks: axes in, axes out, y down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Plots:
+    """Plots of one stack: ``da.stack3d.plot.NAME(...)``."""
+
+    __slots__ = ("_da",)
+
+    def __init__(self, da: xr.DataArray) -> None:
+        self._da = da
+
+    def cut_planes(
+        self,
+        at: Mapping[str, float | str] | None = None,
+        *,
+        channel: str | None = None,
+        axes: Sequence[Axes] | None = None,
+        limits: tuple[float, float] | None = None,
+        cmap: str = "gray",
+    ) -> dict[str, Axes]:
+        """Show the XY, XZ and YZ planes through a point: see `stack3d.plotting.cut_planes`."""
+        from stack3d.plotting._cut_planes import cut_planes
+
+        return cut_planes(self._da, at, channel=channel, axes=axes, limits=limits, cmap=cmap)
+
+    def profiles(self, *, region: Mapping[str, Any] | None = None, channel: str | None = None, ax: Axes | None = None) -> Axes:
+        """Show minimum, mean, maximum and spread of each slice: see `stack3d.plotting.profiles`."""
+        from stack3d.plotting._profiles import profiles
+
+        return profiles(self._da, region=region, channel=channel, ax=ax)
+
+    def compare(
+        self,
+        before: xr.DataArray,
+        *,
+        z: Sequence[int] | None = None,
+        channel: str | None = None,
+        axes: Sequence[Sequence[Axes]] | None = None,
+        limits: tuple[float, float] | None = None,
+        cmap: str = "gray",
+    ) -> list[list[Axes]]:
+        """Show a few slices before, after, and their difference: see `stack3d.plotting.compare`."""
+        from stack3d.plotting._compare import compare
+
+        return compare(self._da, before, z=z, channel=channel, axes=axes, limits=limits, cmap=cmap)
+
+
+__all__ = ["Plots", "compare", "cut_planes", "profiles"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("compare", "cut_planes", "profiles"):
+        from importlib import import_module
+
+        return getattr(import_module(f"stack3d.plotting._{name}"), name)
+    raise AttributeError(f"module 'stack3d.plotting' has no attribute {name!r}")
