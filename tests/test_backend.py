@@ -25,7 +25,9 @@ def sources(tmp_path_factory):
     da = open_stack(folder / "frames", pixel_size=5)
     metadata = {"axes": "CZYX", "PhysicalSizeX": 5, "PhysicalSizeXUnit": "nm", "Channel": {"Name": ["A", "B"]}}
     tifffile.imwrite(folder / "plain.tif", data, ome=True, photometric="minisblack", metadata=metadata)
-    tifffile.imwrite(folder / "zip.tif", data, ome=True, photometric="minisblack", metadata=metadata, compression="zlib")
+    tifffile.imwrite(
+        folder / "zip.tif", data, ome=True, photometric="minisblack", metadata=metadata, compression="zlib"
+    )
     for name in ("s.zarr", "s.nc", "saved.tif"):
         save(da, folder / name)
     (folder / "colour").mkdir()
@@ -52,7 +54,8 @@ def test_open_dataset_gives_what_open_stack_gives(sources, kind):
     "key",
     [
         {"z": 3}, {"z": -1, "x": -2}, {"z": slice(1, 6, 2), "y": slice(None, None, -1)}, {"channel": [1, 0], "y": 4},
-        {"z": [5, 1, 1], "channel": 1, "x": [3, 3, 1]}, {"z": slice(0, 0)}, {"channel": slice(1, 2), "z": slice(5, 2, -1)},
+        {"z": [5, 1, 1], "channel": 1, "x": [3, 3, 1]}, {"z": slice(0, 0)},
+        {"channel": slice(1, 2), "z": slice(5, 2, -1)},
         {"z": xr.DataArray([0, 2], dims="p"), "y": xr.DataArray([1, 3], dims="p")},
     ],
 )  # fmt: skip
@@ -147,5 +150,7 @@ def test_an_error_on_a_cluster_names_the_frame(tmp_path, client):
     for k in range(3):
         tifffile.imwrite(tmp_path / f"slice_{k}.tif", np.zeros((5, 6 + (k == 2)), "uint8"))
     da = open_stack(tmp_path, frames_per_block=1)
-    with pytest.raises(FrameError, match="slice_2.tif has another size than the rest: 5 x 7 uint8, expected 5 x 6 uint8"):
+    with pytest.raises(
+        FrameError, match=r"slice_2.tif has another size than the rest: 5 x 7 uint8, expected 5 x 6 uint8"
+    ):
         client.compute(da).result()

@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 
 from stack3d.kernels import binning, blend, regrid, zweights
 
-DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-# Each pair is compiled once more: these cover every branch (narrow, wide, signed, floating; in and out).
+DTYPES = ("uint8", "uint16", "int32", "float32")
+# Each pair is compiled once more: these cover every branch (narrow, wide, floating; in and out).
 PAIRS = (
     ("uint8", "uint8"),
     ("uint16", "uint16"),
-    ("int16", "float32"),
-    ("uint32", "uint32"),
     ("float32", "float32"),
-    ("float32", "uint16"),
     ("float64", "int32"),
 )
 
@@ -125,7 +122,7 @@ def test_blending_is_the_weighted_sum(dtype, weights):
 
 
 def test_blending_a_frame_with_itself_returns_it():
-    for dtype in ("uint8", "uint16", "uint32"):
+    for dtype in ("uint8", "uint16"):
         frame = make_frame(dtype)
         assert_same(blend.blend_frames([frame, frame], [0.25, 0.75], dtype), (frame, 0))
         assert_same(blend.blend_frames([frame], [1.0], dtype), (frame, 0))
@@ -192,7 +189,7 @@ def test_linear_interpolation_gives_a_plane_exactly_and_edges_beyond(dtype):
 
 
 def test_linear_at_the_pixels_themselves_is_the_frame():
-    for dtype in ("uint8", "uint16", "uint32", "float32"):
+    for dtype in ("uint8", "uint16", "float32"):
         frame = make_frame(dtype)
         got, _ = regrid.linear_frame(frame, np.arange(31.0), np.arange(42.0), dtype)
         np.testing.assert_array_equal(got, frame)

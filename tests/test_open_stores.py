@@ -79,7 +79,9 @@ def test_blocks_are_whole_frames_and_whole_stored_chunks(tmp_path, suffix):
 
 def test_a_sharded_store_is_read_shard_by_shard(tmp_path):
     da = make(channel=False)
-    da.to_zarr(tmp_path / "a.zarr", consolidated=False, encoding={"image": {"chunks": (1, 6, 7), "shards": (2, 12, 14)}})
+    da.to_zarr(
+        tmp_path / "a.zarr", consolidated=False, encoding={"image": {"chunks": (1, 6, 7), "shards": (2, 12, 14)}}
+    )
     back = open_stack(tmp_path / "a.zarr", frames_per_block=1)
     assert back.chunks[0] == (2, 2, 1)
     xr.testing.assert_identical(back.compute(), da)
@@ -103,7 +105,10 @@ def test_zeros_of_an_old_zarr_store_stay_whole_numbers(tmp_path):
 def test_packed_numbers_of_another_writer_are_unpacked(tmp_path):
     data = np.arange(60, dtype="float32").reshape(3, 4, 5) / 2
     ds = xr.Dataset({"image": (("z", "y", "x"), data)})
-    ds.to_netcdf(tmp_path / "a.nc", encoding={"image": {"dtype": "int16", "scale_factor": 0.5, "add_offset": 1.0, "_FillValue": -1}})
+    ds.to_netcdf(
+        tmp_path / "a.nc",
+        encoding={"image": {"dtype": "int16", "scale_factor": 0.5, "add_offset": 1.0, "_FillValue": -1}},
+    )
     back = open_stack(tmp_path / "a.nc")
     assert back.dtype == np.float32
     expected = xr.open_dataset(tmp_path / "a.nc")
@@ -128,10 +133,12 @@ def test_an_array_of_another_writer_is_a_stack(tmp_path):
 def test_one_of_several_variables_is_chosen_by_name(tmp_path):
     da = make(channel=False)
     xr.Dataset({"raw": da, "clean": da + 1}).to_netcdf(tmp_path / "a.nc")
-    with pytest.raises(ValueError, match="holds 2 variables that may be the stack; choose one with variable=: 'raw', 'clean'"):
+    with pytest.raises(
+        ValueError, match=r"holds 2 variables that may be the stack; choose one with variable=: 'raw', 'clean'"
+    ):
         open_stack(tmp_path / "a.nc")
     np.testing.assert_array_equal(open_stack(tmp_path / "a.nc", variable="clean").values, da.values + 1)
-    with pytest.raises(ValueError, match="variable='dirty' is no stack in .*allowed are 'raw', 'clean'"):
+    with pytest.raises(ValueError, match=r"variable='dirty' is no stack in .*allowed are 'raw', 'clean'"):
         open_stack(tmp_path / "a.nc", variable="dirty")
 
 
@@ -145,7 +152,9 @@ def test_other_names_and_orders_of_dims_are_understood(tmp_path):
 
 def test_what_holds_no_stack_says_what_it_holds(tmp_path):
     xr.Dataset({"v": (("time", "lat"), np.zeros((2, 3)))}).to_netcdf(tmp_path / "a.nc")
-    with pytest.raises(ValueError, match=r"holds no stack; a stack has dims among .* it holds 'v' with dims \('time', 'lat'\)"):
+    with pytest.raises(
+        ValueError, match=r"holds no stack; a stack has dims among .* it holds 'v' with dims \('time', 'lat'\)"
+    ):
         open_stack(tmp_path / "a.nc")
     (tmp_path / "b.nc").write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match=r"b.nc cannot be read as NetCDF"):
@@ -172,9 +181,9 @@ def test_positions_unit_and_channels_can_be_given_anew(tmp_path):
     assert in_um.x.attrs["units"] == "um"
     assert open_stack(path, channel="ESB").dims == ("z", "y", "x")
     assert open_stack(path, channel=["ESB"]).channel.values.tolist() == ["ESB"]
-    with pytest.raises(ValueError, match="channel='BSE' is not in"):
+    with pytest.raises(ValueError, match=r"channel='BSE' is not in"):
         open_stack(path, channel="BSE")
-    with pytest.raises(ValueError, match="on_gap='flag' has no meaning for a NetCDF file or Zarr store"):
+    with pytest.raises(ValueError, match=r"on_gap='flag' has no meaning for a NetCDF file or Zarr store"):
         open_stack(path, on_gap="flag")
 
 

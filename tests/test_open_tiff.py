@@ -17,7 +17,8 @@ SEM = Path(__file__).parents[2] / "shared" / "data" / "sem_tiff"
 needs_sem = pytest.mark.skipif(not SEM.is_dir(), reason="real SEM images are not here")
 
 FIBICS = (
-    '<?xml version="1.0" encoding="iso-8859-1"?>\r\n<Fibics version="1.2"><Application><Version>Atlas 5</Version></Application>'
+    '<?xml version="1.0" encoding="iso-8859-1"?>\r\n<Fibics version="1.2">'
+    "<Application><Version>Atlas 5</Version></Application>"
     "<Image><Width>8</Width><Detector>ESB</Detector></Image>"
     '<Scan><Dwell units="ns">1000</Dwell><Ux>0.003</Ux><Uy>0.004</Uy><Vx>0</Vx><Vy>-0.006</Vy></Scan>'
     '<BeamInfo><item name="EHT">1.5 kV</item><item name="BeamI">700 pA</item></BeamInfo></Fibics>'
@@ -101,7 +102,11 @@ def test_an_ome_tiff_has_its_scales_units_and_channel_names(tmp_path, order, opt
 
 def test_the_user_stands_over_what_the_file_states(tmp_path):
     tifffile.imwrite(
-        tmp_path / "a.tif", values(3, 9, 8), imagej=True, resolution=(200, 200), metadata={"spacing": 0.01, "unit": "um", "axes": "ZYX"}
+        tmp_path / "a.tif",
+        values(3, 9, 8),
+        imagej=True,
+        resolution=(200, 200),
+        metadata={"spacing": 0.01, "unit": "um", "axes": "ZYX"},
     )
     da = open_stack(tmp_path / "a.tif", pixel_size=(7, 6), units="nm")
     assert [da[dim].attrs["spacing"] for dim in ("z", "y", "x")] == [10.0, 7.0, 6.0]
@@ -159,11 +164,11 @@ def test_a_file_cut_short_is_an_error_or_flagged(tmp_path, options):
 def test_time_is_taken_for_slices_with_a_warning_and_not_beside_z(tmp_path):
     data = values(4, 12, 13)
     tifffile.imwrite(tmp_path / "t.tif", data, imagej=True, metadata={"axes": "TYX"})
-    with pytest.warns(UserWarning, match="4 points of time and no z"):
+    with pytest.warns(UserWarning, match=r"4 points of time and no z"):
         da = open_stack(tmp_path / "t.tif")
     np.testing.assert_array_equal(da.values, data)
     tifffile.imwrite(tmp_path / "tz.tif", values(2, 3, 12, 13), imagej=True, metadata={"axes": "TZYX"})
-    with pytest.raises(ValueError, match="axes 'TZYX'.*one axis of slices"):
+    with pytest.raises(ValueError, match=r"axes 'TZYX'.*one axis of slices"):
         open_stack(tmp_path / "tz.tif")
 
 
@@ -171,14 +176,20 @@ def test_several_images_in_one_file_are_listed_and_chosen(tmp_path):
     one, two = values(3, 12, 13), values(2, 9, 8, seed=1)
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
         file.write(one, photometric="minisblack", metadata={"axes": "ZYX", "Name": "left"})
-        file.write(two, photometric="minisblack", metadata={"axes": "ZYX", "Name": "right", "PhysicalSizeX": 3, "PhysicalSizeXUnit": "nm"})
-    with pytest.raises(ValueError, match=r"holds 2 images; choose one with variable=: 0 \('left', 3x12x13 uint16\), 1 \('right'"):
+        file.write(
+            two,
+            photometric="minisblack",
+            metadata={"axes": "ZYX", "Name": "right", "PhysicalSizeX": 3, "PhysicalSizeXUnit": "nm"},
+        )
+    with pytest.raises(
+        ValueError, match=r"holds 2 images; choose one with variable=: 0 \('left', 3x12x13 uint16\), 1 \('right'"
+    ):
         open_stack(tmp_path / "a.ome.tif")
     for variable in (1, "right"):
         da = open_stack(tmp_path / "a.ome.tif", variable=variable)
         np.testing.assert_array_equal(da.values, two)
         assert da.x.attrs["spacing"] == 3.0
-    with pytest.raises(ValueError, match="variable='up' is not one image"):
+    with pytest.raises(ValueError, match=r"variable='up' is not one image"):
         open_stack(tmp_path / "a.ome.tif", variable="up")
 
 
@@ -233,7 +244,11 @@ def test_what_save_wrote_as_tiff_comes_back_identical(tmp_path, dtype, dims):
     data = values(*shape) > 30_000 if dtype == "bool" else values(*shape).astype(dtype)
     size = 5 if dims == "yx" else (5, 4)
     da = from_array(
-        data, pixel_size=size, z=None if dims == "yx" else [0, 10, 25, 31], channel=["A", "B"] if dims == "czyx" else None, attrs={"detector": "SE2"}
+        data,
+        pixel_size=size,
+        z=None if dims == "yx" else [0, 10, 25, 31],
+        channel=["A", "B"] if dims == "czyx" else None,
+        attrs={"detector": "SE2"},
     )
     save(da, tmp_path / "a.tif")
     back = open_stack(tmp_path / "a.tif")

@@ -444,14 +444,17 @@ def test_callbacks_of_the_user_still_run(terminal: Screen, impatient: None) -> N
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
+    before = dask.config.get("scheduler", None)
     with (
         dask.config.set({"distributed.worker.profile.enabled": False}),
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, worker_dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0", worker_dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client
+    # A client that a task makes in this process leaves itself behind as the default.
+    dask.config.set(scheduler=before)
 
 
 def plugins(client: Any) -> set[str]:

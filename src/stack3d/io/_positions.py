@@ -54,7 +54,8 @@ def user_sizes(pixel_size: Any, z: Any, unit: str, *, named_z: bool = False) -> 
         raise ValueError(f"pixel_size={pixel_size!r} and z= both give slice positions; give (dy, dx) together with z=")
     if len(lengths) == 3 and named_z:
         raise ValueError(
-            f"pixel_size={pixel_size!r} and the file names both give slice positions; give (dy, dx) to take those of the names, "
+            f"pixel_size={pixel_size!r} and the file names both give slice positions; give (dy, dx) to take those "
+            "of the names, "
             "or z= to replace them"
         )
     if len(lengths) == 1:

@@ -106,7 +106,8 @@ def pick_channels(source: Source, channel: str | Sequence[str] | None) -> Source
     if samples:
         if asked != source.channels:
             raise ValueError(
-                f"channel={channel!r} picks among the colours {source.channels}, which are read together; open all, then use da.sel(channel=...)"
+                f"channel={channel!r} picks among the colours {source.channels}, which are read together; open "
+                "all, then use da.sel(channel=...)"
             )
         return source
     rows = tuple(frames.refs[source.channels.index(name)] for name in asked)

@@ -75,11 +75,11 @@ def open_stack(
     Returns
     -------
     DataArray
-        Lazy stack with dims (z, y, x), or (channel, z, y, x) where channels have names or there are several; colours are
-        the channels R, G, B (and A). Positions are in `units`; those that neither the files nor the arguments
-        calibrate count pixels, in unit ``"1"``. Coordinate ``slice_number`` (z) keeps the numbers in the names, attr ``source`` the path, and
-        ``vendor_metadata`` the microscope's own record. Pixels are those in the file: palette indices and white-is-zero
-        greys are not converted.
+        Lazy stack with dims (z, y, x), or (channel, z, y, x) where channels have names or there are several; colours
+        are the channels R, G, B (and A). Positions are in `units`; those that neither the files nor the arguments
+        calibrate count pixels, in unit ``"1"``. Coordinate ``slice_number`` (z) keeps the numbers in the names, attr
+        ``source`` the path, and ``vendor_metadata`` the microscope's own record. Pixels are those in the file: palette
+        indices and white-is-zero greys are not converted. A stack that `save` wrote comes back as it was.
 
     Raises
     ------
@@ -144,7 +144,8 @@ def existing(path: Any) -> Path:
     """Return the path, or raise saying what is there instead."""
     if isinstance(path, bytes) or not isinstance(path, (str, os.PathLike)):
         raise TypeError(
-            f"path={path!r} must be a str or a path, not {type(path).__name__}; give the folder, and choose files in it with pattern="
+            f"path={path!r} must be a str or a path, not {type(path).__name__}; give the folder, and choose files "
+            "in it with pattern="
         )
     place = Path(path).expanduser().absolute()
     if place.exists():

@@ -47,7 +47,8 @@ def _raw_dataset(path: Path) -> xr.Dataset:
             raise ValueError(f"{path} cannot be read as NetCDF: {error}") from error
     if not any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
         raise ValueError(
-            f"{path} is not a Zarr store, or one whose writing was interrupted: it has no zarr.json, .zgroup or .zarray. "
+            f"{path} is not a Zarr store, or one whose writing was interrupted: it has no zarr.json, .zgroup or "
+            ".zarray. "
             "Choose a group in it that has one, or write it again"
         )
     if _is_array(path):
@@ -89,7 +90,9 @@ def _bare(path: Path, names: list[str]) -> xr.Dataset:
 
 
 def _variable(ds: xr.Dataset, path: Path, asked: Any) -> Hashable:
-    listed = " ".join(str(attrs.get("coordinates", "")) for attrs in (ds.attrs, *(v.attrs for v in ds.variables.values())))
+    listed = " ".join(
+        str(attrs.get("coordinates", "")) for attrs in (ds.attrs, *(v.attrs for v in ds.variables.values()))
+    )
     coords = set(listed.split())
     fit = [name for name, variable in ds.data_vars.items() if _is_image(variable) and name not in coords]
     if asked is not None:
@@ -100,12 +103,14 @@ def _variable(ds: xr.Dataset, path: Path, asked: Any) -> Hashable:
         return fit[0]
     if fit:
         raise ValueError(
-            f"{path} holds {len(fit)} variables that may be the stack; choose one with variable=: {', '.join(map(repr, fit))}"
+            f"{path} holds {len(fit)} variables that may be the stack; choose one with variable=: "
+            f"{', '.join(map(repr, fit))}"
         )
     levels = _levels(path)
     if levels:
         raise ValueError(
-            f"{path} is a group of other groups or arrays, not a stack; open one of them, for example open_stack({str(path / levels[0])!r}): {', '.join(levels)}"
+            f"{path} is a group of other groups or arrays, not a stack; open one of them, for example "
+            f"open_stack({str(path / levels[0])!r}): {', '.join(levels)}"
         )
     raise ValueError(f"{path} holds no stack; {_listing(ds, fit)}")
 
@@ -119,7 +124,10 @@ def _listing(ds: xr.Dataset, fit: list[Hashable]) -> str:
     if fit:
         return f"allowed are {', '.join(map(repr, fit))}"
     found = ", ".join(f"{name!r} with dims {variable.dims}" for name, variable in ds.data_vars.items()) or "nothing"
-    return f"a stack has dims among {DIMS}, it holds {found}. Open it with xarray, rename the dims, and use the result as it is"
+    return (
+        f"a stack has dims among {DIMS}, it holds {found}. Open it with xarray, rename the dims, and use the "
+        "result as it is"
+    )
 
 
 def _levels(path: Path) -> list[str]:

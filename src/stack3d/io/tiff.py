@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stack3d.io._frames import FrameError, Frames, Header, Ref, page_header, unreadable
+from stack3d.io._frames import FrameError, Frames, Header, Ref, digest, page_header, unreadable
 from stack3d.io._positions import Calibration, calibration, coordinates
 from stack3d.io._source import Settings, Source, adjusted, colour_names, pick_channels
 from stack3d.io._vendor import describe
@@ -50,7 +50,7 @@ def open_saved(path: Path, settings: Settings, frames_per_block: int | None) -> 
             if not isinstance(stack, dict) or stack.get("stack3d") != 1:
                 return None
             series = tif.series[0]
-            lengths = dict(zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True))
+            lengths = _ome_lengths(tif.ome_metadata)
             place, order = series.dataoffset, tif.byteorder
             dtype = series.dtype
     except tifffile.TiffFileError:
@@ -66,10 +66,8 @@ def open_saved(path: Path, settings: Settings, frames_per_block: int | None) -> 
     raw = dtype.newbyteorder(order).str
     refs = [Ref(str(path), place + k * step, raw) for k in range(count)]
     rows = tuple(tuple(refs[k : k + planes]) for k in range(0, count, planes))
-    from dask.base import tokenize
-
     header = Header((ny, nx), 0, dtype.newbyteorder("="), size)
-    frames = Frames(rows, header, True, tokenize(str(path), os.stat(path).st_mtime_ns, header, refs))
+    frames = Frames(rows, header, True, digest(str(path), os.stat(path).st_mtime_ns, header, refs))
     data: Any = frames.lazy(frames_per_block)
     return adjusted(decode(text, data if data.shape == shape else data.reshape(shape)), settings, path)
 
@@ -82,11 +80,9 @@ def _open(tif: Any, path: Path, settings: Settings) -> Source:
     else:
         refs, header = _series_refs(tif, series, path, settings)
     info = os.stat(path)
-    from dask.base import tokenize
-
     many = len(refs) > 1
     frames = Frames(
-        refs, header, bool(header.samples) or many, tokenize(str(path), info.st_size, info.st_mtime_ns, refs, header)
+        refs, header, bool(header.samples) or many, digest(str(path), info.st_size, info.st_mtime_ns, refs, header)
     )
     stored, attrs, names = _described(tif, index)
     attrs["source"] = str(path)
@@ -163,7 +159,8 @@ def _loose_pages(tif: Any, path: Path, settings: Settings) -> tuple[list[Any], H
     if others and settings.on_bad_frame == "raise":
         k = next(k for k, header in enumerate(headers) if header[:3] != headers[0][:3])
         raise FrameError(
-            f"the pages of {path} are not alike: page 0 is {headers[0].describe()}, page {k} is {headers[k].describe()}. Choose one of its images "
+            f"the pages of {path} are not alike: page 0 is {headers[0].describe()}, page {k} is "
+            f"{headers[k].describe()}. Choose one of its images "
             "with variable=, or on_bad_frame='flag' (pages unlike most become empty slices with valid=False)"
         )
     expected = next(header for header in headers if header[:3] == usual)
@@ -248,7 +245,8 @@ def _leading(series: Any, header: Header, path: Path) -> tuple[str, tuple[int, .
         letters = letters.replace("T", "Z")
     if letters not in ("", "Z", "C", "ZC", "CZ") or inner > 3:
         raise ValueError(
-            f"{path} has axes {series.axes!r} with shape {series.shape}; a stack has one axis of slices and one of channels. Split the file, "
+            f"{path} has axes {series.axes!r} with shape {series.shape}; a stack has one axis of slices and one "
+            "of channels. Split the file, "
             "or read it with tifffile and use stack3d.from_array"
         )
     return letters, tuple(size for _, size in axes) or (1,)
@@ -285,6 +283,14 @@ def _ome(text: str, index: int) -> tuple[Calibration, list[str]]:
         for dim in ("z", "y", "x")
     }
     return calibration(**sizes), [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
+
+
+def _ome_lengths(text: str) -> dict[str, int]:
+    """Return the length of each axis, those of length 1 too."""
+    from xml.etree import ElementTree
+
+    pixels = ElementTree.fromstring(text).find("{*}Image/{*}Pixels")
+    return {} if pixels is None else {axis: int(pixels.get(f"Size{axis}", 1)) for axis in "TCZYX"}
 
 
 def _imagej(tif: Any) -> Calibration:

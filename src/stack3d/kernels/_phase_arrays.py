@@ -47,10 +47,9 @@ def transform(residual: Any, deviation: float, clip: float, tables: Any, xp: Any
     row, column = places(tables)
     flat = full[xp.asarray(row), xp.asarray(column)].astype(xp.complex64)
     power = to_host(xp.bincount(xp.asarray(tables.cell), xp.abs(flat).astype(xp.float64) ** 2, tables.counts.size))
-    smooth = loops.shrink(power, tables.counts, tables.ring, tables.rings, 16.0)
-    factor = np.where(smooth > 0, 1 / np.sqrt(np.maximum(smooth, 1e-300)), 0.0).astype(np.float32)
+    power, factor = loops.whitening(power, tables.counts, tables.ring, tables.axis, tables.rings)
     flat = flat * xp.asarray(factor)[xp.asarray(tables.cell)]
-    return xp.stack([flat.real, flat.imag]), xp.asarray(smooth.astype(np.float32))
+    return xp.stack([flat.real, flat.imag]), xp.asarray(power)
 
 
 def places(tables: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-_LIMIT = 0.9  # structures move by themselves: no coherence is worth more than this
+LIMIT = 0.9  # structures move by themselves: no coherence is worth more than this
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
@@ -78,7 +78,7 @@ def bin_reals(frame: Any, b: int, n: int, m: int) -> Any:
                 total[x] += value if good else 0.0
                 count[x] += 1 if good else 0
         for j in range(m):
-            value, number = 0.0, 0
+            value, number = np.float64(0), 0
             for k in range(b):
                 value += total[j * b + k]
                 number += count[j * b + k]
@@ -146,42 +146,52 @@ def taper(values: Any, window_y: Any, window_x: Any, limit: float, scale: float)
 
 
 @njit(**_OPTIONS)
-def gather(part: Any, rows: Any, start: Any, first: Any, cell: Any, counts: Any, ring: Any, rings: int) -> Any:
+def gather(
+    part: Any, rows: Any, start: Any, first: Any, cell: Any, counts: Any, ring: Any, axis: Any, rings: int
+) -> Any:
     """Take the band out of a transform and whiten it cell by cell; also give the power of the cells."""
     size = start[-1]
     out = np.empty((2, size), np.float32)
-    power = np.zeros(counts.size, np.float64)
+    sums = np.zeros(counts.size, np.float64)
     for r in range(rows.size):
         line = part[rows[r]]
         for k in range(start[r], start[r + 1]):
             value = line[first[r] + k - start[r]]
             out[0, k] = value.real
             out[1, k] = value.imag
-            power[cell[k]] += value.real * value.real + value.imag * value.imag
-    smooth = shrink(power, counts, ring, rings, 16.0)
-    factor = np.zeros(counts.size, np.float32)
-    for c in range(counts.size):
-        if smooth[c] > 0:
-            factor[c] = 1 / math.sqrt(smooth[c])
+            sums[cell[k]] += value.real * value.real + value.imag * value.imag
+    power, factor = whitening(sums, counts, ring, axis, rings)
     for k in range(size):
         out[0, k] *= factor[cell[k]]
         out[1, k] *= factor[cell[k]]
-    return out, smooth.astype(np.float32)
+    return out, power
 
 
 @njit(**_OPTIONS)
-def shrink(sums: Any, counts: Any, ring: Any, rings: int, extra: float) -> Any:
-    """Means of cells, drawn towards the mean of their ring as if that had been seen `extra` times more."""
+def whitening(sums: Any, counts: Any, ring: Any, axis: Any, rings: int) -> Any:
+    """Power of cells from their sums, and the factors that whiten them.
+
+    What a cell near an axis has more than twice the power of its ring is taken for stripes: it counts as no more than
+    that, and its coefficients are made small beyond whitening.
+    """
     total, number = np.zeros(rings), np.zeros(rings)
     for c in range(counts.size):
-        total[ring[c]] += sums[c]
-        number[ring[c]] += counts[c]
-    out = np.zeros(counts.size)
+        if not axis[c]:
+            total[ring[c]] += sums[c]
+            number[ring[c]] += counts[c]
+    power, factor = np.zeros(counts.size, np.float32), np.zeros(counts.size, np.float32)
     for c in range(counts.size):
         r = ring[c]
-        mean = total[r] / number[r] if number[r] > 0 else 0.0
-        out[c] = (sums[c] + extra * mean) / (counts[c] + extra)
-    return out
+        usual = total[r] / number[r] if number[r] > 0 else 0.0
+        extra = 8.0 if number[r] > 0 else 0.0
+        own = (sums[c] + extra * usual) / (counts[c] + extra) if counts[c] + extra > 0 else 0.0
+        if own > 0:
+            factor[c] = 1 / math.sqrt(own)
+            if axis[c] and number[r] > 0 and own > 2 * usual:
+                factor[c] *= 2 * usual / own
+                own = 2 * usual
+        power[c] = own
+    return power, factor
 
 
 @njit(**_OPTIONS)
@@ -356,18 +366,18 @@ def climb(
 
 
 @njit(**_OPTIONS)
-def learn(sums: Any, counts: Any, ring: Any, rings: int, dof: float) -> Any:
+def learn(sums: Any, counts: Any, ring: Any, axis: Any, rings: int, dof: float) -> Any:
     """Coherence of each cell, its maximum-likelihood weight, and how far all stand above chance.
 
     `sums` holds the real part of the whitened, aligned cross-spectrum. The coherence of a cell is drawn towards that of
     its ring, rings are smoothed with their neighbours, and what chance alone gives is taken off.
     """
-    extra = 32 / dof
     total, number = np.zeros(rings + 2), np.zeros(rings + 2)
     above, cells_used = 0.0, 0
     for c in range(counts.size):
-        total[ring[c] + 1] += sums[c]
-        number[ring[c] + 1] += counts[c]
+        if not axis[c]:
+            total[ring[c] + 1] += sums[c]
+            number[ring[c] + 1] += counts[c]
         if counts[c] > 0:
             cells_used += 1
             z = sums[c] * math.sqrt(2 * dof / counts[c])
@@ -378,10 +388,12 @@ def learn(sums: Any, counts: Any, ring: Any, rings: int, dof: float) -> Any:
         r = ring[c] + 1
         near = number[r - 1] / 4 + number[r] / 2 + number[r + 1] / 4
         mean = (total[r - 1] / 4 + total[r] / 2 + total[r + 1] / 4) / near if near > 0 else 0.0
+        extra = (8 if axis[c] else 32) / dof
         value = (sums[c] + extra * mean) / (counts[c] + extra)
         if value > 0:
             squared = value * value - 1 / (2 * dof * (counts[c] + extra))
-            value = min(math.sqrt(squared), _LIMIT) if squared > 0 else 0.0
-            coherence[c] = value
+            value = math.sqrt(squared) if squared > 0 else 0.0
+            coherence[c] = min(value, 1.0)
+            value = min(value, LIMIT)
             weight[c] = value / (1 - value * value)
     return coherence, weight, significance

@@ -33,18 +33,21 @@ def weights(fraction: float, order: int | str) -> np.ndarray[Any, Any]:
     falls as 1 / (f^2 + 0.02^2)^2 up to the Nyquist frequency: what images of tissue and of microstructure look like.
     """
     distance = _PLACES - fraction
+    out: np.ndarray[Any, Any]
     if order == 0:
         out = np.zeros(TAPS)
         out[3 if fraction >= 0.5 else 2] = 1.0
         return out
     if order == 1:
-        return np.maximum(1 - np.abs(distance), 0.0)
+        out = np.maximum(1 - np.abs(distance), 0.0)
+        return out
     if order == 3:
         frequency, power, inverse = _model()
         right = np.append(np.cos(2 * np.pi * distance[:, None] * frequency) @ power, 1.0)
         return np.asarray(inverse @ right)[:TAPS]
-    window: np.ndarray[Any, Any] = np.sinc(distance) * np.sinc(distance / 3)
-    return window / window.sum()
+    out = np.sinc(distance) * np.sinc(distance / 3)
+    out /= out.sum()
+    return out
 
 
 @lru_cache(maxsize=1)

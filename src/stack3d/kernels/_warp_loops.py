@@ -59,7 +59,8 @@ def shift(frame: Any, out: Any, iy: int, ix: int, wy: Any, wx: Any, mirror: bool
         l3, l4, l5 = line[3 : columns + 3], line[4 : columns + 4], line[5 : columns + 5]
         for x in range(columns):
             result[x] = x0 * l0[x] + x1 * l1[x] + x2 * l2[x] + x3 * l3[x] + x4 * l4[x] + x5 * l5[x]
-        target, count = out[y], np.int32(0)
+        target = out[y]
+        count: Any = np.int32(0)
         for x in range(columns):
             count = np.int32(count + store(target, x, result[x], smallest, largest))
         total += count
@@ -76,7 +77,7 @@ def _load(row: Any, out: Any) -> None:
 def known(frame: Any, y: float, x: float, mirror: bool) -> Any:
     """Linear interpolation over the pixels that are known; NaN where the nearest is not."""
     height, width = frame.shape
-    iy, ix = int(math.floor(y)), int(math.floor(x))
+    iy, ix = math.floor(y), math.floor(x)
     fy, fx = y - iy, x - ix
     near = frame[fold(iy + (1 if fy >= 0.5 else 0), height, mirror), fold(ix + (1 if fx >= 0.5 else 0), width, mirror)]
     if math.isnan(near):
@@ -117,7 +118,7 @@ def nearest(frame: Any, out: Any, matrix: Any, mirror: bool) -> None:
         for x in range(out.shape[1]):
             sx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
             sy = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
-            iy, ix = int(math.floor(sy + 0.5)), int(math.floor(sx + 0.5))
+            iy, ix = math.floor(sy + 0.5), math.floor(sx + 0.5)
             out[y, x] = frame[fold(iy, height, mirror), fold(ix, width, mirror)]
 
 
@@ -130,11 +131,12 @@ def affine(frame: Any, out: Any, matrix: Any, taps: Any, mirror: bool, smallest:
     columns = np.empty(6, np.int64)
     total = 0
     for y in range(out.shape[0]):
-        target, count = out[y], np.int32(0)
+        target = out[y]
+        count: Any = np.int32(0)
         for x in range(target.size):
             sx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
             sy = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
-            iy, ix = int(math.floor(sy)), int(math.floor(sx))
+            iy, ix = math.floor(sy), math.floor(sx)
             ty, tx = (sy - iy) * steps, (sx - ix) * steps
             ky, kx = min(int(ty), steps - 1), min(int(tx), steps - 1)
             ry, rx = taps.dtype.type(ty - ky), taps.dtype.type(tx - kx)

@@ -32,6 +32,7 @@ __all__ = ["Detail", "PairShift", "Plan", "Spectrum", "pair_shift", "plan", "spe
 
 _BINNED_SIDE = 640  # frames are binned until their mean side is at most this
 _COARSE_BINS = 56  # half-width, in bins, of the block used to find the peak
+_NEAR_AXIS = (4.5, 12.0)  # cycles per frame
 _CLIP = 6.0  # residual grey values beyond this many (mean-absolute) deviations are clipped
 _SIGNIFICANCE = 7.0  # deviations above chance that a peak must have
 _DISAGREEMENT = 5.0  # deviations by which two bands may differ
@@ -106,7 +107,7 @@ class Detail(NamedTuple):
     error_x: float
     significance: float
     disagreement: float
-    coherence: np.ndarray
+    coherence: np.ndarray[Any, Any]
     refused: str
 
 
@@ -200,45 +201,47 @@ class _Tables(NamedTuple):
     usable: bool
     binned: tuple[int, int]
     transformed: tuple[int, int]
-    window_y: np.ndarray
-    window_x: np.ndarray
-    trend_y: np.ndarray
-    trend_x: np.ndarray
-    rows: np.ndarray  # row of the transform of each kept row
-    start: np.ndarray  # where a kept row begins in the flat band (rows + 1)
-    first: np.ndarray  # column of its first coefficient
+    window_y: np.ndarray[Any, Any]
+    window_x: np.ndarray[Any, Any]
+    trend_y: np.ndarray[Any, Any]
+    trend_x: np.ndarray[Any, Any]
+    rows: np.ndarray[Any, Any]  # row of the transform of each kept row
+    start: np.ndarray[Any, Any]  # where a kept row begins in the flat band (rows + 1)
+    first: np.ndarray[Any, Any]  # column of its first coefficient
     step: tuple[float, float]  # radians per pixel of one row and one column
-    signed: np.ndarray  # signed row number
+    signed: np.ndarray[Any, Any]  # signed row number
     columns: int  # columns of the transform that are needed
-    cell: np.ndarray
-    counts: np.ndarray
-    ring: np.ndarray  # ring of each cell
+    cell: np.ndarray[Any, Any]
+    counts: np.ndarray[Any, Any]
+    ring: np.ndarray[Any, Any]  # ring of each cell
+    axis: np.ndarray[Any, Any]  # whether a cell lies near an axis
     rings: int
-    spread: np.ndarray  # sums of ky ky, ky kx, kx kx over each cell, in radians per pixel
+    spread: np.ndarray[Any, Any]  # sums of ky ky, ky kx, kx kx over each cell, in radians per pixel
     dof: float  # independent coefficients per coefficient
     grid: tuple[int, int]
-    favour_y: np.ndarray  # logarithm of the autocorrelation of the window at whole binned pixels
-    favour_x: np.ndarray
+    favour_y: np.ndarray[Any, Any]  # logarithm of the autocorrelation of the window at whole binned pixels
+    favour_x: np.ndarray[Any, Any]
 
 
-def _taper(n: int, fraction: float) -> np.ndarray:
+def _taper(n: int, fraction: float) -> np.ndarray[Any, Any]:
     """Return a cosine taper of n samples that is nowhere exactly zero."""
     position = (np.arange(n) + 0.5) / n
     edge = np.minimum(position, 1 - position)
     if fraction <= 0:
         return np.ones(n)
-    ramp: np.ndarray = 0.5 - 0.5 * np.cos(2 * np.pi * np.minimum(edge / fraction, 0.5))
+    ramp: np.ndarray[Any, Any] = 0.5 - 0.5 * np.cos(2 * np.pi * np.minimum(edge / fraction, 0.5))
     return ramp
 
 
-def _favour(window: np.ndarray) -> np.ndarray:
+def _favour(window: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Logarithm of the autocorrelation of a window at lags 0 .. n - 1."""
     n = window.size
     full = scipy.fft.irfft(np.abs(scipy.fft.rfft(window, 2 * n)) ** 2, 2 * n)[:n]
-    return np.log(np.maximum(full / full[0], 1e-3))
+    out: np.ndarray[Any, Any] = np.log(np.maximum(full / full[0], 1e-3))
+    return out
 
 
-def _trend(n: int) -> np.ndarray:
+def _trend(n: int) -> np.ndarray[Any, Any]:
     """Two orthonormal rows: constant and slope."""
     t = np.arange(n) - (n - 1) / 2
     norm = math.sqrt(float((t**2).sum())) or 1.0
@@ -278,10 +281,18 @@ def _tables(plan: Plan) -> _Tables:
     inner, outer = (float(r.min()), float(r.max())) if total else (0.0, 1.0)
     ring = np.minimum(((r - inner) / max(outer - inner, 1e-12)) ** (4 / 3) * rings, rings - 1).astype(np.int64)
     angle = np.arctan2(freq_y[flat_row], freq_x[flat_col]) / np.pi + 0.5
-    cell = ring * sectors + np.minimum(angle * sectors, sectors - 1).astype(np.int64)
-    counts = np.bincount(cell, minlength=rings * sectors).astype(np.float64)
+    kind = np.minimum(angle * sectors, sectors - 1).astype(np.int64)
+    if sectors > 2:
+        # stripes spread beyond what is left out: what lies near an axis is weighed apart, in two steps a side
+        off_y, off_x = np.abs(freq_y[flat_row]) * n * b, freq_x[flat_col] * m * b
+        for step, reach in enumerate(_NEAR_AXIS[::-1]):
+            kind[off_y <= reach] = sectors + step
+            kind[off_x <= reach] = sectors + len(_NEAR_AXIS) + step
+    kinds = sectors + (2 * len(_NEAR_AXIS) if sectors > 2 else 0)
+    cell = ring * kinds + kind
+    counts = np.bincount(cell, minlength=rings * kinds).astype(np.float64)
     ky, kx = 2 * np.pi * freq_y[flat_row], 2 * np.pi * freq_x[flat_col]
-    spread = np.stack([np.bincount(cell, product, rings * sectors) for product in (ky * ky, ky * kx, kx * kx)])
+    spread = np.stack([np.bincount(cell, product, rings * kinds) for product in (ky * ky, ky * kx, kx * kx)])
     window_y, window_x = _taper(max(n, 1), plan.window), _taper(max(m, 1), plan.window)
     dof = 1.0
     for w, size in ((window_y, big_n), (window_x, big_m)):
@@ -306,7 +317,8 @@ def _tables(plan: Plan) -> _Tables:
         int(flat_col.max(initial=0)) + 1,
         cell.astype(np.int32),
         counts,
-        np.arange(rings * sectors) // sectors,
+        np.arange(rings * kinds) // kinds,
+        np.arange(rings * kinds) % kinds >= sectors,
         rings,
         spread,
         dof,
@@ -367,7 +379,15 @@ def spectrum(frame: Any, plan: Plan) -> Spectrum:
         part = scipy.fft.rfft(residual, tables.transformed[1], axis=1, workers=1)[:, : tables.columns]
         part = scipy.fft.fft(part, tables.transformed[0], axis=0, workers=1, overwrite_x=True)
         coefficients, power = loops.gather(
-            part, tables.rows, tables.start, tables.first, tables.cell, tables.counts, tables.ring, tables.rings
+            part,
+            tables.rows,
+            tables.start,
+            tables.first,
+            tables.cell,
+            tables.counts,
+            tables.ring,
+            tables.axis,
+            tables.rings,
         )
     else:
         coefficients, power = arrays.transform(residual, deviation, _CLIP, tables, xp)
@@ -401,7 +421,7 @@ def _binned(frame: Any, b: int, tables: _Tables, xp: Any) -> tuple[Any, float]:
     return binned, max(4 * float(precision) * largest, 1e-300)
 
 
-def _fill(values: np.ndarray) -> np.ndarray:
+def _fill(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Fill NaN from ever coarser averages of what is known around them."""
     known = np.isfinite(values)
     if known.all():
@@ -483,22 +503,22 @@ class _Numba:
         self.weighed = np.empty_like(self.cross)
         self.band = (tables.start, tables.first, tables.signed, *tables.step, tables.columns)
 
-    def correlation(self, weight: np.ndarray) -> np.ndarray:
+    def correlation(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         rows, columns = self.t.grid
         half = np.empty((rows, columns // 2 + 1), np.complex64)
         loops.coarse(self.cross, weight, self.t.cell, self.t.start, self.t.first, self.t.signed, half)
-        correlation: np.ndarray = scipy.fft.irfft2(half, self.t.grid, workers=1, overwrite_x=True)
+        correlation: np.ndarray[Any, Any] = scipy.fft.irfft2(half, self.t.grid, workers=1, overwrite_x=True)
         return correlation
 
-    def cells(self, dy: float, dx: float) -> np.ndarray:
-        sums: np.ndarray = loops.cells(self.cross, self.t.cell, *self.band, self.t.counts.size, dy, dx)
+    def cells(self, dy: float, dx: float) -> np.ndarray[Any, Any]:
+        sums: np.ndarray[Any, Any] = loops.cells(self.cross, self.t.cell, *self.band, self.t.counts.size, dy, dx)
         return sums
 
-    def weigh(self, weight: np.ndarray) -> None:
+    def weigh(self, weight: np.ndarray[Any, Any]) -> None:
         loops.weigh(self.cross, weight.astype(np.float32), self.t.cell, self.weighed)
 
-    def moments(self, dy: float, dx: float) -> np.ndarray:
-        found: np.ndarray = loops.moments(self.weighed, *self.band, dy, dx)
+    def moments(self, dy: float, dx: float) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = loops.moments(self.weighed, *self.band, dy, dx)
         return found
 
     def climb(self, dy: float, dx: float, steps: int, longest: float) -> tuple[float, float]:
@@ -506,7 +526,7 @@ class _Numba:
         return dy, dx
 
 
-def _candidates(machine: Any, first: Spectrum, second: Spectrum, tables: _Tables, plan: Plan) -> np.ndarray:
+def _candidates(machine: Any, first: Spectrum, second: Spectrum, tables: _Tables, plan: Plan) -> np.ndarray[Any, Any]:
     """Displacements at the highest peaks of the coarse correlation; the others only where they come near the first."""
     power = arrays.to_host(first.power).astype(np.float64) * arrays.to_host(second.power).astype(np.float64)
     weight = (power / max(power.max(), 1e-300)) ** 0.125
@@ -521,10 +541,10 @@ def _candidates(machine: Any, first: Spectrum, second: Spectrum, tables: _Tables
 
 
 def _learn(machine: Any, d: tuple[float, float], tables: _Tables) -> Any:
-    return loops.learn(machine.cells(*d), tables.counts, tables.ring, tables.rings, tables.dof)
+    return loops.learn(machine.cells(*d), tables.counts, tables.ring, tables.axis, tables.rings, tables.dof)
 
 
-def _refine(machine: Any, starts: np.ndarray, tables: _Tables, plan: Plan) -> tuple[float, float]:
+def _refine(machine: Any, starts: np.ndarray[Any, Any], tables: _Tables, plan: Plan) -> tuple[float, float]:
     """Follow the best of some displacements to the maximum, learning the weights on the way."""
     best = (-np.inf, (0.0, 0.0), np.zeros(0))
     for start in starts:
@@ -540,13 +560,13 @@ def _refine(machine: Any, starts: np.ndarray, tables: _Tables, plan: Plan) -> tu
     return machine.climb(*d, 3, 0.75 * plan.binning)
 
 
-def _solve(h: np.ndarray, g: np.ndarray) -> np.ndarray:
+def _solve(h: np.ndarray[Any, Any], g: np.ndarray) -> np.ndarray[Any, Any]:
     """Solve a symmetric 2 x 2 system given as (yy, yx, xx)."""
     determinant = h[0] * h[2] - h[1] * h[1]
     return np.array([(h[2] * g[0] - h[1] * g[1]) / determinant, (h[0] * g[1] - h[1] * g[0]) / determinant])
 
 
-def _inverse(h: np.ndarray) -> np.ndarray:
+def _inverse(h: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     determinant = h[0] * h[2] - h[1] * h[1]
     return np.array([h[2], -h[1], h[0]]) / determinant
 
@@ -558,12 +578,14 @@ def _judge(
     t = tables
     coherence, weight, significance = _learn(machine, d, t)
     prior = np.sqrt(np.sqrt(arrays.to_host(first.power).astype(np.float64) * arrays.to_host(second.power)))
-    share = t.counts * prior
-    rings = np.bincount(t.ring, t.counts * coherence, t.rings) / np.maximum(np.bincount(t.ring, t.counts, t.rings), 1)
+    share = t.counts * ~t.axis
+    rings = np.bincount(t.ring, share * coherence, t.rings) / np.maximum(np.bincount(t.ring, share, t.rings), 1)
+    share = share * prior
     quality = float(np.clip((share * coherence).sum() / max(share.sum(), 1e-300), 0, 1))
     if not significance >= _SIGNIFICANCE:
         return _refusal("no displacement stands out from chance", t, quality, significance, rings, d)
-    per_cell = 2 * t.dof * coherence**2 / (1 - coherence**2) * t.spread
+    trusted = np.minimum(coherence, loops.LIMIT)
+    per_cell = 2 * t.dof * trusted**2 / (1 - trusted**2) * t.spread
     information = per_cell.sum(axis=1)
     if not information[0] * information[2] - information[1] ** 2 > 1e-9 * information[0] * information[2]:
         return _refusal("the frames fix the displacement in one direction only", t, quality, significance, rings, d)
@@ -608,11 +630,11 @@ def _judge(
     return PairShift(float(dy), float(dx), quality, detail)
 
 
-def _is_hill(found: np.ndarray) -> bool:
+def _is_hill(found: np.ndarray[Any, Any]) -> bool:
     return bool(found[3] < 0 and found[5] < 0 and found[3] * found[5] > found[4] ** 2)
 
 
-def _slope(favour: np.ndarray, at: float) -> float:
+def _slope(favour: np.ndarray[Any, Any], at: float) -> float:
     """Slope of the logarithm of the autocorrelation of the window, per binned pixel."""
     distance = min(abs(at), favour.size - 2.001) if favour.size > 2 else 0.0
     if favour.size <= 2:
@@ -630,7 +652,7 @@ def _refusal(
     tables: _Tables,
     quality: float = 0.0,
     significance: float = 0.0,
-    rings: np.ndarray | None = None,
+    rings: np.ndarray[Any, Any] | None = None,
     d: tuple[float, float] = (0.0, 0.0),
     disagreement: float = 0.0,
 ) -> PairShift:

@@ -17,7 +17,7 @@ from numba import njit
 __all__ = ["Positions", "positions"]
 
 _CAUCHY = 2.385  # 95 % efficiency for normal errors
-_BRIDGE = 1e-9  # weight of a bridge over a gap, relative to a typical pair
+_BRIDGE = 1e-7  # weight of a bridge over a gap, relative to a typical pair
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 

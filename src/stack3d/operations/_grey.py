@@ -11,7 +11,7 @@ import xarray as xr
 
 from stack3d import estimates
 from stack3d._region import region as in_region
-from stack3d.model import valid_slices as valid_slices
+from stack3d.model import valid_slices
 
 _BLANK = 0.999  # of the pixels in one bin: such a slice has no contrast
 
@@ -111,7 +111,7 @@ def fitted(estimate: Any, da: xr.DataArray, kind: str) -> xr.Dataset:
     for dim in ("channel", "z"):
         if dim in found.dims and dim not in da.dims:
             raise ValueError(
-                f"estimate has {found.sizes[dim]} values along {dim!r}, which the stack (dims {da.dims}) does not have; "
+                f"estimate has {found.sizes[dim]} values along {dim!r}, a dim that the stack (dims {da.dims}) lacks; "
                 f"choose one with estimate.isel({dim}=...)"
             )
     return found

@@ -25,7 +25,7 @@ def estimate_histogram(
     reference: Reference = "mean",
     window: int | None = None,
     slice: int | None = None,
-    nbins: int = 1024,
+    nbins: int = 512,
     range: tuple[float, float] | None = None,
     region: Mapping[str, Any] | None = None,
     device: str | None = None,
@@ -103,14 +103,14 @@ def estimate_histogram(
     references: dict[tuple[int, ...], Curve] = {}
     for group in np.ndindex(groups):
         used = np.atleast_1d(matched[group])
-        table = np.atleast_2d(counts[group]), np.atleast_1d(low[group]), np.atleast_1d(step[group])
+        table = _table(found, group)
         rows = curve[group] if has_z else curve[group][None]
         if given is not None:
             references[group] = given[group]
         elif window is None and np.any(used):
             references[group] = _mean(table, used if slice is None else _only(slice, used, da))
         for k in np.flatnonzero(used):
-            target = references[group] if window is None else _mean(table, _around(used, window, k))
+            target = references[group] if window is None else _mean(table, _around(used, window, int(k)))
             rows[k] = _curve_at(rows[k], (table[0][k], table[1][k], table[2][k]), target)
     narrow = np.uint32 if part.sizes["y"] * part.sizes["x"] < 2**32 else np.int64
     variables: dict[str, Any] = {
@@ -133,7 +133,7 @@ def match_histograms(
     reference: Reference = "mean",
     window: int | None = None,
     slice: int | None = None,
-    nbins: int = 1024,
+    nbins: int = 512,
     range: tuple[float, float] | None = None,
     region: Mapping[str, Any] | None = None,
     dtype: Any = None,
@@ -220,6 +220,11 @@ def _matched(
     return kernels.curve.apply_curve(frame, edges, curve, dtype)
 
 
+def _table(found: dict[str, np.ndarray], group: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    counts, low, step = (found[name][group] for name in ("counts", "low", "step"))
+    return np.atleast_2d(counts), np.atleast_1d(low), np.atleast_1d(step)
+
+
 def _mean(table: tuple[np.ndarray, np.ndarray, np.ndarray], used: np.ndarray) -> Curve:
     counts, low, step = (column[used] for column in table)
     return kernels.histogram.mixture(counts, low, step)
@@ -231,13 +236,13 @@ def _only(slice: int, used: np.ndarray, da: xr.DataArray) -> np.ndarray:
         raise ValueError(
             f"slice={slice} is marked bad or blank and cannot be a reference; good are {np.flatnonzero(used)}"
         )
-    return np.arange(used.size) == index
+    return np.asarray(np.arange(used.size) == index)
 
 
 def _around(used: np.ndarray, window: int, index: int) -> np.ndarray:
     near = np.zeros(used.size, dtype=bool)
     near[_grey.neighbours(window, index, used.size)] = True
-    return near & used
+    return np.asarray(near & used)
 
 
 def _curve_at(edges: np.ndarray, histogram: tuple[np.ndarray, float, float], reference: Curve) -> np.ndarray:
@@ -287,6 +292,8 @@ def _given_reference(
     lead = tuple(dim for dim in da.dims[:-2] if dim != "z")
     values = [found[name] for name in ("reference_value", "reference_cdf")]
     sizes = {dim: da.sizes[dim] for dim in lead if dim not in values[0].dims}
+    if bool(values[1].isnull().any()):
+        raise ValueError("reference has channels without a distribution: no slice of theirs has contrast")
     value, cdf = (v.expand_dims(sizes).transpose(*lead, "knot").values for v in values)
     return {group: (value[group], cdf[group]) for group in np.ndindex(value.shape[:-1])}
 
@@ -302,12 +309,7 @@ def _reference_of(reference: xr.DataArray, arguments: dict[str, Any], device: st
         used = np.atleast_1d(good[group])
         if not np.any(used):
             raise ValueError("reference has no slice with contrast that is marked valid")
-        table = (
-            np.atleast_2d(found["counts"][group]),
-            np.atleast_1d(found["low"][group]),
-            np.atleast_1d(found["step"][group]),
-        )
-        means[group] = _mean(table, used)
+        means[group] = _mean(_table(found, group), used)
     variables = _reference_variables(means, groups, lead[: len(groups)])
     return estimates.make("histogram", variables, reference)
 

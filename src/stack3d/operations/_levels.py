@@ -204,7 +204,7 @@ def level_slices(
 
     Examples
     --------
-    >>> level = stack.stack3d.level_slices()
+    >>> level = stack.stack3d.level_slices(model="gain")
     >>> level.intensity_gain.dims
     ('z',)
     """

@@ -11,7 +11,7 @@ import xarray as xr
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
 from stack3d.execution import map_frames, reduce_frames
-from stack3d.model import rebuild
+from stack3d.model import rebuild, valid_slices
 from stack3d.operations import _grey
 
 Per = Literal["stack", "slice", "window"]
@@ -94,7 +94,7 @@ def estimate_range(
     if "z" not in lead:
         found = {name: np.expand_dims(value, len(lead)) for name, value in found.items()}
     blank = _grey.are_blank(found["counts"])
-    valid = np.broadcast_to(_grey.valid_slices(da) if "z" in lead else True, blank.shape)
+    valid = np.broadcast_to(valid_slices(da) if "z" in lead else True, blank.shape)
     groups = blank.shape[:-1]
     count = blank.shape[-1]
     ends = np.full((*groups, count if per == "window" else 1, 2), np.nan)
@@ -222,7 +222,7 @@ def _combined(table: dict[str, np.ndarray], use: np.ndarray, fractions: np.ndarr
     positions, shares = kernels.histogram.mixture(counts, low, step, counts.sum(axis=1))
     inside = (shares >= _RESOLVED) & (shares <= 1 - _RESOLVED)
     value = np.clip(positions[inside], minimum, maximum)
-    return np.interp(fractions, [0, *shares[inside], 1], [minimum, *value, maximum])
+    return np.asarray(np.interp(fractions, [0, *shares[inside], 1], [minimum, *value, maximum]))
 
 
 def _variables(lead: Any, low: Any, high: Any) -> dict[str, Any]:

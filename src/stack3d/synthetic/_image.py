@@ -1,4 +1,4 @@
-"""From the grey values of a specimen to the image of a detector: one pass a step, in blocks of rows that stay in cache."""
+"""From the grey values of a specimen to the image of a detector, in blocks that stay in cache."""
 
 from __future__ import annotations
 

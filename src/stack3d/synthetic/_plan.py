@@ -201,7 +201,7 @@ class Plan:
         kind, degree = settings["kind"], int(settings["degree"])
         z = (2 * (self.z[k] - self.z[0]) / (self.z[-1] - self.z[0]) - 1) if len(self.z) > 1 else 0.0
         scale = np.float32(settings["amount"] * self.span)
-        out = scale * polynomial(self.seed, 0, degree, self.shape, z if kind == "volume" else None)
+        out: np.ndarray = scale * polynomial(self.seed, 0, degree, self.shape, z if kind == "volume" else None)
         if kind == "slices":
             own = polynomial(self.seed, k + 1, degree, self.shape, None)
             out = np.float32(0.6) * out + np.float32(0.4) * scale * own

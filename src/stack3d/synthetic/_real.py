@@ -12,9 +12,10 @@ import xarray as xr
 
 from stack3d import grid
 from stack3d.model import check_stack
+from stack3d.synthetic._assemble import assemble
 from stack3d.synthetic._plan import generator, make_plan, matrices, transforms
 from stack3d.synthetic._settings import DEFAULTS, Setting, resolve
-from stack3d.synthetic._stack import _LEVELS, SyntheticStack, assemble, checked_seed
+from stack3d.synthetic._stack import _LEVELS, SyntheticStack, checked_seed
 
 # Shifts fall on a canvas this much finer than the pixels, so that their truth has no rounding of its own.
 _FINE = 8
@@ -148,7 +149,8 @@ def add_defects(
     plan = make_plan(volume, seed, (height, width), truth.dtype, settings, z[chosen], shift, turn)
     names = [str(name) for name in truth["channel"].values] if "channel" in truth.dims else None
     dz = grid.spacing_of(truth, "z") * z_step
-    return assemble(plan, chosen // z_step, names, (dz, dx), grid.units_of(truth, "x"), lazy=False)
+    parts = assemble(plan, chosen // z_step, names, (dz, dx), grid.units_of(truth, "x"), lazy=False)
+    return SyntheticStack(*parts, settings, plan)
 
 
 def _chosen_slices(seed: int, count: int, step: int, settings: dict[str, Any] | None) -> np.ndarray:
@@ -160,7 +162,7 @@ def _chosen_slices(seed: int, count: int, step: int, settings: dict[str, Any] | 
     kept[0] = True
     reach = (step - 1) // 2
     jitter = np.clip(np.round(rng.standard_normal(len(nominal)) * settings["jitter"] * step), -reach, reach).astype(int)
-    return np.clip(nominal + jitter, 0, count - 1)[kept]
+    return np.asarray(np.clip(nominal + jitter, 0, count - 1)[kept])
 
 
 def _margin(shift: np.ndarray, turn: np.ndarray, shape: tuple[int, ...]) -> int:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from stack3d import _blocks, grid
-from stack3d.model import from_array
-from stack3d.options import worker_count
+from stack3d import grid
+from stack3d.synthetic._assemble import assemble, collect, drop_channel
 from stack3d.synthetic._plan import Plan, make_plan, slice_positions, transforms
 from stack3d.synthetic._settings import Setting, resolve
 from stack3d.synthetic._volume import TEXTURES, Specimen
@@ -69,8 +67,8 @@ class SyntheticStack:
             Like `truth`, lazy where that is.
         """
         lazy = self.stack.chunks is not None
-        values = _collect(self._plan.displaced, self._plan, np.dtype(np.float32), lazy, "displaced")
-        return self.truth.copy(data=_drop_channel(values, self.truth))
+        values = collect(self._plan.displaced, self._plan, np.dtype(np.float32), lazy, "displaced")
+        return self.truth.copy(data=drop_channel(values, self.truth))
 
     def truth_on(self, da: xr.DataArray) -> xr.DataArray:
         """Return the clean specimen at the positions of another stack: the truth of one cropped or resampled.
@@ -187,11 +185,12 @@ def make_stack(
         - ``background``: `amount` (0.3, peak to peak), `kind` ("same" in each slice, "slices": 2-D and another in each,
           "volume": 3-D), `degree` (2) of the polynomial.
         - ``vignetting``: `amount` (0.2, loss in the corners).
-        - ``stripes``: `amount` (0.12: median height of a line, or standard deviation for "gaussian"), `kind` ("sparse":
-          lines that start at pores and edges and run out; "ramp": full lines stronger and wider with depth; "streaks": short
-          strokes with a bright and a dark flank; "gaussian": a correlated field), `angle` (0, degrees), `density` (30
-          lines per 1000 pixels), `width` (1.5 pixels, sigma), `length` (pixels; None: a share of the frame), `persistence` (3
-          slices that a line lives on average), `every` (1: which slices have stripes).
+        - ``stripes``: `amount` (0.12: median height of a line, or standard deviation for "gaussian"), `kind`
+          ("sparse": lines that start at pores and edges and run out; "ramp": full lines stronger and wider with
+          depth; "streaks": short strokes with a bright and a dark flank; "gaussian": a correlated field), `angle`
+          (0, degrees), `density` (30 lines per 1000 pixels), `width` (1.5 pixels, sigma), `length` (pixels; None: a
+          share of the frame), `persistence` (3 slices that a line lives on average), `every` (1: which slices have
+          stripes).
         - ``hot_pixels``: `fraction` (2e-4), `dark` (0.3, share of them that are dark).
         - ``noise``: `gaussian` (0.01), `electrons` per grey level ("auto": 800 from black to white; None: no
           Poisson noise).
@@ -239,8 +238,8 @@ def make_stack(
         defects,
         {
             "drift": drift, "jumps": jumps, "rotation": rotation, "bad_slices": bad_slices, "gain": gain,
-            "offset": offset, "background": background, "vignetting": vignetting, "stripes": stripes, "hot_pixels": hot_pixels,
-            "noise": noise, "uneven_z": uneven_z,
+            "offset": offset, "background": background, "vignetting": vignetting, "stripes": stripes,
+            "hot_pixels": hot_pixels, "noise": noise, "uneven_z": uneven_z,
         },
     )  # fmt: skip
     volume = Specimen(seed, texture, float(scale), pixel, levels, len(names or [""]))
@@ -249,7 +248,7 @@ def make_stack(
     plan = make_plan(volume, seed, (height, width), dtype, settings, z, shift, turn)
     if lazy == "auto":
         lazy = math.prod((len(names or [""]), count, height, width)) * dtype.itemsize > _LAZY_BYTES
-    return assemble(plan, numbers, names, (dz, pixel), unit, bool(lazy))
+    return SyntheticStack(*assemble(plan, numbers, names, (dz, pixel), unit, bool(lazy)), settings, plan)
 
 
 def _checked_shape(shape: Any) -> tuple[int, int, int]:
@@ -308,116 +307,3 @@ def _checked_pixels(pixel_size: Any, unit: str) -> tuple[float, float]:
     if len(lengths) != 3 or lengths[1] != lengths[2] or not all(0 < length < np.inf for length in lengths):
         raise ValueError(f"pixel_size={pixel_size!r} must be a positive number, or (dz, dy, dx) with dy equal to dx")
     return lengths[0], lengths[1]
-
-
-def assemble(
-    plan: Plan, numbers: np.ndarray, names: list[str] | None, pixels: tuple[float, float], unit: str, lazy: bool
-) -> SyntheticStack:
-    """Return the stack, the truth and the defects of a plan, labelled."""
-    dz, pixel = pixels
-
-    def label(values: Any, long_name: str) -> xr.DataArray:
-        if names is None:
-            values = values[0]
-        da = from_array(values, pixel_size=(pixel, pixel), z=plan.z, channel=names, units=unit)
-        if len(plan.z) == 1:
-            da = grid.with_coordinate(da, "z", plan.z, spacing=dz)
-        da.name = long_name.replace(" ", "_")
-        return da.assign_coords(slice_number=("z", numbers))
-
-    stack = label(_collect(plan.image, plan, plan.dtype, lazy, "image"), "stack")
-    truth = label(_collect(plan.truth, plan, np.dtype(np.float32), lazy, "truth"), "truth")
-    return SyntheticStack(stack, truth, _defects(plan, stack, pixel, unit, lazy), plan.settings, plan)
-
-
-def _defects(plan: Plan, stack: xr.DataArray, pixel: float, unit: str, lazy: bool) -> xr.Dataset:
-    count, centre = len(plan.z), np.array([(plan.shape[1] - 1) / 2, (plan.shape[0] - 1) / 2, 1.0])
-    moved = (plan.pull @ centre)[:, :2] - centre[:2]
-    per_slice = ("channel", "z") if "channel" in stack.dims else ("z",)
-    gain, offset = (values if "channel" in stack.dims else values[0] for values in (plan.gain, plan.offset))
-    hot = np.zeros(plan.shape, np.int8)
-    hot[plan.hot[0], plan.hot[1]] = plan.hot[3]
-    if plan.settings.get("background", {}).get("kind", "same") == "same":
-        background: Any = (("y", "x"), plan.background(0))
-    else:
-        values = _collect(_with_channel(plan.background), plan, np.dtype(np.float32), lazy, "background")
-        background = (("z", "y", "x"), values[0])
-    if "stripes" in plan.settings:
-        stripes = _collect(_with_channel(plan.stripes), plan, np.dtype(np.float32), lazy, "stripes")[0]
-    else:
-        # Costs no memory: every pixel is the same one.
-        stripes = np.broadcast_to(np.float32(0), (count, *plan.shape))
-    kinds = np.array([plan.bad.get(k, "") for k in range(count)], dtype="<U10")
-    coords = {name: coord.variable for name, coord in stack.coords.items()}
-    return xr.Dataset(
-        {
-            "matrix": (("z", "row", "column"), plan.pull),
-            "shift_y": ("z", moved[:, 1] * pixel, {"units": unit}),
-            "shift_x": ("z", moved[:, 0] * pixel, {"units": unit}),
-            "rotation": ("z", plan.turn, {"units": "degree"}),
-            "gain": (per_slice, gain),
-            "offset": (per_slice, offset),
-            "noise_sigma": ((), plan.sigma),
-            "electrons_per_level": ((), plan.electrons),
-            "vignetting": (("y", "x"), plan.vignetting),
-            "background": background,
-            "stripes": (("z", "y", "x"), stripes),
-            "hot_pixels": (("y", "x"), hot),
-            "bad_slice": ("z", kinds),
-        },
-        coords=coords,
-    )
-
-
-def _with_channel(function: Callable[[int], np.ndarray]) -> _WithChannel:
-    return _WithChannel(function)
-
-
-@dataclass(frozen=True)
-class _WithChannel:
-    """Gives a plane a leading channel axis; a class, so that it can be pickled."""
-
-    function: Callable[[int], np.ndarray]
-
-    def __call__(self, k: int) -> np.ndarray:
-        return self.function(k)[None]
-
-
-def _drop_channel(values: Any, like: xr.DataArray) -> Any:
-    return values if "channel" in like.dims else values[0]
-
-
-def _collect(function: Callable[[int], np.ndarray], plan: Plan, dtype: np.dtype[Any], lazy: bool, name: str) -> Any:
-    """Return (channel, z, y, x) of what `function` gives for each slice, in memory or as dask blocks."""
-    channels = 1 if isinstance(function, _WithChannel) else plan.volume.channels
-    count = len(plan.z)
-    shape = (channels, count, *plan.shape)
-    if not lazy:
-        from stack3d.progress import track
-
-        out = np.empty(shape, dtype)
-        with track(count, f"synthetic {name}") as advance, ThreadPoolExecutor(min(worker_count(), count)) as pool:
-
-            def fill(k: int) -> None:
-                out[:, k] = function(k)
-
-            for _ in pool.map(fill, range(count)):
-                advance(1)
-        return out
-    from dask.base import tokenize
-
-    size = _blocks.frames_per_block(channels * math.prod(plan.shape) * dtype.itemsize)
-    lengths = _blocks.split(count, size)
-    token = tokenize(plan.volume, plan.seed, plan.shape, str(dtype), plan.settings, plan.z)
-    return _blocks.array_from_blocks(
-        _block,
-        name=f"synthetic-{name}-{token}",
-        chunks=((channels,), lengths, (plan.shape[0],), (plan.shape[1],)),
-        dtype=dtype,
-        per_block=lambda index: (index[1] * size, index[1] * size + lengths[index[1]]),
-        arguments={"function": function},
-    )
-
-
-def _block(span: tuple[int, int], function: Callable[[int], np.ndarray]) -> np.ndarray:
-    return np.stack([function(k) for k in range(*span)], axis=1)

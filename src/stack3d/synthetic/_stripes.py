@@ -123,6 +123,7 @@ def lines_of_slice(
             line[:, :2] = centre - 0.5 * line[:, 4:5] * d
             line[:, 5], line[:, 6] = 0.3 * line[:, 4], 0.6 * line[:, 4]
             line[:, 10] = 1.6 * (u[:, 6] - 0.5)
+            height *= 1.8
         line[:, 9] = height
         rows.append(line)
     return np.concatenate(rows) if rows else np.zeros((0, 11))

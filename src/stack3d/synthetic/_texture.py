@@ -299,9 +299,9 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
                     if kind == TISSUE and kin < np.float32(0.45) and nearest[i, j] < np.float32(0.5) * size * size:
                         dy, dx, dz = v - chosen[n, 0], u - chosen[n, 1], -chosen[n, 2]
                         along = chosen[n, 6] * dy + chosen[n, 7] * dx + np.float32(0.43) * dz
-                        q = math.sqrt(max(nearest[i, j] - np.float32(0.75) * along * along, zero))
+                        q = np.float32(math.sqrt(max(nearest[i, j] - np.float32(0.75) * along * along, zero)))
                         if q < radius + np.float32(3.0):
-                            lamella = math.sin(np.float32(0.75) * along + np.float32(0.9) * middle)
+                            lamella = np.float32(math.sin(np.float32(0.75) * along + np.float32(0.9) * middle))
                     for c in range(channels):
                         palette = palettes[c]
                         if kind == TISSUE:

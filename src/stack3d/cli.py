@@ -1,0 +1,95 @@
+"""The command line: ``stack3d demo``, ``stack3d info``, ``stack3d convert``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stack3d._version import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    arguments = _parser().parse_args(argv)
+    # Without a terminal, progress comes as lines of the log.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        status: int = arguments.run(arguments)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"stack3d {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"stack3d {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stack3d", description="Correct FIB-SEM and other slice-by-slice volumes.")
+    parser.add_argument("--version", action="version", version=f"stack3d {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="make a stack with known defects, correct it, and print the errors against the truth")
+    demo.add_argument("--out", type=Path, default=Path("stack3d-demo"), metavar="DIR", help="where the results go (default: %(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="another stack (default: %(default)s)")
+    demo.set_defaults(run=_demo)
+
+    info = commands.add_parser("info", help="say what a stack is and what was done to it; no frame is read")
+    info.add_argument("path", type=Path, metavar="PATH")
+    _opening(info)
+    info.set_defaults(run=_info)
+
+    convert = commands.add_parser("convert", help="save a stack in another format")
+    convert.add_argument("source", type=Path, metavar="SRC", help="a folder of frames, a TIFF, NetCDF or Zarr")
+    convert.add_argument("target", type=Path, metavar="DST", help="ends with .zarr, .nc or .tif")
+    convert.add_argument("--overwrite", action="store_true", help="replace what is there")
+    _opening(convert)
+    convert.set_defaults(run=_convert)
+    return parser
+
+
+def _opening(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pixel-size",
+        metavar="SIZE",
+        help="voxel size where the files do not say it: '10 nm', or dz,dy,dx such as '20 nm,5 nm,5 nm'",
+    )
+    parser.add_argument("--pattern", help="how file names are made, such as 'slice_{slice_nb}_z={z_coord}um.tif'")
+
+
+def _open(path: Path, arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+    import stack3d
+
+    given = arguments.pixel_size
+    sizes = None if given is None else [part.strip() for part in given.split(",")]
+    pixel_size = None if sizes is None else sizes[0] if len(sizes) == 1 else sizes
+    return stack3d.open_stack(path, pixel_size=pixel_size, pattern=arguments.pattern)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from stack3d._demo import run
+
+    return run(arguments.out, seed=arguments.seed)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    da = _open(arguments.path, arguments)
+    print(da.stack3d)
+    for name, value in da.stack3d.metadata.items():
+        shown = str(value)
+        print(f"{name}: {shown if len(shown) <= 200 else shown[:197] + '...'}")
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    da = _open(arguments.source, arguments)
+    path = da.stack3d.save(arguments.target, overwrite=arguments.overwrite)
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

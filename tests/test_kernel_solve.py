@@ -1,0 +1,170 @@
+"""Positions of slices from pairs: exact where the pairs are, robust where they are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stack3d.kernels import solve
+
+
+def pairs_of(count, lags=(1, 2, 3)):
+    first = np.concatenate([np.arange(max(count - lag, 0)) for lag in lags])
+    second = np.concatenate([np.arange(max(count - lag, 0)) + lag for lag in lags])
+    return first, second
+
+
+def walk(count, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = np.cumsum(rng.normal(0, 0.8, (count, 2)), axis=0)
+    return truth - truth[0], rng
+
+
+def spoil(first, second, shifts, bad, rng):
+    touched = np.isin(first, bad) | np.isin(second, bad)
+    shifts[touched] = rng.normal(0, 50, (touched.sum(), shifts.shape[1]))
+    return touched
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 4), st.integers(0, 1000))
+def test_exact_pairs_give_exact_positions(count, reach, parameters, seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(0, 10, (count, parameters))
+    first, second = pairs_of(count, range(1, reach + 1))
+    solved = solve.positions(first, second, truth[second] - truth[first], rng.uniform(0.5, 2, first.size), count)
+    if first.size:
+        np.testing.assert_allclose(solved.positions, truth - truth[0], atol=1e-5)
+        assert solved.ok.all()
+        np.testing.assert_allclose(solved.residuals, 0, atol=1e-5)
+
+
+def test_the_order_and_direction_of_pairs_do_not_matter():
+    truth, rng = walk(20)
+    first, second = pairs_of(20)
+    shifts = truth[second] - truth[first] + rng.normal(0, 0.1, (first.size, 2))
+    plain = solve.positions(first, second, shifts, np.ones(first.size), 20)
+    order = rng.permutation(first.size)
+    turned = solve.positions(second[order], first[order], -shifts[order], np.ones(first.size), 20)
+    np.testing.assert_allclose(turned.positions, plain.positions, atol=1e-9)
+
+
+def test_bad_slices_harm_nobody_and_a_jump_stays_sharp():
+    truth, rng = walk(100)
+    truth[60:] += 12
+    first, second = pairs_of(100)
+    shifts = truth[second] - truth[first] + rng.normal(0, 0.03, (first.size, 2))
+    bad = [20, 41, 42, 77]
+    spoil(first, second, shifts, bad, rng)
+    solved = solve.positions(first, second, shifts, np.full(first.size, 1 / 0.03**2), 100)
+    assert np.flatnonzero(~solved.ok).tolist() == bad
+    good = solved.ok
+    error = (solved.positions - truth)[good]
+    assert np.abs(error - error.mean(axis=0)).max() < 0.35  # a walk of errors of 0.02 a step
+    step = (solved.positions - truth)[61:75]
+    assert np.abs(np.diff((solved.positions - truth)[55:66], axis=0)).max() < 0.1
+    assert np.abs(step - step[0]).max() < 0.2
+    assert (solved.quality[bad] < 0.5).all()
+    assert solved.quality[50] > 0.9
+
+
+def test_a_refused_slice_is_put_between_its_neighbours():
+    truth, rng = walk(30)
+    first, second = pairs_of(30)
+    weights = np.where((first == 10) | (second == 10), 0.0, 4.0)
+    shifts = truth[second] - truth[first]
+    shifts[weights == 0] = np.nan
+    solved = solve.positions(first, second, shifts, weights, 30)
+    assert np.flatnonzero(~solved.ok).tolist() == [10]
+    others = np.arange(30) != 10
+    np.testing.assert_allclose(solved.positions[others], truth[others], atol=1e-5)
+    np.testing.assert_allclose(solved.positions[10], (truth[9] + truth[11]) / 2, atol=1e-5)
+    assert np.isnan(solved.residuals[weights == 0]).all()
+    assert solved.group[10] == -1
+
+
+def test_parts_that_nothing_ties_together_go_on_where_the_first_ended():
+    truth, _ = walk(20)
+    first, second = pairs_of(20)
+    apart = (first < 10) & (second >= 10)
+    solved = solve.positions(first, second, truth[second] - truth[first], np.where(apart, 0.0, 1.0), 20)
+    assert solved.group.tolist() == [0] * 10 + [1] * 10
+    np.testing.assert_allclose(solved.positions[:10], truth[:10], atol=1e-5)
+    np.testing.assert_allclose(solved.positions[10], solved.positions[9], atol=1e-5)
+    np.testing.assert_allclose(np.diff(solved.positions[10:], axis=0), np.diff(truth[10:], axis=0), atol=1e-5)
+    assert np.isnan(solved.error[10])
+
+
+def test_the_error_does_not_grow_as_in_a_chain():
+    count, spread = 400, 0.05
+    first, second = pairs_of(count)
+    chain, multi = [], []
+    for seed in range(5):
+        truth, rng = walk(count, seed)
+        shifts = truth[second] - truth[first] + rng.normal(0, spread, (first.size, 2))
+        found = solve.positions(first, second, shifts, np.full(first.size, spread**-2), count).positions
+        lag1 = np.concatenate([[[0, 0]], np.cumsum(shifts[: count - 1], axis=0)])
+        multi.append(((found - truth)[-1] ** 2).mean())
+        chain.append(((lag1 - truth)[-1] ** 2).mean())
+    # sums of 1, 4 and 9 times the information of a chain: the step error falls by sqrt(14) at most
+    assert np.mean(multi) < 0.25 * np.mean(chain)
+
+
+def test_the_step_error_is_that_of_the_exact_covariance():
+    count = 40
+    first, second = pairs_of(count)
+    truth, rng = walk(count)
+    shifts = truth[second] - truth[first] + rng.normal(0, 0.1, (first.size, 2))
+    weights = rng.uniform(50, 150, first.size)
+    solved = solve.positions(first, second, shifts, weights, count)
+    normal = np.zeros((count, count))
+    for i, j, w in zip(first, second, weights * solved.trust):
+        normal[[i, j], [i, j]] += w
+        normal[[i, j], [j, i]] -= w
+    covariance = np.linalg.pinv(normal)
+    variance = np.diag(covariance)[1:] + np.diag(covariance)[:-1] - 2 * np.diag(covariance, 1)
+    ratio = solved.error[1:] / np.sqrt(variance)
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+    assert 1 <= ratio[0] < 1.6
+
+
+def test_nothing_to_solve_gives_flagged_zeros():
+    for count in (1, 4):
+        solved = solve.positions([], [], np.zeros((0, 2)), [], count)
+        assert (solved.positions == 0).all()
+        assert not solved.ok.any()
+        assert np.isnan(solved.error).all()
+    solved = solve.positions([0], [1], [[np.nan, 0.0]], [1.0], 2)
+    assert not solved.ok.any()
+    assert (solved.positions == 0).all()
+
+
+def test_the_first_good_slice_is_the_origin():
+    truth, _ = walk(10)
+    first, second = pairs_of(10)
+    weights = np.where((first == 0) | (second == 0), 0.0, 1.0)
+    solved = solve.positions(first, second, truth[second] - truth[first], weights, 10)
+    np.testing.assert_allclose(solved.positions[1], 0, atol=1e-9)
+    np.testing.assert_allclose(solved.positions[0], 0, atol=1e-5)
+    np.testing.assert_allclose(solved.positions[5], truth[5] - truth[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"first": [0, 3]}, "from 0 to 2"),
+        ({"first": [1, 1]}, "two different slices"),
+        ({"weights": [1.0, -1.0]}, "negative or NaN"),
+        ({"weights": [1.0]}, "of one length"),
+        ({"shifts": [[1.0], [2.0], [3.0]]}, r"\(pairs, k\)"),
+        ({"count": 0}, "at least 1"),
+    ],
+)
+def test_wrong_input_is_refused_by_name(change, message):
+    given = {"first": [0, 1], "second": [1, 2], "shifts": [[1.0], [2.0]], "weights": [1.0, 1.0], "count": 3} | change
+    if change == {"first": [1, 1]}:
+        given["second"] = [1, 2]
+    with pytest.raises(ValueError, match=message):
+        solve.positions(given["first"], given["second"], given["shifts"], given["weights"], given["count"])
