@@ -71,7 +71,7 @@ def test_bad_slices_harm_nobody_and_a_jump_stays_sharp():
 
 
 def test_a_refused_slice_is_put_between_its_neighbours():
-    truth, rng = walk(30)
+    truth, _ = walk(30)
     first, second = pairs_of(30)
     weights = np.where((first == 10) | (second == 10), 0.0, 4.0)
     shifts = truth[second] - truth[first]
@@ -127,7 +127,7 @@ def test_the_step_error_is_that_of_the_exact_covariance():
     variance = np.diag(covariance)[1:] + np.diag(covariance)[:-1] - 2 * np.diag(covariance, 1)
     ratio = solved.error[1:] / np.sqrt(variance)
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
-    assert 1 <= ratio[0] < 1.6
+    assert 0.99 < ratio[0] < 1.6
 
 
 def test_nothing_to_solve_gives_flagged_zeros():

@@ -116,7 +116,7 @@ def test_it_is_the_area_rescaling_of_pystack3d_but_rounded():
     found = da.stack3d.estimate_levels(
         model="gain",
         statistic="mean",
-        region=dict(y=slice(10, 50), x=slice(5, 40), by="index"),
+        region={"y": slice(10, 50), "x": slice(5, 40), "by": "index"},
         low=4000,
         high=15000,
         limits=(0.8, 1.2),
@@ -141,7 +141,7 @@ def test_it_leaves_less_than_histogram_matching_where_only_gains_are_wrong():
 
 
 def test_a_slice_without_pixels_in_the_range_is_left_and_the_others_are_not_lost():
-    truth, da = make("uint16")
+    _truth, da = make("uint16")
     da[3] = 100
     with pytest.warns(BlankSliceWarning, match="1 frame has.*z 3"):
         level = da.stack3d.level_slices(model="gain", statistic="mean", low=1000, high=60000)
@@ -155,7 +155,7 @@ def test_a_slice_without_pixels_in_the_range_is_left_and_the_others_are_not_lost
 
 
 def test_bad_slices_have_no_part_in_the_target_and_are_left_without_a_word():
-    truth, da = make("uint16")
+    _truth, da = make("uint16")
     bad = np.array([0, 3, 4])
     spoilt = da.copy(deep=True)
     spoilt[bad] = spoilt[bad] // 3
@@ -192,7 +192,7 @@ def test_one_slice_gives_the_target():
 
 
 def test_gains_are_held_and_the_centre_still_meets_its_target():
-    truth, da = make("float32")
+    _truth, da = make("float32")
     found = da.stack3d.estimate_levels(limits=(0.97, 1.03))
     assert found["limited"].values.tolist() == [False, True, True, False, False, True, True]
     assert found["gain"].min() == 0.97
@@ -240,7 +240,7 @@ def test_a_constant_stack_comes_back(model, value):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_slices_are_enough(count):
-    truth, da = make("float32")
+    _truth, da = make("float32")
     level = da.isel(z=slice(2, 2 + count)).stack3d.level_slices()
     if count == 1:
         np.testing.assert_array_equal(level.values, da.values[2:3])
@@ -256,7 +256,8 @@ def test_missing_pixels_do_not_count_and_stay_missing():
     with pytest.warns(BlankSliceWarning, match="z 4"):
         level = holed.stack3d.level_slices()
     np.testing.assert_array_equal(np.isnan(level.values), np.isnan(holed.values))
-    assert rms((level.values - truth)[~np.isnan(level.values)]) < 0.006
+    # Six slices have another median than seven: all are off by the same.
+    assert np.nanstd(level.values - truth) < 2e-3
     masked = da.assign_coords(mask=(da.dims, np.isfinite(holed.values)))
     with pytest.warns(BlankSliceWarning, match="z 4"):
         gain = masked.stack3d.level_slices().intensity_gain
@@ -264,7 +265,7 @@ def test_missing_pixels_do_not_count_and_stay_missing():
 
 
 def test_an_estimate_fits_parts_other_channels_and_binned_versions():
-    truth, da = make("uint16")
+    _truth, da = make("uint16")
     found = da.stack3d.estimate_levels()
     level = da.stack3d.level_slices(estimate=found)
     part = da.isel(z=slice(2, 5), y=slice(4, 9)).stack3d.level_slices(estimate=found)
@@ -276,12 +277,12 @@ def test_an_estimate_fits_parts_other_channels_and_binned_versions():
     own = channels.stack3d.estimate_levels()
     with pytest.raises(ValueError, match="estimate has 2 values along 'channel'"):
         da.stack3d.level_slices(estimate=own)
-    assert da.stack3d.level_slices(estimate=own.isel(channel=0)).equals(level.assign_coords(channel="a"))\
-        or np.array_equal(da.stack3d.level_slices(estimate=own.isel(channel=0)).values, level.values)
+    alone = da.stack3d.level_slices(estimate=own.isel(channel=0))
+    np.testing.assert_array_equal(alone.values, level.values)
 
 
 def test_the_result_replays_with_its_own_a_given_and_an_edited_estimate():
-    truth, da = make("uint16")
+    _truth, da = make("uint16")
     edited = da.stack3d.estimate_levels(model="gain")
     edited["gain"][3] = 1.05
     for level in (
@@ -312,7 +313,7 @@ def test_applying_is_lazy_and_each_frame_is_read_once_for_each():
         per_block=lambda index: index[0],
     )
     da = stack3d.from_array(data, pixel_size=5)
-    found = da.stack3d.estimate_levels(region=dict(y=slice(3, 50), by="index"))
+    found = da.stack3d.estimate_levels(region={"y": slice(3, 50), "by": "index"})
     assert sorted(reads) == list(range(7))
     reads.clear()
     with dask.config.set(scheduler=lambda *args, **kwargs: pytest.fail("computed")):

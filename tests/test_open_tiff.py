@@ -11,6 +11,7 @@ import xarray as xr
 
 from stack3d.io import open_stack
 from stack3d.io._frames import FrameError
+from stack3d.metadata import validate
 from stack3d.model import from_array
 
 SEM = Path(__file__).parents[2] / "shared" / "data" / "sem_tiff"
@@ -208,6 +209,8 @@ def test_fibics_metadata_give_pixel_size_and_vocabulary(tmp_path):
     assert da.y.attrs["units"] == "nm"
     assert da.z.attrs["units"] == "1"
     assert da.attrs["detector"] == "ESB"
+    assert da.attrs["software"] == "Atlas 5"
+    validate(da.attrs)
     assert (da.attrs["accelerating_voltage"], da.attrs["accelerating_voltage_units"]) == (1.5, "kV")
     assert (da.attrs["beam_current"], da.attrs["beam_current_units"]) == (700.0, "pA")
     assert (da.attrs["dwell_time"], da.attrs["dwell_time_units"]) == (1000.0, "ns")
@@ -221,6 +224,7 @@ def test_a_real_thermo_fisher_image_is_calibrated():
         np.testing.assert_array_equal(da.values[0], tif.asarray())
     np.testing.assert_allclose([da.y.attrs["spacing"], da.x.attrs["spacing"]], 3372.4, rtol=1e-9)
     assert da.attrs["instrument"] == "Helios NanoLab 660"
+    validate(da.attrs)
     assert (da.attrs["accelerating_voltage"], da.attrs["accelerating_voltage_units"]) == (5000.0, "V")
     assert json.loads(da.attrs["vendor_metadata"])["FEI"]["EScan"]["Dwell"] == 1e-5
 
@@ -232,6 +236,8 @@ def test_a_real_zeiss_image_is_calibrated():
         np.testing.assert_array_equal(da.values[0], tif.asarray())
     np.testing.assert_allclose([da.y.attrs["spacing"], da.x.attrs["spacing"]], 5.825, rtol=1e-9)
     assert da.attrs["detector"] == "InLens"
+    assert da.attrs["serial_number"] == "ULTRA 55-36-06"
+    validate(da.attrs)
     assert json.loads(da.attrs["vendor_metadata"])["CZ_SEM"]["ap_pixel_size"] == ["Pixel Size", 5.825, "nm"]
 
 

@@ -61,8 +61,8 @@ def test_the_range_of_the_stack_fills_that_of_the_dtype_and_blocks_do_not_matter
         old = (da.isel(channel=index) if "channel" in dims else da).values
         new = (found.isel(channel=index) if "channel" in dims else found).values
         expected = mapped(old, *np.quantile(old, [0.001, 0.999]), low, high)
-        # A quantile of several slices is known to a part of a bin; of 8 bit, to a part of a level.
-        assert np.abs(new - expected).max() < 0.5 + (0.008 if dtype == "uint8" else 0.004) * (high - low)
+        # Quantiles lie between pixels: where few are, at the ends, that leaves a choice.
+        assert np.abs(new - expected).max() < 0.5 + 0.01 * (high - low)
         assert new.min() == low
         assert new.max() == high
 
@@ -72,12 +72,14 @@ def test_the_range_of_the_stack_fills_that_of_the_dtype_and_blocks_do_not_matter
 def test_quantiles_of_a_stack_are_those_of_its_pixels(dtype, quantiles):
     da = make(dtype)
     found = da.stack3d.estimate_range(quantiles=quantiles)
-    exact = np.quantile(da.values.astype(float), quantiles)
-    # Half a level of an integer, and part of a bin.
-    level = 0.0 if dtype == "float32" else 0.5
-    tolerance = level + float(da.astype(float).std()) * 0.02
-    for name, value, share in zip(("low", "high"), exact, quantiles):
-        assert abs(float(found[name]) - value) <= (0 if share in (0, 1) else tolerance)
+    pixels = da.values.astype(float)
+    # Up to the pixel next to it, half a level of an integer, and a bin.
+    slack = (0.0 if dtype == "float32" else 0.5) + np.ptp(pixels) / 4096
+    for name, share in zip(("low", "high"), quantiles):
+        low, high = np.quantile(pixels, np.clip([share - 1 / pixels.size, share + 1 / pixels.size], 0, 1))
+        if share in (0, 1):
+            assert float(found[name]) == np.quantile(pixels, share)
+        assert low - slack <= float(found[name]) <= high + slack
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -200,7 +202,7 @@ def test_missing_pixels_do_not_count_and_stay_missing(per):
 
 def test_a_region_alone_is_measured():
     da = make()
-    part = dict(y=slice(10, 40), by="index")
+    part = {"y": slice(10, 40), "by": "index"}
     expected = da.isel(y=slice(10, 40)).stack3d.estimate_range()
     found = da.chunk(z=1).stack3d.estimate_range(region=part)
     assert float(found["low"]) == float(expected["low"])

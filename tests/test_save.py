@@ -44,7 +44,10 @@ def make(dims=("channel", "z", "y", "x"), dtype="uint16", lazy=False, seed=0):
         coords["valid"] = ("z", np.array([True, False, True, True, True]))
         coords["slice_number"] = ("z", np.arange(5) * 3, {"first": 0})
         coords["dwell_time"] = ("z", rng.random(5), {"units": "s", "steps": np.array([1])})
-        coords["acquired"] = ("z", np.datetime64("2026-01-01T00:00:00.123456789") + np.arange(5) * np.timedelta64(7, "ns"))
+        coords["acquired"] = (
+            "z",
+            np.datetime64("2026-01-01T00:00:00.123456789") + np.arange(5) * np.timedelta64(7, "ns"),
+        )
     coords["mask"] = (dims[-3:] if "z" in dims else ("y", "x"), rng.random(shape[-3:] if "z" in dims else shape) > 0.3)
     attrs = {
         "instrument": "µ-Scope é",
@@ -216,7 +219,9 @@ def test_a_netcdf_holds_one_frame_a_chunk_with_gzip(tmp_path):
         assert file["mask"].filters()["zlib"] is True
 
 
-@pytest.mark.parametrize(("suffix", "compression"), [(".zarr", "zstd"), (".zarr", "gzip"), (".zarr", None), (".nc", None)])
+@pytest.mark.parametrize(
+    ("suffix", "compression"), [(".zarr", "zstd"), (".zarr", "gzip"), (".zarr", None), (".nc", None)]
+)
 def test_other_compressions_hold_the_same(tmp_path, suffix, compression):
     da = make(("z", "y", "x"))
     save(da, tmp_path / f"stack{suffix}", compression=compression)
@@ -316,13 +321,19 @@ def test_foreign_json_is_refused():
 
 
 NUMBERS = st.one_of(
-    st.integers(-(2**70), 2**70), st.floats(), st.text(st.characters(exclude_categories=["Cs"])), st.booleans(), st.none()
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.booleans(),
+    st.none(),
 )
 ARRAYS = st.sampled_from(["int8", "uint16", "int64", "uint64", "float32", "float64", "bool"]).flatmap(
     lambda dtype: arrays(dtype, st.integers(0, 4))
 )
 ATTRS = st.dictionaries(
-    st.text(min_size=1), st.one_of(NUMBERS, ARRAYS, st.lists(NUMBERS, max_size=3), st.tuples(NUMBERS, NUMBERS)), max_size=5
+    st.text(min_size=1),
+    st.one_of(NUMBERS, ARRAYS, st.lists(NUMBERS, max_size=3), st.tuples(NUMBERS, NUMBERS)),
+    max_size=5,
 )
 
 
@@ -339,7 +350,9 @@ def _has_nan(value):
     return isinstance(value, (list, tuple)) and any(item != item for item in value)
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(ATTRS)
 def test_attrs_come_back_through_netcdf_and_zarr(tmp_path, attrs):
     clean = {key: value for key, value in attrs.items() if not _has_nan(value)}
@@ -473,7 +486,9 @@ def test_saving_shows_its_progress(tmp_path, suffix, caplog, monkeypatch):
 
     labels = []
     original = progress.compute
-    monkeypatch.setattr(progress, "compute", lambda *a, label, **k: (labels.append(label), original(*a, label=label, **k))[1])
+    monkeypatch.setattr(
+        progress, "compute", lambda *a, label, **k: (labels.append(label), original(*a, label=label, **k))[1]
+    )
     save(make(lazy=True), tmp_path / f"stack{suffix}")
     assert labels == [f"save stack{suffix}"]
 

@@ -56,17 +56,10 @@ def array_from_blocks(
         Called with the index of a block while the graph is made, so that a task carries only its own share.
     """
     import dask.array
-    from dask.blockwise import BlockwiseDep, blockwise
+    from dask.blockwise import blockwise
     from dask.highlevelgraph import HighLevelGraph
 
-    class PerBlock(BlockwiseDep):
-        produces_tasks = False
-
-        def __init__(self, values: dict[tuple[int, ...], Any], numblocks: tuple[int, ...]) -> None:
-            self.values, self.numblocks = values, numblocks
-
-        def __getitem__(self, index: tuple[int, ...]) -> Any:
-            return self.values[index]
+    from stack3d._per_block import PerBlock
 
     counts = tuple(len(lengths) for lengths in chunks)
     indices = tuple(range(len(chunks)))

@@ -63,6 +63,10 @@ def check_stack(da: xr.DataArray, *, needs: Sequence[str] = (), name: str = "da"
     for dim in grid.SPATIAL:
         if dim in da.coords:
             _check_positions(da[dim], dim, name)
+    if "y" in da.coords and "x" in da.coords and grid.units_of(da, "y") != grid.units_of(da, "x"):
+        raise ValueError(
+            f"{name} has y in {grid.units_of(da, 'y')!r} and x in {grid.units_of(da, 'x')!r}; bring them to one unit"
+        )
 
 
 def _check_positions(coord: xr.DataArray, dim: str, name: str) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
+import threading
 import time
 import uuid
-from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,106 +48,166 @@ def unread_in_blocks(da: xr.DataArray) -> xr.DataArray:
     return da.chunk({dim: count if dim == "z" else 1 for dim in da.dims if dim not in ("y", "x")})
 
 
-def in_blocks(ds: xr.Dataset) -> xr.Dataset:
-    """Return the Dataset with its variables of frames as dask arrays on the host, in blocks of whole frames."""
-    return ds.assign({name: _blocks(variable) for name, variable in ds.variables.items() if is_large(variable)})
+def load_small(da: xr.DataArray) -> xr.DataArray:
+    """Return a stack with its lazy coordinates in memory, all in one computation, but for those made of frames."""
+    import dask
+
+    small = {
+        name: coord.variable
+        for name, coord in da.coords.items()
+        if coord.chunks is not None and not is_large(coord.variable)
+    }
+    return da.assign_coords(dask.compute(small)[0]) if small else da
 
 
-def _blocks(variable: xr.Variable) -> xr.Variable:
-    from stack3d import device
+def template(ds: xr.Dataset) -> xr.Dataset:
+    """Return the Dataset with lazy zeros for the variables made of frames: what a header is written from."""
+    import dask.array
+
+    zeros = {
+        name: variable.copy(deep=False, data=dask.array.zeros(variable.shape, variable.dtype, chunks=-1))
+        for name, variable in ds.variables.items()
+        if is_large(variable)
+    }
+    return ds.assign(zeros)
+
+
+def write_frames(
+    ds: xr.Dataset, write: Callable[..., None], partial: Path, *, label: str, arguments: Callable[[str], dict[str, Any]]
+) -> None:
+    """Call ``write(block, start, **arguments(name))`` for each block of frames of each variable made of frames.
+
+    Lazy variables are computed by the scheduler in force; what is in memory is never sent away, but written by
+    threads here. Blocks hold whole frames and come in any order, several at once.
+
+    Parameters
+    ----------
+    ds : Dataset
+        An encoded stack.
+    write : callable
+        `start` is the place of the block's first element.
+    partial : Path
+        What is written to: after an error no call of `write` goes on, or begins, where it runs in this process.
+    label : str
+        For the progress.
+    arguments : callable
+        Gives what `write` takes beside, for the name of a variable.
+    """
+    from stack3d import progress
+
+    lazy = []
+    try:
+        for name, variable in ds.variables.items():
+            if not is_large(variable):
+                continue
+            task = _Write(write, str(partial), arguments(str(name)))
+            if variable.chunks is None:
+                _write_in_threads(variable, task, label)
+            else:
+                lazy.append(_lazy_write(_whole_frames(variable), task))
+        if lazy:
+            progress.compute(*lazy, label=label)
+    except BaseException:
+        _stop(str(partial))
+        raise
+
+
+def _write_in_threads(variable: xr.Variable, task: _Write, label: str) -> None:
+    from stack3d import device, progress
+    from stack3d.options import worker_count
+
+    lengths = _block_lengths(variable)
+    starts = itertools.product(*(range(0, size, length) for size, length in zip(variable.shape, lengths)))
+    frames = int(np.prod([size for dim, size in variable.sizes.items() if dim not in ("y", "x")]))
+
+    def block(start: tuple[int, ...]) -> int:
+        place = tuple(slice(begin, begin + length) for begin, length in zip(start, lengths))
+        pixels = device.to_host(variable.data[place])
+        task(pixels, start)
+        return int(np.prod(pixels.shape[:-2]))
+
+    with progress.track(frames, label) as advance, ThreadPoolExecutor(worker_count()) as pool:
+        futures = [pool.submit(block, start) for start in starts]
+        try:
+            for future in as_completed(futures):
+                advance(future.result())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _block_lengths(variable: xr.Variable) -> tuple[int, ...]:
     from stack3d._blocks import frames_per_block
 
-    frame_bytes = variable.sizes["y"] * variable.sizes["x"] * variable.dtype.itemsize
-    count = frames_per_block(frame_bytes)
-    whole = {"y": -1, "x": -1}
-    if variable.chunks is None:
-        return variable.copy(deep=False, data=_views(device.to_host(variable.data), variable.dims, count))
+    count = frames_per_block(variable.sizes["y"] * variable.sizes["x"] * variable.dtype.itemsize)
+    return tuple(
+        size if dim in ("y", "x") else min(size, count) if dim == "z" else 1 for dim, size in variable.sizes.items()
+    )
+
+
+def _whole_frames(variable: xr.Variable) -> dask.array.Array:
+    """Return the dask array of a variable, in blocks of whole frames on the host."""
+    from stack3d import device
+
     data = variable.data
     if type(data._meta).__module__.partition(".")[0] == "cupy":
         data = data.map_blocks(device.to_host, dtype=data.dtype, meta=np.empty((0,) * data.ndim, data.dtype))
-    lengths = dict(zip(variable.dims, data.chunks))
-    if len(lengths["y"]) > 1 or len(lengths["x"]) > 1:
-        size = {dim: min(max(lengths[dim]), count if dim == "z" else 1) for dim in variable.dims if dim not in whole}
-        data = data.rechunk(tuple({**whole, **size}[dim] for dim in variable.dims))
-    return variable.copy(deep=False, data=data)
+    if data.numblocks[variable.dims.index("y")] > 1 or data.numblocks[variable.dims.index("x")] > 1:
+        ours = _block_lengths(variable)
+        data = data.rechunk(
+            tuple(
+                length if dim in ("y", "x") else min(length, max(theirs))
+                for dim, length, theirs in zip(variable.dims, ours, data.chunks)
+            )
+        )
+    return data
 
 
-def _views(data: np.ndarray, dims: tuple[Hashable, ...], count: int) -> dask.array.Array:
-    """Return an array in memory as a lazy one whose blocks are views: dask's own from_array makes a copy."""
-    from stack3d._blocks import array_from_blocks, split
-
-    lengths = [size if dim in ("y", "x") else count if dim == "z" else 1 for dim, size in zip(dims, data.shape)]
-    chunks = tuple(split(size, length) for size, length in zip(data.shape, lengths))
-
-    def view(index: tuple[int, ...]) -> np.ndarray:
-        return data[tuple(slice(i * length, (i + 1) * length) for i, length in zip(index, lengths))]
-
-    name = f"in-memory-{uuid.uuid4().hex}"
-    return array_from_blocks(_same, name=name, chunks=chunks, dtype=data.dtype, per_block=view)
-
-
-def _same(block: np.ndarray) -> np.ndarray:
-    return block
-
-
-def write_blocks(data: dask.array.Array, write: Callable[..., None], **arguments: Any) -> dask.array.Array:
-    """Return a lazy array that calls ``write(block, start, **arguments)`` for each block when it is computed.
-
-    `start` is the place of the block's first element. The array has one byte a block.
-    """
+def _lazy_write(data: dask.array.Array, task: _Write) -> dask.array.Array:
+    """Return a lazy array, one byte a block, that writes the blocks of another when it is computed."""
     from stack3d._blocks import array_from_blocks
 
     edges = [np.cumsum((0, *lengths)) for lengths in data.chunks]
-    name = f"write-{uuid.uuid4().hex}"
     return array_from_blocks(
-        _Written(write),
-        name=name,
+        task,
+        name=f"write-{uuid.uuid4().hex}",
         chunks=tuple((1,) * len(lengths) for lengths in data.chunks),
         dtype=np.uint8,
         sources=[data],
         per_block=lambda index: tuple(int(edge[i]) for edge, i in zip(edges, index)),
-        arguments=arguments,
     )
 
 
-class _Written:
-    """Calls `write` and returns a byte, so that a computed block is not kept."""
+class _Write:
+    """Writes a block and returns a byte, so that no computed block is kept."""
 
-    def __init__(self, write: Callable[..., None]) -> None:
-        self.write = write
+    def __init__(self, write: Callable[..., None], partial: str, arguments: dict[str, Any]) -> None:
+        self.write, self.partial, self.arguments = write, partial, arguments
 
-    def __call__(self, block: Any, start: tuple[int, ...], **arguments: Any) -> np.ndarray:
-        self.write(np.asarray(block), start, **arguments)
+    def __call__(self, block: Any, start: tuple[int, ...]) -> np.ndarray:
+        with _writes:
+            if self.partial in _stopped:
+                return np.zeros((1,) * np.ndim(block), np.uint8)
+            _writing[self.partial] += 1
+        try:
+            self.write(np.asarray(block), start, **self.arguments)
+        finally:
+            with _writes:
+                _writing[self.partial] -= 1
+                _writes.notify_all()
         return np.ones((1,) * np.ndim(block), np.uint8)
 
 
-@contextlib.contextmanager
-def workers(*, lazy: bool) -> Iterator[None]:
-    """Run threaded work inside in threads that have ended when the block ends, also after an error.
+# Dask's threads go on with the tasks they have begun when one of them fails, and would write into what is removed.
+_writes = threading.Condition()
+_writing: Counter[str] = Counter()
+_stopped: set[str] = set()
 
-    Dask's own threads go on with the tasks they have begun, and would write into what is being removed.
 
-    Parameters
-    ----------
-    lazy : bool
-        Whether the stack was lazy: the scheduler in force then runs it. A stack in memory is never sent away.
-    """
-    import dask
-    import dask.threaded
-    from dask.base import get_scheduler
-
-    from stack3d.options import worker_count
-
-    if lazy and (get_scheduler() not in (None, dask.threaded.get) or dask.config.get("pool", None) is not None):
-        yield
-        return
-    count = (dask.config.get("num_workers", None) or os.cpu_count() or 1) if lazy else worker_count()
-    pool = ThreadPoolExecutor(count)
-    try:
-        with dask.config.set(pool=pool, scheduler="threads"):
-            yield
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _stop(partial: str) -> None:
+    """Let no block be written any more in this process, and wait for those that are being written."""
+    with _writes:
+        _stopped.add(partial)
+        _writes.wait_for(lambda: _writing[partial] == 0)
 
 
 class FolderLock:

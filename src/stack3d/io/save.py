@@ -90,14 +90,13 @@ def save(
             "Save under another name, or hold the stack in memory first with da.load()"
         )
     writer.check(da)
-    da = _stream.unread_in_blocks(da)
+    da = _stream.load_small(_stream.unread_in_blocks(da))
     ds = _attrs.encode_stack(da)
     left = _atomic.left_behind(target)
     if left:
         warnings.warn(left, _atomic.UnfinishedSaveWarning, stacklevel=2)
-    lazy = any(variable.chunks is not None for variable in ds.variables.values())
-    with _atomic.written_beside(target, overwrite=overwrite) as partial, _stream.workers(lazy=lazy):
-        writer.write(da, _stream.in_blocks(ds), partial, compression=compression, label=f"save {path.name}")
+    with _atomic.written_beside(target, overwrite=overwrite) as partial:
+        writer.write(da, ds, partial, compression=compression, label=f"save {path.name}")
     return path
 
 

@@ -50,7 +50,7 @@ def open_saved(path: Path, settings: Settings, frames_per_block: int | None) -> 
             if not isinstance(stack, dict) or stack.get("stack3d") != 1:
                 return None
             series = tif.series[0]
-            lengths = _ome_lengths(tif.ome_metadata)
+            lengths = _ome_lengths(tif.ome_metadata or "")
             place, order = series.dataoffset, tif.byteorder
             dtype = series.dtype
     except tifffile.TiffFileError:

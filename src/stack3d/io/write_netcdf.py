@@ -34,7 +34,7 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     da : DataArray
         The stack.
     ds : Dataset
-        The same as `stack3d.io._attrs.encode_stack` returns it, its frames in dask blocks of whole frames.
+        The same as `stack3d.io._attrs.encode_stack` returns it, not yet in blocks.
     path : Path
         A file that is not there yet.
     compression : {"gzip", None}
@@ -42,17 +42,17 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     label : str
         For the progress.
     """
-    from stack3d import progress
-
     large = [name for name, variable in ds.variables.items() if _stream.is_large(variable)]
     _write_header(ds, path, large, compression)
     lock = _stream.FolderLock(f"{path}.lock")
     try:
-        written = [
-            _stream.write_blocks(ds[name].variable.data, _write_block, path=str(path), name=name, lock=lock)
-            for name in large
-        ]
-        progress.compute(*written, label=label)
+        _stream.write_frames(
+            ds,
+            _write_block,
+            path,
+            label=label,
+            arguments=lambda name: {"path": str(path), "name": name, "lock": lock},
+        )
     finally:
         lock.remove()
 
@@ -68,8 +68,8 @@ def _write_header(ds: xr.Dataset, path: Path, large: list[Any], compression: str
                 encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True}
     store = xr.backends.NetCDF4DataStore.open(str(path), mode="w")
     try:
-        # Without a second step, which is not taken, lazy variables are declared and not written.
-        ds.dump_to_store(store, encoding=encoding)
+        # Lazy variables are declared, and written by a second step that is not taken.
+        _stream.template(ds).dump_to_store(store, encoding=encoding)
     finally:
         store.close()
 

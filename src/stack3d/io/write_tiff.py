@@ -41,7 +41,7 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     da : DataArray
         The stack.
     ds : Dataset
-        The same, encoded, its frames in dask blocks of whole frames.
+        The same, encoded.
     path : Path
         A file that is not there yet.
     compression : None
@@ -50,8 +50,6 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
         For the progress.
     """
     import tifffile
-
-    from stack3d import progress
 
     dtype = np.dtype(np.uint8) if da.dtype == bool else da.dtype.newbyteorder("<")
     text = _json_stack.encode(da).encode("ascii")
@@ -74,9 +72,11 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
             contiguous=True,
             **_resolution(da),
         )
-    (data,) = (variable.variable.data for variable in ds.data_vars.values())
-    written = _stream.write_blocks(data, _write_frames, path=str(path), offset=offset, shape=da.shape, dtype=dtype.str)
-    progress.compute(written, label=label)
+    (name,) = ds.data_vars
+    arguments = {"path": str(path), "offset": offset, "shape": da.shape, "dtype": np.dtype(dtype).str}
+    _stream.write_frames(
+        ds.reset_coords(drop=True)[[name]], _write_frames, path, label=label, arguments=lambda name: arguments
+    )
 
 
 def _ome(da: xr.DataArray) -> dict[str, Any]:

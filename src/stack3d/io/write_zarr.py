@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from stack3d.io import _stream
@@ -27,7 +30,7 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     da : DataArray
         The stack.
     ds : Dataset
-        The same as `stack3d.io._attrs.encode_stack` returns it, its frames in dask blocks of whole frames.
+        The same as `stack3d.io._attrs.encode_stack` returns it, its not yet in blocks.
     path : Path
         A folder that is not there yet.
     compression : {"lz4", "zstd", "gzip", None}
@@ -35,8 +38,6 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     label : str
         For the progress.
     """
-    from stack3d import progress
-
     # Of fixed width they have no specification in Zarr v3.
     texts = {name: variable.astype(object) for name, variable in ds.variables.items() if variable.dtype.kind == "U"}
     ds = ds.assign_coords(texts)
@@ -48,10 +49,23 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
             encoding[name]["compressors"] = _compressors(compression)
         elif variable.ndim:
             encoding[name]["chunks"] = variable.shape
-    written = ds.to_zarr(
+    # Lazy variables are declared, and written by the call that is not made.
+    _stream.template(ds).to_zarr(
         str(path), mode="w-", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
     )
-    progress.compute(written, label=label)
+    _stream.write_frames(ds, _write_block, path, label=label, arguments=lambda name: {"path": str(path), "name": name})
+
+
+def _write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
+    # Blocks hold whole frames and a chunk is at most one, so that no two blocks share a chunk.
+    _array(path, name)[tuple(slice(begin, begin + length) for begin, length in zip(start, block.shape))] = block
+
+
+@functools.lru_cache(maxsize=8)
+def _array(path: str, name: str) -> Any:
+    import zarr
+
+    return zarr.open_array(os.path.join(path, name), mode="r+", zarr_format=3)
 
 
 def _compressors(compression: str | None) -> tuple[Any, ...]:

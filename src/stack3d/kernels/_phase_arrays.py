@@ -74,6 +74,7 @@ class PairSums:
         self.ky = xp.asarray(self.row_number * tables.step[0])
         self.kx = xp.asarray(column * tables.step[1])
         self.cell = xp.asarray(tables.cell)
+        self.squares = to_host(xp.bincount(self.cell, xp.abs(self.cross) ** 2, tables.counts.size))
         self.weighed = self.cross
 
     def correlation(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

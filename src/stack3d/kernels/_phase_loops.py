@@ -195,14 +195,17 @@ def whitening(sums: Any, counts: Any, ring: Any, axis: Any, rings: int) -> Any:
 
 
 @njit(**_OPTIONS)
-def cross(a: Any, b: Any) -> Any:
-    """Cross-spectrum conj(a) b of two bands."""
+def cross(a: Any, b: Any, cell: Any, number: int) -> Any:
+    """Cross-spectrum conj(a) b of two bands, and the sum of its squared magnitude in each cell."""
     out = np.empty_like(a)
     a0, a1, b0, b1, o0, o1 = a[0], a[1], b[0], b[1], out[0], out[1]
     for k in range(a0.size):
         o0[k] = a0[k] * b0[k] + a1[k] * b1[k]
         o1[k] = a0[k] * b1[k] - a1[k] * b0[k]
-    return out
+    squares = np.zeros(number, np.float64)
+    for k in range(a0.size):
+        squares[cell[k]] += o0[k] * o0[k] + o1[k] * o1[k]
+    return out, squares
 
 
 @njit(**_OPTIONS)
@@ -366,11 +369,13 @@ def climb(
 
 
 @njit(**_OPTIONS)
-def learn(sums: Any, counts: Any, ring: Any, axis: Any, rings: int, dof: float) -> Any:
+def learn(sums: Any, squares: Any, counts: Any, ring: Any, axis: Any, rings: int, dof: float) -> Any:
     """Coherence of each cell, its maximum-likelihood weight, and how far all stand above chance.
 
-    `sums` holds the real part of the whitened, aligned cross-spectrum. The coherence of a cell is drawn towards that of
-    its ring, rings are smoothed with their neighbours, and what chance alone gives is taken off.
+    `sums` holds the real part of the whitened, aligned cross-spectrum, `squares` its squared magnitude: chance alone
+    gives a sum with half of that for variance. The coherence of a cell is drawn towards that of its ring, rings are
+    smoothed with their neighbours, and what chance gives is taken off. The significance is the signed root of twice the
+    logarithm of the odds against chance, for a sum of `cells / 2` squared normal numbers.
     """
     total, number = np.zeros(rings + 2), np.zeros(rings + 2)
     above, cells_used = 0.0, 0
@@ -378,20 +383,24 @@ def learn(sums: Any, counts: Any, ring: Any, axis: Any, rings: int, dof: float) 
         if not axis[c]:
             total[ring[c] + 1] += sums[c]
             number[ring[c] + 1] += counts[c]
-        if counts[c] > 0:
+        if squares[c] > 0:
             cells_used += 1
-            z = sums[c] * math.sqrt(2 * dof / counts[c])
-            above += z * z if z > 0 else 0.0
-    significance = (above - cells_used / 2) / math.sqrt(1.25 * cells_used) if cells_used else 0.0
+            above += max(sums[c], 0.0) ** 2 * 2 * dof / squares[c]
+    usual = cells_used / 2
+    significance = 0.0
+    if above > usual > 0:
+        significance = math.sqrt(above - usual - usual * math.log(above / usual))
     coherence, weight = np.zeros(counts.size), np.zeros(counts.size)
     for c in range(counts.size):
+        if counts[c] == 0:
+            continue
         r = ring[c] + 1
         near = number[r - 1] / 4 + number[r] / 2 + number[r + 1] / 4
         mean = (total[r - 1] / 4 + total[r] / 2 + total[r + 1] / 4) / near if near > 0 else 0.0
         extra = (8 if axis[c] else 32) / dof
         value = (sums[c] + extra * mean) / (counts[c] + extra)
         if value > 0:
-            squared = value * value - 1 / (2 * dof * (counts[c] + extra))
+            squared = value * value - squares[c] / counts[c] / (2 * dof * (counts[c] + extra))
             value = math.sqrt(squared) if squared > 0 else 0.0
             coherence[c] = min(value, 1.0)
             value = min(value, LIMIT)

@@ -28,15 +28,16 @@ from stack3d.kernels import _phase_arrays as arrays
 from stack3d.kernels import _phase_loops as loops
 from stack3d.kernels._namespace import namespace, packed
 
-__all__ = ["Detail", "PairShift", "Plan", "Spectrum", "pair_shift", "plan", "spectrum"]
+__all__ = ["Detail", "PairShift", "Plan", "Spectrum", "pair_shift", "pair_shift_xp", "plan", "spectrum", "spectrum_xp"]
 
 _BINNED_SIDE = 640  # frames are binned until their mean side is at most this
 _COARSE_BINS = 56  # half-width, in bins, of the block used to find the peak
 _NEAR_AXIS = (4.5, 12.0)  # cycles per frame
 _CLIP = 6.0  # residual grey values beyond this many (mean-absolute) deviations are clipped
-_SIGNIFICANCE = 7.0  # deviations above chance that a peak must have
+_SIGNIFICANCE = 5.5  # deviations above chance that a peak must have
 _DISAGREEMENT = 5.0  # deviations by which two bands may differ
 _FLOOR = 0.005  # systematic part of the error, in binned pixels, added to the statistical one
+_LOW = 4  # rings of the band that are compared as its lowest part
 _BAND_FLOOR = 0.15  # same for the comparison of two bands
 
 
@@ -285,7 +286,8 @@ def _tables(plan: Plan) -> _Tables:
     if sectors > 2:
         # stripes spread beyond what is left out: what lies near an axis is weighed apart, in two steps a side
         off_y, off_x = np.abs(freq_y[flat_row]) * n * b, freq_x[flat_col] * m * b
-        for step, reach in enumerate(_NEAR_AXIS[::-1]):
+        for step, most in enumerate(_NEAR_AXIS[::-1]):
+            reach = min(most, min(n, m) / 24)
             kind[off_y <= reach] = sectors + step
             kind[off_x <= reach] = sectors + len(_NEAR_AXIS) + step
     kinds = sectors + (2 * len(_NEAR_AXIS) if sectors > 2 else 0)
@@ -357,24 +359,35 @@ def spectrum(frame: Any, plan: Plan) -> Spectrum:
     ValueError
         If the frame does not have the shape of the plan.
     """
+    return _spectrum(frame, plan, compiled=namespace(frame) is np)
+
+
+def spectrum_xp(frame: Any, plan: Plan) -> Spectrum:
+    """`xp` form of :func:`spectrum`."""
+    return _spectrum(frame, plan, compiled=False)
+
+
+def _spectrum(frame: Any, plan: Plan, *, compiled: bool) -> Spectrum:
     if tuple(frame.shape) != plan.shape:
         raise ValueError(f"frame must have the shape of the plan, {plan.shape}, got {tuple(frame.shape)}")
+    if frame.dtype.kind not in "buif":
+        raise TypeError(f"frame must hold real numbers, got dtype {frame.dtype}")
     xp = namespace(frame)
     tables = _tables(plan)
     size = int(tables.start[-1])
     empty = Spectrum(xp.zeros((2, size), xp.float32), xp.zeros(tables.counts.size, xp.float32), False)
     if not tables.usable:
         return empty
-    binned, scale = _binned(frame, plan.binning, tables, xp)
+    binned, scale = _binned(frame, plan.binning, tables, compiled)
     if binned is None:
         return empty
-    if xp is np:
+    if compiled:
         residual, deviation = loops.flatten(binned, tables.trend_y, tables.trend_x)
     else:
         residual, deviation = arrays.flatten(binned, tables.trend_y, tables.trend_x, xp)
     if not deviation > scale:
         return empty
-    if xp is np:
+    if compiled:
         loops.taper(residual, tables.window_y, tables.window_x, _CLIP * deviation, 1 / deviation)
         part = scipy.fft.rfft(residual, tables.transformed[1], axis=1, workers=1)[:, : tables.columns]
         part = scipy.fft.fft(part, tables.transformed[0], axis=0, workers=1, overwrite_x=True)
@@ -394,17 +407,15 @@ def spectrum(frame: Any, plan: Plan) -> Spectrum:
     return Spectrum(coefficients, power, True)
 
 
-def _binned(frame: Any, b: int, tables: _Tables, xp: Any) -> tuple[Any, float]:
+def _binned(frame: Any, b: int, tables: _Tables, compiled: bool) -> tuple[Any, float]:
     """Average blocks of pixels; give float32 about a reference, and the deviation below which a frame is constant."""
     n, m = tables.binned
-    kind = frame.dtype.kind
-    if kind not in "buif":
-        raise TypeError(f"frame must hold real numbers, got dtype {frame.dtype}")
+    xp, kind = namespace(frame), frame.dtype.kind
     if kind == "b":
         frame = frame.view(xp.uint8)
     if frame.dtype == np.float16:
         frame = frame.astype(xp.float32)
-    if xp is np:
+    if compiled:
         frame = packed(frame)
         if kind != "f" and frame.dtype.itemsize <= 2:
             work = np.empty(m * b, np.int32 if kind == "i" else np.uint32)
@@ -479,12 +490,25 @@ def pair_shift(first: Spectrum, second: Spectrum, plan: Plan, *, guess: tuple[fl
     >>> round(found.dy, 1), round(found.dx, 1), found.extra.refused
     (3.0, -2.0, '')
     """
+    return _pair_shift(first, second, plan, guess, compiled=namespace(first.coefficients) is np)
+
+
+def pair_shift_xp(
+    first: Spectrum, second: Spectrum, plan: Plan, *, guess: tuple[float, float] | None = None
+) -> PairShift:
+    """`xp` form of :func:`pair_shift`."""
+    return _pair_shift(first, second, plan, guess, compiled=False)
+
+
+def _pair_shift(
+    first: Spectrum, second: Spectrum, plan: Plan, guess: tuple[float, float] | None, *, compiled: bool
+) -> PairShift:
     tables = _tables(plan)
     if not (first.usable and second.usable):
         which = "first" if not first.usable else "second"
         return _refusal(f"the {which} frame holds nothing to compare", tables)
     xp = namespace(first.coefficients)
-    machine: Any = _Numba(first, second, tables) if xp is np else arrays.PairSums(first, second, tables, xp)
+    machine: Any = _Numba(first, second, tables) if compiled else arrays.PairSums(first, second, tables, xp)
     if guess is not None:
         d = _refine(machine, np.array([guess], dtype=np.float64), tables, plan)
         found = _judge(machine, d, first, second, tables, plan)
@@ -499,7 +523,7 @@ class _Numba:
 
     def __init__(self, first: Spectrum, second: Spectrum, tables: _Tables) -> None:
         self.t = tables
-        self.cross = loops.cross(first.coefficients, second.coefficients)
+        self.cross, self.squares = loops.cross(first.coefficients, second.coefficients, tables.cell, tables.counts.size)
         self.weighed = np.empty_like(self.cross)
         self.band = (tables.start, tables.first, tables.signed, *tables.step, tables.columns)
 
@@ -541,7 +565,9 @@ def _candidates(machine: Any, first: Spectrum, second: Spectrum, tables: _Tables
 
 
 def _learn(machine: Any, d: tuple[float, float], tables: _Tables) -> Any:
-    return loops.learn(machine.cells(*d), tables.counts, tables.ring, tables.axis, tables.rings, tables.dof)
+    return loops.learn(
+        machine.cells(*d), machine.squares, tables.counts, tables.ring, tables.axis, tables.rings, tables.dof
+    )
 
 
 def _refine(machine: Any, starts: np.ndarray[Any, Any], tables: _Tables, plan: Plan) -> tuple[float, float]:
@@ -557,7 +583,8 @@ def _refine(machine: Any, starts: np.ndarray[Any, Any], tables: _Tables, plan: P
     d = machine.climb(*d, 3, 1.5 * plan.binning)
     _, weight, _ = _learn(machine, d, tables)
     machine.weigh(weight)
-    return machine.climb(*d, 3, 0.75 * plan.binning)
+    dy, dx = machine.climb(*d, 3, 0.75 * plan.binning)
+    return float(dy), float(dx)
 
 
 def _solve(h: np.ndarray[Any, Any], g: np.ndarray) -> np.ndarray[Any, Any]:
@@ -568,7 +595,8 @@ def _solve(h: np.ndarray[Any, Any], g: np.ndarray) -> np.ndarray[Any, Any]:
 
 def _inverse(h: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     determinant = h[0] * h[2] - h[1] * h[1]
-    return np.array([h[2], -h[1], h[0]]) / determinant
+    out: np.ndarray[Any, Any] = np.array([h[2], -h[1], h[0]]) / determinant
+    return out
 
 
 def _judge(
@@ -590,24 +618,9 @@ def _judge(
     if not information[0] * information[2] - information[1] ** 2 > 1e-9 * information[0] * information[2]:
         return _refusal("the frames fix the displacement in one direction only", t, quality, significance, rings, d)
     variance = _inverse(information)
-    # two halves of the band with equal information, each a linear step away from the common maximum
-    along = np.cumsum(np.bincount(t.ring, per_cell[0] + per_cell[2], t.rings))
-    lower = t.ring <= int(np.searchsorted(along, along[-1] / 2))
-    disagreement = 0.0
     machine.weigh(weight)
     both = machine.moments(*d)
-    if lower.any() and not lower.all():
-        machine.weigh(np.where(lower, weight, 0.0))
-        one = machine.moments(*d)
-        other = both - one
-        parts = per_cell[:, lower].sum(axis=1), per_cell[:, ~lower].sum(axis=1)
-        if all(_is_hill(part) for part in (one, other)) and all(p[0] * p[2] > p[1] ** 2 for p in parts):
-            gap = _solve(other[3:], other[1:3]) - _solve(one[3:], one[1:3])
-            floor = (_BAND_FLOOR * plan.binning) ** 2
-            spread = _inverse(parts[0]) + _inverse(parts[1]) + np.array([floor, 0.0, floor])
-            disagreement = math.sqrt(max(float(gap @ _solve(spread, gap)), 0.0))
-        elif along[-1] > 0:
-            disagreement = np.inf
+    disagreement = _disagreement(machine, d, weight, per_cell, tables, plan)
     dy, dx = d
     if _is_hill(both) and both[0] > 0:
         pull = np.array([_slope(t.favour_y, dy / plan.binning), _slope(t.favour_x, dx / plan.binning)]) / plan.binning
@@ -628,6 +641,37 @@ def _judge(
         "",
     )
     return PairShift(float(dy), float(dx), quality, detail)
+
+
+def _disagreement(
+    machine: Any, d: tuple[float, float], weight: Any, per_cell: Any, tables: _Tables, plan: Plan
+) -> float:
+    """Deviations by which three parts of the band differ, each a linear step away from the common maximum.
+
+    The lowest quarter of the rings, and what is above it cut in two of equal information.
+    """
+    ring = tables.ring
+    along = np.cumsum(np.bincount(ring, per_cell[0] + per_cell[2], tables.rings) * (np.arange(tables.rings) >= _LOW))
+    cut = int(np.searchsorted(along, along[-1] / 2))
+    masks = [ring < _LOW, (ring >= _LOW) & (ring <= cut), ring > max(cut, _LOW - 1)]
+    parts = []
+    for mask in masks:
+        information = per_cell[:, mask].sum(axis=1)
+        if not _is_hill(np.array([0, 0, 0, *-information])):
+            continue
+        machine.weigh(np.where(mask, weight, 0.0))
+        found = machine.moments(*d)
+        if not _is_hill(found):
+            return math.inf
+        parts.append((-_solve(found[3:], found[1:3]), _inverse(information)))
+    worst = 0.0
+    floor = (_BAND_FLOOR * plan.binning) ** 2
+    for i, (step, variance) in enumerate(parts):
+        for other, other_variance in parts[:i]:
+            gap = step - other
+            spread = variance + other_variance + np.array([floor, 0.0, floor])
+            worst = max(worst, math.sqrt(max(float(gap @ _solve(spread, gap)), 0.0)))
+    return worst
 
 
 def _is_hill(found: np.ndarray[Any, Any]) -> bool:

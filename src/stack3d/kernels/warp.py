@@ -15,11 +15,12 @@ import numpy as np
 from stack3d.kernels import _warp_arrays as arrays
 from stack3d.kernels import _warp_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
-from stack3d.kernels._store import limits, working_dtype
+from stack3d.kernels._store import finish, limits, working_dtype
 from stack3d.kernels._taps import table, weights
 
 __all__ = ["shift_frame", "shift_xp", "warp_frame", "warp_xp"]
 
+_COMPILED = frozenset({"u1", "u2", "i2", "f4", "f8"})  # other dtypes pass through float64
 _WHOLE = 1e-6  # a displacement this close to whole pixels is one
 
 
@@ -128,24 +129,39 @@ def warp_frame(
     if not on_host(frame):
         return arrays.warp(frame, matrix, shape, order, fill, value)
     pixels = packed(frame)
-    out = np.empty(shape, pixels.dtype)
     mirror = fill == "reflect"
     if order == 0:
-        loops.nearest(pixels, out, matrix, mirror)
+        # pixels are only copied: one compiled loop for each size of pixel
+        out = np.empty(shape, pixels.dtype)
+        bits = f"u{pixels.dtype.itemsize}"
+        loops.nearest(pixels.view(bits), out.view(bits), matrix, mirror)
         saturated = 0
+    elif pixels.dtype.str[1:] in _COMPILED:
+        out, saturated = _interpolated(pixels, pixels.dtype, matrix, shape, order, mirror)
     else:
-        kind = working_dtype(pixels.dtype).type
-        smallest, largest = (kind(limit) for limit in limits(pixels.dtype))
-        if still:
-            iy, ix = math.floor(dy), math.floor(dx)
-            taps = weights(dy - iy, order).astype(kind), weights(dx - ix, order).astype(kind)
-            saturated = loops.shift(pixels, out, iy, ix, *taps, mirror, smallest, largest)
-        else:
-            saturated = loops.affine(pixels, out, matrix, table(order).astype(kind), mirror, smallest, largest)
-        if pixels.dtype.kind == "f":
-            loops.mend(pixels, out, matrix, mirror)
+        wide, _ = _interpolated(pixels.astype(np.float64), np.dtype(np.float64), matrix, shape, order, mirror)
+        out, saturated = finish(wide, pixels.dtype)
     if fill == "constant":
-        loops.outside(out, matrix, *pixels.shape, pixels.dtype.type(value))
+        bits = f"u{pixels.dtype.itemsize}"
+        loops.outside(out.view(bits), matrix, *pixels.shape, np.array([value], pixels.dtype).view(bits)[0])
+    return out, int(saturated)
+
+
+def _interpolated(
+    pixels: Any, dtype: Any, matrix: Any, shape: tuple[int, int], order: int | str, mirror: bool
+) -> tuple[Any, int]:
+    out = np.empty(shape, dtype)
+    kind = working_dtype(dtype).type
+    smallest, largest = (kind(limit) for limit in limits(dtype))
+    if np.array_equal(matrix[:2, :2], np.eye(2)):
+        dy, dx = _snapped(matrix[1, 2]), _snapped(matrix[0, 2])
+        iy, ix = math.floor(dy), math.floor(dx)
+        taps = weights(dy - iy, order).astype(kind), weights(dx - ix, order).astype(kind)
+        saturated = loops.shift(pixels, out, iy, ix, *taps, mirror, smallest, largest)
+    else:
+        saturated = loops.affine(pixels, out, matrix, table(order).astype(kind), mirror, smallest, largest)
+    if dtype.kind == "f":
+        loops.mend(pixels, out, matrix, mirror)
     return out, int(saturated)
 
 

@@ -205,8 +205,11 @@ def _quantiles(frame: np.ndarray, fractions: np.ndarray) -> dict[str, np.ndarray
 
 def _summary(frame: np.ndarray) -> dict[str, Any]:
     counts, low, step = kernels.histogram.compress(frame, _NBINS)
-    found = kernels.statistics.frame_statistics(frame)
-    return {"counts": counts, "low": low, "step": step, "minimum": found.minimum, "maximum": found.maximum}
+    if frame.dtype.kind in "iu":
+        minimum, maximum = float(frame.min()), float(frame.max())
+    else:
+        minimum, maximum = kernels.statistics.frame_statistics(frame)[:2]
+    return {"counts": counts, "low": low, "step": step, "minimum": minimum, "maximum": maximum}
 
 
 def _first_with_any(*choices: np.ndarray) -> np.ndarray:

@@ -126,6 +126,7 @@ def _along_z(da: xr.DataArray, new: np.ndarray, method: Method, antialias: bool,
     spacing = spacing_of(da, "z")
     step = float(np.median(np.diff(new))) if new.size > 1 else spacing
     weights = _z_weights(old, new, spacing, step, method, antialias)
+    coarser = antialias and method != "nearest" and step > spacing * (1 + 1e-6)
     coords: dict[str, Any] = dict(slice_facts(da, weights))
     coords["z"] = coordinate("z", new, units=units_of(da, "z"), spacing=step)
     if "mask" in da.coords and "z" in da["mask"].dims:
@@ -134,7 +135,7 @@ def _along_z(da: xr.DataArray, new: np.ndarray, method: Method, antialias: bool,
         da,
         _blended,
         windows_of(weights),
-        arguments={"dtype": dtype},
+        arguments={"dtype": dtype, "missing": "all" if coarser else "nearest"},
         per_output={"weights": [values for _, values in weights]},
         dtype=dtype,
         label="resample",
@@ -153,8 +154,10 @@ def _z_weights(old: np.ndarray, new: np.ndarray, spacing: float, step: float, me
     return by(old, new)
 
 
-def _blended(frames: list[np.ndarray], weights: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, int]:
-    return kernels.blend.blend_frames(frames, weights, dtype)
+def _blended(
+    frames: list[np.ndarray], weights: np.ndarray, dtype: np.dtype[Any], missing: str
+) -> tuple[np.ndarray, int]:
+    return kernels.blend.blend_frames(frames, weights, dtype, missing=missing)
 
 
 def _in_frames(

@@ -1,0 +1,19 @@
+"""What a task gets besides its blocks. A module of its own, so that dask is imported when it is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dask.blockwise import BlockwiseDep
+
+
+class PerBlock(BlockwiseDep):
+    """Values by block index, each embedded in the task of its block alone."""
+
+    produces_tasks = False
+
+    def __init__(self, values: dict[tuple[int, ...], Any], numblocks: tuple[int, ...]) -> None:
+        self.values, self.numblocks = values, numblocks
+
+    def __getitem__(self, index: tuple[int, ...]) -> Any:
+        return self.values[index]
