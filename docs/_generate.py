@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 import stack3d
-from stack3d import metadata
+from stack3d import vocabulary
 
 # Group of a function by the part of the package that defines it; what fits none is listed last.
 GROUPS = {
     "stack3d.io": "Reading and saving",
     "stack3d.model": "The stack",
-    "stack3d.metadata": "The stack",
+    "stack3d.vocabulary": "The stack",
     "stack3d.operations": "Corrections and estimates",
     "stack3d.quality": "Quality",
     "stack3d.plotting": "Pictures",
@@ -109,7 +109,7 @@ def accessor_page() -> str:
 
 def vocabulary_table() -> str:
     """Return the table of metadata names."""
-    return str(metadata.vocabulary_table()) + "\n"
+    return str(vocabulary.vocabulary_table()) + "\n"
 
 
 def _title(text: str, underline: str = "=") -> str:

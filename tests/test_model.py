@@ -36,7 +36,7 @@ def test_without_calibration_positions_count_pixels_and_lengths_are_refused():
     da = stack3d.from_array(np.zeros((3, 4, 6), np.uint8), pixel_size=None)
     assert da.stack3d.pixel_size == (1.0, 1.0, 1.0, "1")
     assert da.stack3d.crop(x=slice("2 px", None)).sizes["x"] == 4
-    with pytest.raises(ValueError, match="not calibrated.*pixel_size"):
+    with pytest.raises(ValueError, match=r"not calibrated.*pixel_size"):
         da.stack3d.crop(x=slice("2 nm", None))
 
 

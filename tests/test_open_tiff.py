@@ -11,8 +11,8 @@ import xarray as xr
 
 from stack3d.io import open_stack
 from stack3d.io._frames import FrameError
-from stack3d.metadata import validate
 from stack3d.model import from_array
+from stack3d.vocabulary import validate
 
 SEM = Path(__file__).parents[2] / "shared" / "data" / "sem_tiff"
 needs_sem = pytest.mark.skipif(not SEM.is_dir(), reason="real SEM images are not here")

@@ -115,7 +115,10 @@ def test_plots_say_what_is_wrong(stack, call, message):
 def test_the_html_repr_shows_the_stack_and_its_steps_without_computing():
     reads: list[int] = []
     lazy = counting_stack(reads).assign_attrs(instrument="<A & B>")
-    page = lazy.stack3d.flip(dims="x").stack3d.invert()._repr_html_() and lazy.stack3d.flip().stack3d.invert().stack3d._repr_html_()
+    page = (
+        lazy.stack3d.flip(dims="x").stack3d.invert()._repr_html_()
+        and lazy.stack3d.flip().stack3d.invert().stack3d._repr_html_()
+    )
     for part in ("z 20 × y 5 × x 5 nm", "z 400 × y 60 × x 80 nm", "flip(dims=&#x27;y&#x27;)", "invert()", "20 blocks"):
         assert part in page
     text = repr(lazy.stack3d)

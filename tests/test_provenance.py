@@ -208,7 +208,20 @@ def test_a_broken_record_is_said_to_be_broken():
 
 @pytest.mark.parametrize(
     "value",
-    [1, 1.5, float("nan"), "a", None, True, (1, 2.5), [1, (2,)], slice(1, None), {"y": slice(0, 3)}, np.float32(2), np.arange(3.0)],
+    [
+        1,
+        1.5,
+        float("nan"),
+        "a",
+        None,
+        True,
+        (1, 2.5),
+        [1, (2,)],
+        slice(1, None),
+        {"y": slice(0, 3)},
+        np.float32(2),
+        np.arange(3.0),
+    ],
 )
 def test_parameters_come_back_from_json(value):
     again = stack3d._provenance.decode_value(json.loads(json.dumps(stack3d._provenance.encode_value(value))))

@@ -83,7 +83,9 @@ def test_a_bad_slice_is_found_bridged_and_harms_nobody(kind):
     da = drifting()
     good = pixels(da.stack3d.estimate_transforms())
     bad = da.copy(deep=True)
-    frame = {"blank": 0, "saturated": 65535, "noise": np.random.default_rng(0).integers(6000, 10000, (SIZE, SIZE))}[kind]
+    frame = {"blank": 0, "saturated": 65535, "noise": np.random.default_rng(0).integers(6000, 10000, (SIZE, SIZE))}[
+        kind
+    ]
     bad[6] = frame
     estimate = bad.stack3d.estimate_transforms()
     np.testing.assert_array_equal(estimate["valid"], np.arange(14) != 6)
@@ -176,9 +178,7 @@ def test_an_estimate_fits_cropped_binned_and_part_stacks():
     whole = da.stack3d.apply_transforms(estimate=estimate)
     part = da.stack3d.crop(z=slice(3, 9), y=slice(20, 140), x=slice(10, 150), by="index")
     moved = part.stack3d.apply_transforms(estimate=estimate)
-    np.testing.assert_allclose(
-        moved.values[:, 10:-10, 10:-10], whole.values[3:9, 30:130, 20:140], rtol=1e-4
-    )
+    np.testing.assert_allclose(moved.values[:, 10:-10, 10:-10], whole.values[3:9, 30:130, 20:140], rtol=1e-4)
     binned = da.stack3d.bin(y=2, x=2).stack3d.apply_transforms(estimate=estimate)
     expected = whole.stack3d.bin(y=2, x=2)
     inner = (slice(None), slice(6, -6), slice(6, -6))

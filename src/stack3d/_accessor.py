@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import xarray as xr
 
-from stack3d import _provenance, io, metadata, model, operations, quality
+from stack3d import _provenance, io, model, operations, quality
 
 if TYPE_CHECKING:
     from stack3d.plotting import Plots
@@ -87,12 +87,12 @@ class Stack3D:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What is known of the acquisition, in the vocabulary of FIB-SEM metadata."""
-        return metadata.describe(dict(self._da.attrs))
+        """What is known of the acquisition: see `stack3d.metadata`."""
+        return model.metadata(self._da)
 
     @property
     def pixel_size(self) -> model.PixelSize:
-        """Distance between voxels along z, y and x, and its unit."""
+        """Distance between voxels along z, y and x, and its unit: see `stack3d.pixel_size`."""
         return model.pixel_size(self._da)
 
     @property

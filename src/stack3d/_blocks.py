@@ -76,7 +76,7 @@ def array_from_blocks(
         indices,
         *pairs,
         numblocks={source.name: source.numblocks for source in sources},
-        dependencies=list(sources),
+        dependencies=[*sources],
         concatenate=True,
         **(arguments or {}),
     )

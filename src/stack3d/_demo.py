@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,8 @@ def run(out: Path, *, seed: int = 0) -> int:
     return 0 if same else 1
 
 
-_STEPS = {
-    "level_slices()": lambda da: da.stack3d.level_slices(),
+_STEPS: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
+    "level_slices(window=41)": lambda da: da.stack3d.level_slices(window=41),
     "register(crop='common')": lambda da: da.stack3d.register(crop="common"),
     "resample(dz='10 nm')": lambda da: da.stack3d.resample(dz="10 nm"),
 }
@@ -65,4 +66,7 @@ def _report(name: str, da: xr.DataArray, made: SyntheticStack, seconds: float) -
     truth = made.truth_on(some).values
     error = float(np.sqrt(np.mean((some.values.astype(np.float32) - truth) ** 2)))
     low, high = (float(v) for v in np.quantile(truth[::4, ::4, ::4], (0.001, 0.999)))
-    print(f"{name:<44}{100 * error / (high - low):>10.2f}{20 * np.log10((high - low) / error):>7.1f}{seconds:>7.1f}", flush=True)
+    print(
+        f"{name:<44}{100 * error / (high - low):>10.2f}{20 * np.log10((high - low) / error):>7.1f}{seconds:>7.1f}",
+        flush=True,
+    )

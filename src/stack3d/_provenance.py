@@ -132,7 +132,7 @@ def _complete_estimate(
         parameters = {key: arguments[key] for key in takes}
         made = estimator(da, **parameters)
         arguments["estimate"] = made
-        record = {"digest": estimates.digest(made)}
+        record: dict[str, Any] = {"digest": estimates.digest(made)}
         # Something besides the stack went in: recomputing from raw could not give it.
         if any(isinstance(value, xr.DataArray | xr.Dataset) for value in parameters.values()):
             record["data"] = estimates.encode(made)
@@ -159,7 +159,12 @@ def _travelling(estimate: xr.Dataset) -> dict[str, Any]:
 
 
 def _recorded(
-    da: xr.DataArray, result: Any, name: str, version: int, parameters: Mapping[str, Any], estimate: dict[str, Any] | None
+    da: xr.DataArray,
+    result: Any,
+    name: str,
+    version: int,
+    parameters: Mapping[str, Any],
+    estimate: dict[str, Any] | None,
 ) -> xr.DataArray:
     record = _record(name, version, parameters)
     if estimate is not None:
@@ -172,7 +177,8 @@ def _recorded(
     line = f"{record['context']['time']} stack3d {__version__}: {call_string(record)}"
     before = result.attrs.get("history")
     result.attrs["history"] = f"{line}\n{before}" if before else line
-    return result.drop_encoding()
+    final: xr.DataArray = result.drop_encoding()
+    return final
 
 
 def _record(name: str, version: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,6 +259,10 @@ def encode_value(value: Any) -> Any:
         if isinstance(value, float) and not np.isfinite(value):
             return {"float": repr(value)}
         return value
+    if isinstance(value, xr.DataArray):
+        return {"stack": {**signature_of(value), "provenance": provenance(value)}}
+    if isinstance(value, xr.Dataset):
+        return {"dataset": estimates.encode(value)}
     if isinstance(value, np.generic):
         return encode_value(value.item())
     if isinstance(value, slice):
@@ -265,10 +275,6 @@ def encode_value(value: Any) -> Any:
         return {"dict": {str(key): encode_value(item) for key, item in value.items()}}
     if isinstance(value, np.ndarray):
         return {"array": estimates.encode_array(value)}
-    if isinstance(value, xr.DataArray):
-        return {"stack": {**signature_of(value), "provenance": provenance(value)}}
-    if isinstance(value, xr.Dataset):
-        return {"dataset": estimates.encode(value)}
     if isinstance(value, np.dtype | type):
         return np.dtype(value).name
     raise TypeError(f"a parameter of type {type(value).__name__} cannot be recorded: {value!r}")

@@ -39,7 +39,9 @@ def region(da: xr.DataArray, parts: Mapping[str, Any] | None) -> xr.DataArray:
     if parts is None:
         return da
     if not isinstance(parts, Mapping) or set(parts) - {"y", "x", "by"}:
-        raise ValueError(f"region={parts!r} must be a dict with keys among 'y', 'x' (slices) and 'by' ('label' or 'index')")
+        raise ValueError(
+            f"region={parts!r} must be a dict with keys among 'y', 'x' (slices) and 'by' ('label' or 'index')"
+        )
     where = {dim: part for dim, part in parts.items() if dim != "by"}
     return da.isel(box(da, where, parts.get("by", "label")))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from stack3d import estimates
@@ -74,13 +73,17 @@ def _step(da: xr.DataArray, record: dict[str, Any], where: str) -> xr.DataArray:
         )
     _check_signature(da, record["input"], f"{where}: its input")
     try:
-        arguments = {key: decode_value(value) for key, value in record["parameters"].items() if not _was_estimated(key, value, record)}
+        arguments = {
+            key: decode_value(value)
+            for key, value in record["parameters"].items()
+            if not _was_estimated(key, value, record)
+        }
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if "data" in record.get("estimate", {}):
         arguments = {key: value for key, value in arguments.items() if not _makes_estimate(known, key)}
         arguments["estimate"] = estimates.decode(record["estimate"]["data"])
-    again = known.function(da, **arguments)
+    again: xr.DataArray = known.function(da, **arguments)
     _check_signature(again, record["output"], f"{where}: its result")
     _warn_of_other_estimate(again, record, where)
     return again
@@ -110,12 +113,12 @@ def _check_signature(da: xr.DataArray, recorded: dict[str, Any], where: str) -> 
 def _warn_of_other_estimate(again: xr.DataArray, record: dict[str, Any], where: str) -> None:
     recorded = record.get("estimate", {}).get("digest")
     latest = provenance(again)[-1]
-    same_place = all(latest["context"].get(k) == record["context"].get(k) for k in ("platform", "python", "stack3d", "numpy"))
+    same_place = all(
+        latest["context"].get(k) == record["context"].get(k) for k in ("platform", "python", "stack3d", "numpy")
+    )
     if recorded is not None and same_place and latest["estimate"]["digest"] != recorded:
         warnings.warn(
             f"{where}: its estimate differs from the recorded one; raw has other values than the stack the result was made from",
             ReplayWarning,
             stacklevel=4,
         )
-
-

@@ -14,13 +14,17 @@ from stack3d._provenance import call_string, provenance
 
 def facts(da: xr.DataArray) -> list[tuple[str, str]]:
     """Return name and value of what the heading of a stack says."""
-    rows = [("shape", " × ".join(f"{dim} {size}" for dim, size in da.sizes.items()) + f", {da.dtype}, {_bytes(da.nbytes)}")]
+    rows = [
+        ("shape", " × ".join(f"{dim} {size}" for dim, size in da.sizes.items()) + f", {da.dtype}, {_bytes(da.nbytes)}")
+    ]
     spatial = [dim for dim in grid.SPATIAL if dim in da.dims]
     if all(dim in da.coords for dim in spatial):
         units = {grid.units_of(da, dim) for dim in spatial}
         unit = units.pop() if len(units) == 1 else ""
         shown = "pixel, not calibrated" if unit == "1" else unit
-        rows.append(("voxel size", " × ".join(f"{dim} {grid.spacing_of(da, dim):.6g}" for dim in spatial) + f" {shown}"))
+        rows.append(
+            ("voxel size", " × ".join(f"{dim} {grid.spacing_of(da, dim):.6g}" for dim in spatial) + f" {shown}")
+        )
         rows.append(("extent", " × ".join(f"{dim} {_extent(da, dim):.6g}" for dim in spatial) + f" {shown}"))
         if "z" in spatial and not grid.is_uniform(da["z"].values):
             steps = np.diff(da["z"].values)
@@ -41,9 +45,15 @@ def _extent(da: xr.DataArray, dim: str) -> float:
 
 def _where(da: xr.DataArray) -> str:
     if da.chunks is None:
-        return "in memory" if isinstance(da.variable._data, np.ndarray) else f"in memory ({type(da.variable._data).__name__})"
+        return (
+            "in memory"
+            if isinstance(da.variable._data, np.ndarray)
+            else f"in memory ({type(da.variable._data).__name__})"
+        )
     blocks = int(np.prod([len(lengths) for lengths in da.chunks]))
-    return f"lazy, {blocks} block{'s' if blocks != 1 else ''} of " + " × ".join(str(max(lengths)) for lengths in da.chunks)
+    return f"lazy, {blocks} block{'s' if blocks != 1 else ''} of " + " × ".join(
+        str(max(lengths)) for lengths in da.chunks
+    )
 
 
 def _bytes(count: float) -> str:

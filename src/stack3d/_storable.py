@@ -38,7 +38,7 @@ def check_storable(name: str, value: Any) -> None:
         hint = f"use a JSON string, json.dumps({short(value)})"
     raise TypeError(
         f"attrs[{name!r}]={short(value)} is a {type(value).__name__}; allowed are str, int, float and 1-D arrays of "
-        f"numbers, which every file format takes: {hint}; stack3d.metadata.normalise does this for all attrs"
+        f"numbers, which every file format takes: {hint}; stack3d.vocabulary.normalise does this for all attrs"
     )
 
 
@@ -63,7 +63,7 @@ def normalise(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from stack3d.metadata import normalise
+    >>> from stack3d.vocabulary import normalise
     >>> normalise({"frozen": True, "comment": None, "detectors": ["SE2", "ESB"], "gains": [1, 2]})
     {'frozen': 1, 'detectors': '["SE2", "ESB"]', 'gains': array([1, 2])}
     """

@@ -32,8 +32,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"stack3d {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="make a stack with known defects, correct it, and print the errors against the truth")
-    demo.add_argument("--out", type=Path, default=Path("stack3d-demo"), metavar="DIR", help="where the results go (default: %(default)s)")
+    demo = commands.add_parser(
+        "demo", help="make a stack with known defects, correct it, and print the errors against the truth"
+    )
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path("stack3d-demo"),
+        metavar="DIR",
+        help="where the results go (default: %(default)s)",
+    )
     demo.add_argument("--seed", type=int, default=0, help="another stack (default: %(default)s)")
     demo.set_defaults(run=_demo)
 

@@ -22,7 +22,9 @@ from stack3d.model import valid_slices
 SCHEMA_VERSION = 1
 
 
-def make(kind: str, variables: Mapping[str, Any], da: xr.DataArray, *, coords: Mapping[str, Any] | None = None) -> xr.Dataset:
+def make(
+    kind: str, variables: Mapping[str, Any], da: xr.DataArray, *, coords: Mapping[str, Any] | None = None
+) -> xr.Dataset:
     """Return an estimate of `kind` made on `da`.
 
     Parameters
@@ -103,7 +105,7 @@ def digest(dataset: xr.Dataset) -> str:
     sha = hashlib.sha256()
     for name in sorted(map(str, dataset.variables)):
         variable = dataset.variables[name]
-        values = np.ascontiguousarray(variable.values)
+        values = np.array(variable.values, order="C")
         if values.dtype.kind in "OU":
             values = np.frombuffer(json.dumps([str(v) for v in values.ravel()]).encode(), np.uint8)
         sha.update(f"{name}{variable.dims}{values.dtype.str}{variable.shape}".encode())
@@ -113,7 +115,7 @@ def digest(dataset: xr.Dataset) -> str:
 
 def encode_array(values: np.ndarray) -> dict[str, Any]:
     """Return an array as plain JSON values, exact to the bit."""
-    values = np.ascontiguousarray(values)
+    values = np.array(values, order="C")
     if values.dtype.kind in "OU":
         return {"strings": [str(v) for v in values.ravel()], "shape": list(values.shape)}
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)

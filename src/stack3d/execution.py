@@ -207,12 +207,14 @@ def _name(label: str, *parts: Any) -> str:
     return f"{label.replace(' ', '-')}-{tokenize(*parts)}"
 
 
-def _block_values(chunks: tuple[tuple[int, ...], ...], values: dict[str, np.ndarray]) -> Callable[[tuple[int, ...]], Any]:
+def _block_values(
+    chunks: tuple[tuple[int, ...], ...], values: dict[str, np.ndarray]
+) -> Callable[[tuple[int, ...]], Any]:
     starts = [np.concatenate([[0], np.cumsum(lengths)]) for lengths in chunks]
 
     def of_block(index: tuple[int, ...]) -> dict[str, np.ndarray]:
         where = tuple(slice(int(s[i]), int(s[i + 1])) for s, i in zip(starts, index, strict=False))
-        return {name: np.ascontiguousarray(value[where]) for name, value in values.items()}
+        return {name: np.array(value[where], order="C") for name, value in values.items()}
 
     return of_block
 

@@ -120,6 +120,31 @@ def pixel_size(da: xr.DataArray) -> PixelSize:
     return PixelSize(z, grid.spacing_of(da, "y"), grid.spacing_of(da, "x"), grid.units_of(da, "x"))
 
 
+def metadata(da: xr.DataArray) -> dict[str, Any]:
+    """Return what is known of the acquisition, in the vocabulary of FIB-SEM metadata.
+
+    Parameters
+    ----------
+    da : DataArray
+        A stack.
+
+    Returns
+    -------
+    dict
+        Those attrs that are words of the vocabulary (`stack3d.vocabulary.VOCABULARY`), each with its unit after it, and
+        ``vendor_metadata`` as the dict that the instrument wrote.
+
+    Examples
+    --------
+    >>> stack3d.metadata(stack.assign_attrs(instrument="Helios", accelerating_voltage=2.0))
+    {'instrument': 'Helios', 'accelerating_voltage': 2.0}
+    """
+    from stack3d import vocabulary
+
+    check_stack(da)
+    return vocabulary.describe(dict(da.attrs))
+
+
 def valid_slices(da: xr.DataArray) -> np.ndarray:
     """Return which slices are good, from the coordinate ``valid`` (all, where there is none); shape (z,)."""
     if "valid" in da.coords and da["valid"].dims == ("z",):
@@ -136,9 +161,7 @@ def rebuild(
     kept (a copy), encoding is not.
     """
     coords = dict(coords or {})
-    kept = {
-        key: value.variable for key, value in da.coords.items() if key not in coords and key not in drop
-    }
+    kept = {key: value.variable for key, value in da.coords.items() if key not in coords and key not in drop}
     kept.update(coords)
     result = xr.DataArray(data, dims=da.dims, name=da.name, attrs=dict(da.attrs))
     return result.assign_coords(kept).drop_encoding()
@@ -208,14 +231,18 @@ def from_array(
     >>> da.stack3d.pixel_size
     PixelSize(z=20.0, y=5.0, x=5.0, units='nm')
     """
-    from stack3d import metadata
+    from stack3d import vocabulary
 
     if isinstance(data, xr.DataArray):
-        raise TypeError("data is an xarray.DataArray; pass its .data, or name its dims and coordinates and use it as it is")
+        raise TypeError(
+            "data is an xarray.DataArray; pass its .data, or name its dims and coordinates and use it as it is"
+        )
     if not hasattr(data, "shape") or not hasattr(data, "dtype"):
         data = np.asarray(data)
     if data.ndim not in (2, 3, 4):
-        raise ValueError(f"data has {data.ndim} dims (shape {data.shape}); give (y, x), (z, y, x) or (channel, z, y, x)")
+        raise ValueError(
+            f"data has {data.ndim} dims (shape {data.shape}); give (y, x), (z, y, x) or (channel, z, y, x)"
+        )
     dims = DIMS[-data.ndim :]
     coords: dict[str, Any] = {}
     if channel is not None:
@@ -239,7 +266,7 @@ def from_array(
         else:
             coords[dim] = grid.coordinate(dim, grid.regular(0.0, spacing, shape[dim]), units=unit, spacing=spacing)
     if attrs is not None:
-        metadata.validate(dict(attrs))
+        vocabulary.validate(dict(attrs))
     da = xr.DataArray(data, dims=dims, coords=coords, attrs=dict(attrs or {}), name="image")
     check_stack(da, name="data")
     return da

@@ -6,7 +6,6 @@ to another z grid, binning along z and measures of pairs.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ _KINDS = ("previous", "complete", "partial", "discarded")
 
 # Saves that this process is doing: they have left nothing behind yet.
 _running: set[str] = set()
+# Two threads that save to one name take turns.
+_naming = threading.Lock()
 
 
 class UnfinishedSaveWarning(UserWarning):
@@ -108,7 +111,8 @@ def written_beside(target: Path, *, overwrite: bool) -> Iterator[Path]:
                 number = getattr(error, "errno", None) or errno.EIO
                 raise OSError(number, _failure_text(target, partial, error, removed)) from error
             raise
-        _put_in_place(partial, target, mark, overwrite=overwrite)
+        with _naming:
+            _put_in_place(partial, target, mark, overwrite=overwrite)
     finally:
         _running.discard(mark)
 
@@ -131,7 +135,9 @@ def left_behind(path: str | os.PathLike[str]) -> str:
     with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
             for kind in _KINDS:
-                if entry.name.startswith(mark := f"{target.name}.{kind}-") and entry.name[len(mark) :] not in _running:
+                start = f"{target.name}.{kind}-"
+                # What follows the mark belongs to the same save: its lock.
+                if entry.name.startswith(start) and entry.name[len(start) :].partition(".")[0] not in _running:
                     found[kind].append(Path(entry.path))
     away = f"move {target.name!r} away and " if target.exists() else ""
     texts = {
@@ -168,8 +174,8 @@ def _put_in_place(partial: Path, target: Path, mark: str, *, overwrite: bool) ->
         # A power cut must not leave a new name on data that are not there.
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
-    os.replace(partial, complete)
     try:
+        os.replace(partial, complete)
         if target.exists() and not overwrite:
             raise FileExistsError(errno.EEXIST, f"{str(target)!r} was made by somebody else in the meantime")
         if complete.is_file() or not target.exists():
@@ -179,13 +185,15 @@ def _put_in_place(partial: Path, target: Path, mark: str, *, overwrite: bool) ->
         try:
             os.replace(complete, target)
         except BaseException:
-            os.replace(previous, target)
+            if not target.exists():  # else another process has just put its own there
+                os.replace(previous, target)
             raise
     except OSError as error:
+        new = complete if complete.exists() else partial
         raise OSError(
             error.errno or errno.EIO,
             f"the stack was written completely but not named {str(target)!r} ({error.strerror or error}); what "
-            f"was there before is untouched. The new data are in {str(complete)!r}: close what holds {target.name!r} "
+            f"was there before is untouched. The new data are in {str(new)!r}: close what holds {target.name!r} "
             "open, then rename it",
         ) from error
     os.replace(previous, discarded)

@@ -65,7 +65,7 @@ def template(ds: xr.Dataset) -> xr.Dataset:
     import dask.array
 
     zeros = {
-        name: variable.copy(deep=False, data=dask.array.zeros(variable.shape, variable.dtype, chunks=-1))
+        name: variable.copy(deep=False, data=dask.array.zeros(variable.shape, dtype=variable.dtype, chunks=-1))
         for name, variable in ds.variables.items()
         if is_large(variable)
     }

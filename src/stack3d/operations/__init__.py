@@ -3,6 +3,7 @@
 from stack3d.operations._bin import bin as bin
 from stack3d.operations._crop import crop as crop
 from stack3d.operations._flip import flip as flip
+from stack3d.operations._grey import BlankSliceWarning as BlankSliceWarning
 from stack3d.operations._histogram import estimate_histogram as estimate_histogram
 from stack3d.operations._histogram import match_histograms as match_histograms
 from stack3d.operations._invert import invert as invert
@@ -17,6 +18,7 @@ from stack3d.operations._reslice import reslice as reslice
 from stack3d.operations._transforms import estimate_transforms as estimate_transforms
 
 __all__ = [
+    "BlankSliceWarning",
     "apply_transforms",
     "bin",
     "crop",

@@ -128,7 +128,9 @@ def _apply(
     if value is not None and fill != "constant":
         raise ValueError(f"value={value!r} has a meaning only with fill='constant', not fill={fill!r}")
     if value is not None and da.dtype.kind in "ui" and not _fits(value, da.dtype):
-        raise ValueError(f"value={value!r} does not fit {da.dtype}; convert with da.astype('float32') before, or give another")
+        raise ValueError(
+            f"value={value!r} does not fit {da.dtype}; convert with da.astype('float32') before, or give another"
+        )
     if value is None:
         value = float("nan") if da.dtype.kind == "f" else 0.0
     estimate = estimates.at_slices(estimates.check(estimate, "transforms"), da)
@@ -139,7 +141,9 @@ def _apply(
     arguments = {"order": 0 if da.dtype == bool else order, "fill": fill, "value": value}
     per_frame = {"matrix": xr.DataArray(matrices, dims=("z", "row", "col"))}
     data = map_frames(da, _warped, arguments=arguments, per_frame=per_frame, label="register")
-    coords: dict[str, Any] = {name: estimate[name].variable for name in ("shift_y", "shift_x", "valid") if name in estimate}
+    coords: dict[str, Any] = {
+        name: estimate[name].variable for name in ("shift_y", "shift_x", "valid") if name in estimate
+    }
     if "mask" in da.coords:
         coords["mask"] = _moved_mask(da, per_frame)
     result = rebuild(da, data, coords)
@@ -154,7 +158,9 @@ def _affine(estimate: xr.Dataset) -> np.ndarray:
     good = np.isfinite(matrices).all(axis=(1, 2)) & np.all(matrices[:, 2] == (0, 0, 1), axis=1)
     if not good.all():
         k = int(np.argmin(good))
-        raise ValueError(f"transform of slice {k} is {matrices[k].tolist()}; it must be finite with the last row 0, 0, 1")
+        raise ValueError(
+            f"transform of slice {k} is {matrices[k].tolist()}; it must be finite with the last row 0, 0, 1"
+        )
     return matrices
 
 
@@ -196,7 +202,9 @@ def _moved_mask(da: xr.DataArray, per_frame: Mapping[str, xr.DataArray]) -> xr.V
         mask = mask.expand_dims(z=da["z"]).transpose(*(dim for dim in da.dims if dim in (*mask.dims, "z")))
     bare = mask.drop_vars(list(mask.coords))
     arguments = {"order": 0, "fill": "constant", "value": 0.0}
-    return xr.Variable(bare.dims, map_frames(bare, _warped_mask, arguments=arguments, per_frame=per_frame, label="mask"))
+    return xr.Variable(
+        bare.dims, map_frames(bare, _warped_mask, arguments=arguments, per_frame=per_frame, label="mask")
+    )
 
 
 def _warped_mask(frame: np.ndarray, matrix: np.ndarray, **arguments: Any) -> Any:
@@ -221,5 +229,7 @@ def _common_box(matrices: np.ndarray, shape: tuple[int, int]) -> dict[str, slice
             break
         low, high = low + under, high - over
         if np.any(low > high):
-            raise ValueError("crop='common' keeps nothing: the slices have no area in common; use crop='none' or limit the shifts")
+            raise ValueError(
+                "crop='common' keeps nothing: the slices have no area in common; use crop='none' or limit the shifts"
+            )
     return {"x": slice(int(low[0]), int(high[0]) + 1), "y": slice(int(low[1]), int(high[1]) + 1)}

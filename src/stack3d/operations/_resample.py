@@ -10,7 +10,7 @@ import xarray as xr
 
 from stack3d import kernels
 from stack3d._provenance import operation
-from stack3d.execution import map_frames
+from stack3d.execution import Kernel, map_frames
 from stack3d.grid import bounds, coordinate, regular, spacing_of, units_of
 from stack3d.model import rebuild
 from stack3d.operations._along_z import Weights, nearest_of, slice_facts, windows_of
@@ -107,7 +107,9 @@ def _positions(da: xr.DataArray, dz: Length | None, z: Any) -> np.ndarray:
             raise ValueError(f"z={z!r} must be a list of strictly increasing positions")
         margin = 1e-9 * max(abs(old[0]), abs(old[-1]), spacing)
         if new[0] < old[0] - margin or new[-1] > old[-1] + margin:
-            raise ValueError(f"z runs from {new[0]:g} to {new[-1]:g}, beyond the stack's {old[0]:g} to {old[-1]:g} {unit}")
+            raise ValueError(
+                f"z runs from {new[0]:g} to {new[-1]:g}, beyond the stack's {old[0]:g} to {old[-1]:g} {unit}"
+            )
         return new
     step = _step(dz, unit, spacing, "dz")
     # A last position met but for rounding counts as met.
@@ -143,7 +145,9 @@ def _along_z(da: xr.DataArray, new: np.ndarray, method: Method, antialias: bool,
     return rebuild(da, data, coords)
 
 
-def _z_weights(old: np.ndarray, new: np.ndarray, spacing: float, step: float, method: Method, antialias: bool) -> Weights:
+def _z_weights(
+    old: np.ndarray, new: np.ndarray, spacing: float, step: float, method: Method, antialias: bool
+) -> Weights:
     if old.size == 1:
         return [(0, np.ones(1, np.float32))] * new.size
     if method == "nearest":
@@ -180,11 +184,14 @@ def _in_frames(
     facts = [name for name, c in da.coords.items() if name not in ("y", "x", "mask") and set(c.dims) & {"y", "x"}]
     if "mask" in da.coords:
         coords["mask"] = da["mask"].isel(nearest).variable
+    kernel: Kernel
+    rows_and_cols: tuple[Any, Any]
     if method == "nearest":
-        kernel, arguments = _picked, {"rows": nearest["y"], "cols": nearest["x"], "dtype": dtype}
+        kernel, rows_and_cols = _picked, (nearest["y"], nearest["x"])
     else:
-        kernel, arguments = _regridded, {"rows": weights["y"], "cols": weights["x"], "dtype": dtype}
+        kernel, rows_and_cols = _regridded, (weights["y"], weights["x"])
     shape = (len(weights["y"]), len(weights["x"]))
+    arguments = {"rows": rows_and_cols[0], "cols": rows_and_cols[1], "dtype": dtype}
     data = map_frames(da, kernel, arguments=arguments, shape=shape, dtype=dtype, label="resample")
     return rebuild(da, data, coords, drop=facts)
 

@@ -47,12 +47,19 @@ def reslice(da: xr.DataArray, *, axis: Literal["y", "x"] = "y") -> xr.DataArray:
         raise ValueError("the slices are not evenly spaced, and rows of a frame must be; use resample first")
     other = "x" if axis == "y" else "y"
     lead = [dim for dim in da.dims if dim not in ("z", "y", "x")]
-    facts = [name for name, value in da.coords.items() if name not in ("z", "y", "x") and set(value.dims) & {"z", "y", "x"}]
+    facts = [
+        name for name, value in da.coords.items() if name not in ("z", "y", "x") and set(value.dims) & {"z", "y", "x"}
+    ]
     turned = da.drop_vars([name for name in facts if name != "mask"]).transpose(*lead, axis, "z", other)
     old = {new: name for new, name in zip(("z", "y", "x"), (axis, "z", other), strict=True) if name in da.coords}
-    renamed = turned.drop_vars(list(old.values())).rename({axis: "_z", "z": "_y", other: "_x"}).rename(_z="z", _y="y", _x="x")
+    renamed = (
+        turned.drop_vars(list(old.values())).rename({axis: "_z", "z": "_y", other: "_x"}).rename(_z="z", _y="y", _x="x")
+    )
     result = renamed.assign_coords(
-        {new: coordinate(new, da[name].values, units=units_of(da, name), spacing=spacing_of(da, name)) for new, name in old.items()}
+        {
+            new: coordinate(new, da[name].values, units=units_of(da, name), spacing=spacing_of(da, name))
+            for new, name in old.items()
+        }
     )
     if is_lazy(result):
         count = frames_per_block(result.sizes["y"] * result.sizes["x"] * result.dtype.itemsize)

@@ -148,7 +148,11 @@ def _solved(da: xr.DataArray, table: np.ndarray, valid: np.ndarray) -> xr.Datase
     ok = solution.ok & valid if count > 1 else valid
     dataset = describe(da, matrices, ok)
     dataset["quality"] = ("z", solution.quality, {"long_name": "trusted share of the pairs"})
-    dataset["step_error"] = ("z", solution.error, {"long_name": "error of the step from the slice before", "units": "pixel"})
+    dataset["step_error"] = (
+        "z",
+        solution.error,
+        {"long_name": "error of the step from the slice before", "units": "pixel"},
+    )
     for name, values in {
         "pair_first": first,
         "pair_second": second,

@@ -33,7 +33,9 @@ class Plots:
 
         return cut_planes(self._da, at, channel=channel, axes=axes, limits=limits, cmap=cmap)
 
-    def profiles(self, *, region: Mapping[str, Any] | None = None, channel: str | None = None, ax: Axes | None = None) -> Axes:
+    def profiles(
+        self, *, region: Mapping[str, Any] | None = None, channel: str | None = None, ax: Axes | None = None
+    ) -> Axes:
         """Show minimum, mean, maximum and spread of each slice: see `stack3d.plotting.profiles`."""
         from stack3d.plotting._profiles import profiles
 

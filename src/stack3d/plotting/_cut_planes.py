@@ -63,7 +63,9 @@ def cut_planes(
     if unknown:
         raise ValueError(f"at={at!r} has keys {sorted(unknown)}; allowed are 'z', 'y' and 'x'")
     cuts = {name: volume.variable.isel({cut: index[cut]}) for name, (cut, _, _) in _PLANES.items()}
-    planes = xr.Dataset({name: ((f"{name}_row", f"{name}_column"), plane.data) for name, plane in cuts.items()}).compute()
+    planes = xr.Dataset(
+        {name: ((f"{name}_row", f"{name}_column"), plane.data) for name, plane in cuts.items()}
+    ).compute()
     low, high = limits or grey_limits(*(planes[name].values for name in _PLANES))
     drawn = dict(zip(_PLANES, _new_axes(volume) if axes is None else axes, strict=True))
     for name, (cut, row, column) in _PLANES.items():
@@ -86,7 +88,9 @@ def _index(volume: xr.DataArray, dim: str, place: float | str | None) -> int:
     number = parse_length(place, unit=units_of(volume, dim), spacing=spacing_of(volume, dim), name=f"at[{dim!r}]")
     half = spacing_of(volume, dim) / 2
     if not values[0] - half <= number <= values[-1] + half:
-        raise ValueError(f"at[{dim!r}]={place!r} lies outside the stack, which runs from {values[0]:g} to {values[-1]:g}")
+        raise ValueError(
+            f"at[{dim!r}]={place!r} lies outside the stack, which runs from {values[0]:g} to {values[-1]:g}"
+        )
     return int(np.argmin(np.abs(values - number)))
 
 

@@ -75,10 +75,21 @@ def scale_bar(ax: Axes, length_of_axis: float, unit: str) -> None:
     power = 10.0 ** np.floor(np.log10(target))
     length = float(max(step * power for step in (1, 2, 5) if step * power <= target * (1 + 1e-9)))
     width = length / length_of_axis
-    box = Rectangle((0.04, 0.04), width, 0.015, transform=ax.transAxes, facecolor="white", edgecolor="black", lw=0.5, gid="scale-bar")
+    box = Rectangle(
+        (0.04, 0.04),
+        width,
+        0.015,
+        transform=ax.transAxes,
+        facecolor="white",
+        edgecolor="black",
+        lw=0.5,
+        gid="scale-bar",
+    )
     ax.add_patch(box)
     name = "px" if unit == "1" else unit
-    text = ax.text(0.04 + width / 2, 0.065, f"{length:g} {name}", transform=ax.transAxes, color="white", ha="center", va="bottom")
+    text = ax.text(
+        0.04 + width / 2, 0.065, f"{length:g} {name}", transform=ax.transAxes, color="white", ha="center", va="bottom"
+    )
     import matplotlib.patheffects as effects
 
     text.set_path_effects([effects.withStroke(linewidth=1.5, foreground="black")])

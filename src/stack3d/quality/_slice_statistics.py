@@ -56,7 +56,9 @@ def slice_statistics(
         part = part.where(part["mask"])
     count = len(_NAMES) + fractions.size
     arguments = {"fractions": fractions}
-    values = map_frames(part, _measured, arguments=arguments, shape=(1, count), dtype=np.float64, label="slice statistics")
+    values = map_frames(
+        part, _measured, arguments=arguments, shape=(1, count), dtype=np.float64, label="slice statistics"
+    )
     lead = da.dims[:-2]
     coords = {name: c.variable for name, c in da.coords.items() if set(c.dims) <= set(lead)}
     table = xr.DataArray(values, dims=(*lead, "y", "statistic"), coords=coords).isel(y=0)

@@ -15,8 +15,8 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack3d import metadata
-from stack3d.metadata import VOCABULARY, describe, normalise, validate, vocabulary_table
+from stack3d import vocabulary
+from stack3d.vocabulary import VOCABULARY, describe, normalise, validate, vocabulary_table
 
 EXAMPLES = {"text": "some", "number": 2.5, "integer": 3, "date": "2026-03-31T14:05:00", "json": '{"FEI": {"Beam": 1}}'}
 
@@ -56,8 +56,8 @@ def test_units_of_the_table_are_units_and_so_are_those_known_without_a_parser() 
     registry = pint.UnitRegistry()
     for spec in VOCABULARY:
         if spec.units is not None:
-            assert spec.units in metadata._COMMON[spec.units]
-            for unit in metadata._COMMON[spec.units] - {"Torr"}:
+            assert spec.units in vocabulary._COMMON[spec.units]
+            for unit in vocabulary._COMMON[spec.units] - {"Torr"}:
                 assert registry.Unit(unit).is_compatible_with(spec.units), (spec.name, unit)
 
 
@@ -85,7 +85,7 @@ def test_every_word_takes_a_value_of_its_kind() -> None:
 
 
 @pytest.mark.parametrize("spec", VOCABULARY, ids=lambda spec: spec.name)
-def test_every_word_refuses_a_value_of_another_kind(spec: metadata.Spec) -> None:
+def test_every_word_refuses_a_value_of_another_kind(spec: vocabulary.Spec) -> None:
     wrong: Any = "5 kV" if spec.kind in ("number", "integer") else 5.0
     with pytest.raises(TypeError, match=rf"attrs\['{spec.name}'\]={wrong!r} must be a ") as caught:
         validate({spec.name: wrong})

@@ -140,7 +140,7 @@ def validate(attrs: Mapping[str, Any]) -> None:
 
     Examples
     --------
-    >>> from stack3d.metadata import validate
+    >>> from stack3d.vocabulary import validate
     >>> validate({"accelerating_voltage": 5, "accelerating_voltage_units": "kV", "my_own": "text"})
     >>> validate({"accelerating_voltage": "5 kV"})
     Traceback (most recent call last):
@@ -217,7 +217,7 @@ def describe(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from stack3d.metadata import describe
+    >>> from stack3d.vocabulary import describe
     >>> describe({"beam_current": 50, "title": "a", "vendor_metadata": '{"FEI": {"Beam": {"Spot": 1}}}'})
     {'beam_current': 50, 'beam_current_units': 'pA', 'vendor_metadata': {'FEI': {'Beam': {'Spot': 1}}}}
     """
