@@ -8,7 +8,8 @@ Usage: ``python benchmarks/registration_kernels.py [speed] [synthetic] [real FOL
   the mirrored planes;
 - warp: shift of a frame beside OpenCV's cubic.
 
-Positions are compared with the truth after their mean ("rms") and after a line over z ("detrended") is taken off; "pair" is the error of a step after that line.
+Positions are compared with the truth after their mean ("rms") and after a line over z ("detrended") is taken off;
+"pair" is the error of a step after that line.
 """
 
 from __future__ import annotations
@@ -128,19 +129,20 @@ def run_stack(frames: Any, truth: np.ndarray, use: np.ndarray, *, peer: bool = T
         report("pystackreg chain", chain(frames), truth, use)
 
 
-def speed() -> None:
+def speed(side: int) -> None:
     from pystackreg import StackReg
 
-    for side in (1024, 2048):
-        frames, _, _ = synthetic_stack(side, 4, 0.6, defects=False)
-        plan = phase.plan((side, side))
-        spectra = [phase.spectrum(frame, plan) for frame in frames]
-        one = median_ms(lambda: phase.spectrum(frames[0], plan), 31)
-        pair = median_ms(lambda: [phase.pair_shift(spectra[0], spectra[lag], plan) for lag in (1, 2, 3)], 31)
-        register = StackReg(StackReg.TRANSLATION)
-        peer = median_ms(lambda: register.register(frames[0], frames[1]), 3)
-        print(f"{side}: spectrum {one:.2f} ms, three pairs {pair:.2f} ms; pystackreg {peer:.0f} ms a pair, "
-              f"ratio {peer / (one + pair):.0f}")  # fmt: skip
+    frames, _, _ = synthetic_stack(side, 4, 0.6, defects=False)
+    plan = phase.plan((side, side))
+    spectra = [phase.spectrum(frame, plan) for frame in frames]
+    one = median_ms(lambda: phase.spectrum(frames[0], plan), 31)
+    pair = median_ms(lambda: [phase.pair_shift(spectra[0], spectra[lag], plan) for lag in (1, 2, 3)], 31)
+    register = StackReg(StackReg.TRANSLATION)
+    peer = median_ms(lambda: register.register(frames[0], frames[1]), 3)
+    print(
+        f"{side}: spectrum {one:.2f} ms, three pairs {pair:.2f} ms; pystackreg {peer:.0f} ms a pair, "
+        f"ratio {peer / (one + pair):.0f}"
+    )
 
 
 def synthetic() -> None:
@@ -218,5 +220,8 @@ if __name__ == "__main__":
     for index, word in enumerate(words):
         if word == "real":
             real(words[index + 1])
-        elif word in ("speed", "synthetic", "warp"):
-            {"speed": speed, "synthetic": synthetic, "warp": lambda: [warps(side) for side in (1024, 2048)]}[word]()
+        elif word == "synthetic":
+            synthetic()
+        elif word in ("speed", "warp"):
+            for size in (1024, 2048):
+                (speed if word == "speed" else warps)(size)

@@ -189,7 +189,7 @@ def test_replay_warns_when_raw_has_other_values():
     da = raw()
     other = da.copy(data=np.roll(da.values, 1, axis=0))
     with pytest.warns(ReplayWarning, match="other values"):
-        stack3d.replay(other, da.stack3d.register())
+        stack3d.replay(other, da.stack3d.level_slices())
 
 
 def test_replay_goes_on_from_a_stack_with_the_first_steps():

@@ -507,7 +507,7 @@ def test_a_cluster_of_processes_saves_the_same(tmp_path):
 
     da = make(("z", "y", "x"), lazy=True)
     cluster = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1"
+        n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0", host="127.0.0.1"
     )
     with cluster, distributed.Client(cluster):
         for suffix in SUFFIXES:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def array_from_blocks(
         indices,
         *pairs,
         numblocks={source.name: source.numblocks for source in sources},
-        dependencies=[*sources],
+        dependencies=cast(Any, sources),
         concatenate=True,
         **(arguments or {}),
     )

@@ -63,7 +63,8 @@ def check_stack(da: xr.DataArray, *, needs: Sequence[str] = (), name: str = "da"
     for dim in grid.SPATIAL:
         if dim in da.coords:
             _check_positions(da[dim], dim, name)
-    if "y" in da.coords and "x" in da.coords and grid.units_of(da, "y") != grid.units_of(da, "x"):
+    units = {grid.units_of(da, dim) for dim in ("y", "x") if dim in da.coords} - {"1"}
+    if len(units) > 1:
         raise ValueError(
             f"{name} has y in {grid.units_of(da, 'y')!r} and x in {grid.units_of(da, 'x')!r}; bring them to one unit"
         )

@@ -128,10 +128,10 @@ def refine(machine: Any, starts: np.ndarray[Any, Any], tables: Tables, plan: Pla
             best = (significance, d, weight)
     _, d, weight = best
     machine.weigh(weight)
-    d = machine.climb(*d, 3, 1.5 * plan.binning)
+    d = machine.climb(*d, 2, 1.5 * plan.binning)
     _, weight, _ = _learn(machine, d, tables)
     machine.weigh(weight)
-    dy, dx = machine.climb(*d, 3, 0.75 * plan.binning)
+    dy, dx = machine.climb(*d, 2, 0.75 * plan.binning)
     return float(dy), float(dx)
 
 
@@ -164,14 +164,12 @@ def judge(machine: Any, d: tuple[float, float], first: Any, second: Any, tables:
     if not information[0] * information[2] - information[1] ** 2 > 1e-9 * information[0] * information[2]:
         return refusal("the frames fix the displacement in one direction only", t, quality, significance, rings, d)
     variance = _inverse(information)
-    machine.weigh(weight)
-    both = machine.moments(*d)
     # the window favours small displacements by a factor that is known; its slope moves the maximum
-    pull = np.array([_slope(t.favour_y, d[0] / plan.binning), _slope(t.favour_x, d[1] / plan.binning)]) / plan.binning
-    disagreement = _disagreement(machine, d, weight, per_cell, pull, t, plan)
+    pull = np.array([_slope(t.slope_y, d[0] / plan.binning), _slope(t.slope_x, d[1] / plan.binning)]) / plan.binning
+    both, disagreement = _disagreement(machine, d, weight, per_cell, pull, t, plan)
     dy, dx = d
     if _is_hill(both) and both[0] > 0:
-        push = _solve(both[3:] / both[0], pull)
+        push = _solve(both[3:] / both[0], pull - both[1:3] / both[0])
         dy, dx = dy + float(push[0]), dx + float(push[1])
     if disagreement > _DISAGREEMENT:
         return refusal("two bands of the spectrum disagree", t, quality, significance, rings, (dy, dx), disagreement)
@@ -192,50 +190,45 @@ def judge(machine: Any, d: tuple[float, float], first: Any, second: Any, tables:
 
 def _disagreement(
     machine: Any, d: tuple[float, float], weight: Any, per_cell: Any, pull: Any, tables: Tables, plan: Plan
-) -> float:
-    """Deviations by which three parts of the band differ, each a linear step away from the common maximum.
+) -> tuple[np.ndarray[Any, Any], float]:
+    """Moments of the whole band, and deviations by which three parts of it differ.
 
-    The lowest quarter of the rings, and what is above it cut in two of equal information.
+    The parts are the lowest rings, and what is above them cut in two of equal information; the maximum of each is taken
+    to be a linear step away from the common one.
     """
     ring = tables.ring
     along = np.cumsum(np.bincount(ring, per_cell[0] + per_cell[2], tables.rings) * (np.arange(tables.rings) >= _LOW))
     cut = int(np.searchsorted(along, along[-1] / 2))
     masks = [ring < _LOW, (ring >= _LOW) & (ring <= cut), ring > max(cut, _LOW - 1)]
-    parts = []
+    both, parts, worst = np.zeros(6), [], 0.0
     for mask in masks:
         information = per_cell[:, mask].sum(axis=1)
-        if not _is_hill(np.array([0, 0, 0, *-information])):
+        if not information[0] * information[2] > information[1] ** 2:
             continue
         machine.weigh(np.where(mask, weight, 0.0))
         found = machine.moments(*d)
+        both += found
         if not (_is_hill(found) and found[0] > 0):
-            return math.inf
+            worst = math.inf
+            continue
         step = _solve(found[3:] / found[0], pull - found[1:3] / found[0])
         parts.append((step, _inverse(information)))
-    worst = 0.0
     floor = (_BAND_FLOOR * plan.binning) ** 2
     for i, (step, variance) in enumerate(parts):
         for other, other_variance in parts[:i]:
             gap = step - other
             spread = variance + other_variance + np.array([floor, 0.0, floor])
             worst = max(worst, math.sqrt(max(float(gap @ _solve(spread, gap)), 0.0)))
-    return worst
+    return both, worst
 
 
 def _is_hill(found: np.ndarray[Any, Any]) -> bool:
     return bool(found[3] < 0 and found[5] < 0 and found[3] * found[5] > found[4] ** 2)
 
 
-def _slope(favour: np.ndarray[Any, Any], at: float) -> float:
+def _slope(slope: np.ndarray[Any, Any], at: float) -> float:
     """Slope of the logarithm of the autocorrelation of the window, per binned pixel."""
-    distance = min(abs(at), favour.size - 2.001) if favour.size > 2 else 0.0
-    if favour.size <= 2:
-        return 0.0
-    # slopes half-way between samples, and zero at the origin
-    steps = np.diff(favour)
-    value = float(
-        np.interp(distance, np.concatenate([[0.0], np.arange(steps.size) + 0.5]), np.concatenate([[0.0], steps]))
-    )
+    value = float(np.interp(abs(at), np.arange(slope.size) - 0.5, slope))
     return -value if at < 0 else value
 
 

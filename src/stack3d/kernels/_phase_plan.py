@@ -129,8 +129,8 @@ class Tables(NamedTuple):
     spread: np.ndarray[Any, Any]  # sums of ky ky, ky kx, kx kx over each cell, in radians per pixel
     dof: float  # independent coefficients per coefficient
     grid: tuple[int, int]
-    favour_y: np.ndarray[Any, Any]  # logarithm of the autocorrelation of the window at whole binned pixels
-    favour_x: np.ndarray[Any, Any]
+    slope_y: np.ndarray[Any, Any]  # slope of the logarithm of the autocorrelation of the window, a binned pixel
+    slope_x: np.ndarray[Any, Any]
 
 
 def _taper(n: int, fraction: float) -> np.ndarray[Any, Any]:
@@ -144,11 +144,11 @@ def _taper(n: int, fraction: float) -> np.ndarray[Any, Any]:
 
 
 def _favour(window: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Logarithm of the autocorrelation of a window at lags 0 .. n - 1."""
+    """Slope of the logarithm of the autocorrelation of a window, at lags -0.5, 0.5, 1.5 ..."""
     n = window.size
     full = scipy.fft.irfft(np.abs(scipy.fft.rfft(window, 2 * n)) ** 2, 2 * n)[:n]
-    out: np.ndarray[Any, Any] = np.log(np.maximum(full / full[0], 1e-3))
-    return out
+    steps = np.diff(np.log(np.maximum(full / full[0], 1e-3)))
+    return np.concatenate([-steps[:1], steps]) if n > 1 else np.zeros(2)
 
 
 def _trend(n: int) -> np.ndarray[Any, Any]:

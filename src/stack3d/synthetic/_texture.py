@@ -74,7 +74,7 @@ def cells(seed, z, size, row0, column0, rows, columns):  # type: ignore[no-untyp
                 out[k, i, j, 4] = _fraction(b, 1)
                 out[k, i, j, 5] = _fraction(b, 2)
                 turn = 2 * math.pi * _fraction(_hash(seed + 2, plane + k - 2, row0 + i, column0 + j), 0)
-                out[k, i, j, 6], out[k, i, j, 7] = 0.9 * math.sin(turn), 0.9 * math.cos(turn)
+                out[k, i, j, 6], out[k, i, j, 7] = 0.98 * math.sin(turn), 0.98 * math.cos(turn)
     return out
 
 
@@ -298,7 +298,7 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
                     q, radius, lamella = np.float32(1e6), size * (np.float32(0.14) + np.float32(0.1) * girth), zero
                     if kind == TISSUE and kin < np.float32(0.45) and nearest[i, j] < np.float32(0.5) * size * size:
                         dy, dx, dz = v - chosen[n, 0], u - chosen[n, 1], -chosen[n, 2]
-                        along = chosen[n, 6] * dy + chosen[n, 7] * dx + np.float32(0.43) * dz
+                        along = chosen[n, 6] * dy + chosen[n, 7] * dx + np.float32(0.2) * dz
                         q = np.float32(math.sqrt(max(nearest[i, j] - np.float32(0.75) * along * along, zero)))
                         if q < radius + np.float32(3.0):
                             lamella = np.float32(math.sin(np.float32(0.75) * along + np.float32(0.9) * middle))

@@ -11,6 +11,8 @@ TEXTURES = ("tissue", "porous")
 # Spacing of the lattices in pixels: two coarse and two small displacements, pores, middle and fine grain.
 _SPACINGS = {"tissue": (60.0, 60.0, 14.0, 14.0, 75.0, 7.0, 2.2), "porous": (60.0, 60.0, 12.0, 12.0, 34.0, 9.0, 2.0)}
 _CELL = {"tissue": 74.0, "porous": 58.0}
+# How much longer along z than along x the fields are, and last the cells.
+_RISES = {"tissue": (8.0, 8.0, 4.0, 4.0, 4.0, 3.0, 1.0, 3.0), "porous": (8.0, 8.0, 4.0, 4.0, 4.0, 3.0, 1.0, 3.0)}
 _WARPS = {"tissue": (20.0, 2.2), "porous": (6.0, 0.8)}
 # Greys in 0..1; one row a channel, used again with a change of contrast when there are more.
 #   tissue: cytoplasm from, to; fine, middle grain; mitochondrion, its cristae; membrane; lumen; vesicle
@@ -83,7 +85,7 @@ class Specimen:
         # Float32 positions are taken from a whole point near the frame, so that a far frame is as fine as a near one.
         base = np.array([np.floor(y0), np.floor(x0)])
 
-        spacings = _SPACINGS[self.texture]
+        spacings, rises = _SPACINGS[self.texture], _RISES[self.texture]
         # Points per field; the margin covers the two rows beyond the last spline.
         patches, origins = [], np.zeros((7, 2), np.float32)
         for n, spacing in enumerate(spacings):
@@ -92,13 +94,13 @@ class Specimen:
             rows, columns = last - first
             origins[n] = first - base / spacing
             seed = _sub_seed(self.seed, n)
-            patches.append(_texture.lattice(seed, depth / spacing, first[0], first[1], rows, columns))
+            patches.append(_texture.lattice(seed, depth / (spacing * rises[n]), first[0], first[1], rows, columns))
         size = _CELL[self.texture]
         reach = 6 * sum(_WARPS[self.texture])
         first = np.floor((np.array([y0, x0]) - reach) / size).astype(int) - 3
         last = np.floor((np.array([y1, x1]) + reach) / size).astype(int) + 5
         rows, columns = last - first
-        seeds = _texture.cells(_sub_seed(self.seed, 100), depth, size, first[0], first[1], rows, columns)
+        seeds = _texture.cells(_sub_seed(self.seed, 100), depth / rises[7], size, first[0], first[1], rows, columns)
         seeds[..., 0] -= base[0]
         seeds[..., 1] -= base[1]
         shifted = matrix - np.array([[0, 0, base[1]], [0, 0, base[0]]])
