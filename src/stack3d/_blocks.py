@@ -80,6 +80,6 @@ def array_from_blocks(
         concatenate=True,
         **(arguments or {}),
     )
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=list(sources))
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=cast(Any, sources))
     meta = np.empty((0,) * len(chunks), dtype) if meta is None else meta
     return dask.array.Array(graph, name, chunks, dtype=np.dtype(dtype), meta=meta)

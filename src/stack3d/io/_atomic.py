@@ -62,7 +62,9 @@ def check_target(path: Path, *, overwrite: bool, folder: bool) -> Path:
                 errno.EEXIST,
                 f"path={str(path)!r} is there and is not a Zarr store, so it is not replaced; move it away first",
             )
-    probe = Path(f"{target}.partial-{_new_id()}")
+    mark = _new_id()
+    probe = Path(f"{target}.partial-{mark}")
+    _running.add(mark)
     try:
         with probe.open("xb"):
             pass
@@ -75,6 +77,8 @@ def check_target(path: Path, *, overwrite: bool, folder: bool) -> Path:
         raise OSError(
             error.errno, f"path={str(path)!r} cannot be written in {str(parent)!r}: {error.strerror}"
         ) from error
+    finally:
+        _running.discard(mark)
     return target
 
 
@@ -132,12 +136,15 @@ def left_behind(path: str | os.PathLike[str]) -> str:
     """
     target = Path(os.path.realpath(path))
     found: dict[str, list[Path]] = {kind: [] for kind in _KINDS}
+    # A save may end while the names are read: those that ran before count as running.
+    before = set(_running)
     with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
             for kind in _KINDS:
                 start = f"{target.name}.{kind}-"
                 # What follows the mark belongs to the same save: its lock.
-                if entry.name.startswith(start) and entry.name[len(start) :].partition(".")[0] not in _running:
+                mark = entry.name[len(start) :].partition(".")[0]
+                if entry.name.startswith(start) and mark not in before and mark not in _running:
                     found[kind].append(Path(entry.path))
     away = f"move {target.name!r} away and " if target.exists() else ""
     texts = {

@@ -148,7 +148,7 @@ def _whole_frames(variable: xr.Variable) -> dask.array.Array:
     """Return the dask array of a variable, in blocks of whole frames on the host."""
     from stack3d import device
 
-    data = variable.data
+    data: Any = variable.data
     if type(data._meta).__module__.partition(".")[0] == "cupy":
         data = data.map_blocks(device.to_host, dtype=data.dtype, meta=np.empty((0,) * data.ndim, data.dtype))
     if data.numblocks[variable.dims.index("y")] > 1 or data.numblocks[variable.dims.index("x")] > 1:
@@ -159,7 +159,8 @@ def _whole_frames(variable: xr.Variable) -> dask.array.Array:
                 for dim, length, theirs in zip(variable.dims, ours, data.chunks)
             )
         )
-    return data
+    whole: dask.array.Array = data
+    return whole
 
 
 def _lazy_write(data: dask.array.Array, task: _Write) -> dask.array.Array:

@@ -54,11 +54,11 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     dtype = np.dtype(np.uint8) if da.dtype == bool else da.dtype.newbyteorder("<")
     text = _json_stack.encode(da).encode("ascii")
     frames = int(np.prod(da.shape[:-2]))
-    ome = tifffile.OmeXml()
+    ome: Any = tifffile.OmeXml()
     ome.addimage(dtype, da.shape, (frames, 1, 1, *da.shape[-2:], 1), **_ome(da))
     with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as file:
         # Without data: the pages are laid out one after the other, and a hole is left for the pixels.
-        offset, _ = file.write(
+        place: Any = file.write(
             None,
             shape=da.shape,
             dtype=dtype,
@@ -72,6 +72,7 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
             contiguous=True,
             **_resolution(da),
         )
+        offset = place[0]
     (name,) = ds.data_vars
     arguments = {"path": str(path), "offset": offset, "shape": da.shape, "dtype": np.dtype(dtype).str}
     _stream.write_frames(
@@ -116,6 +117,6 @@ def _write_frames(
             place = tuple(begin + i for begin, i in zip(start, index))
             frame = int(np.ravel_multi_index(place, leading)) if leading else 0
             file.seek(offset + frame * frame_bytes)
-            pixels = memoryview(np.ascontiguousarray(block[index], dtype=dtype)).cast("B")
+            pixels = np.ascontiguousarray(block[index], dtype=dtype).data.cast("B")
             while pixels:
                 pixels = pixels[file.write(pixels) :]

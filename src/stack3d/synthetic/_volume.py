@@ -9,10 +9,10 @@ import numpy as np
 
 TEXTURES = ("tissue", "porous")
 # Spacing of the lattices in pixels: two coarse and two small displacements, pores, middle and fine grain.
-_SPACINGS = {"tissue": (60.0, 60.0, 14.0, 14.0, 75.0, 7.0, 2.2), "porous": (60.0, 60.0, 12.0, 12.0, 34.0, 9.0, 2.0)}
+_SPACINGS = {"tissue": (60.0, 60.0, 14.0, 14.0, 75.0, 7.0, 2.2), "porous": (60.0, 60.0, 12.0, 12.0, 23.0, 9.0, 2.0)}
 _CELL = {"tissue": 74.0, "porous": 58.0}
 # How much longer along z than along x the fields are, and last the cells.
-_RISES = {"tissue": (8.0, 8.0, 4.0, 4.0, 4.0, 3.0, 1.0, 3.0), "porous": (8.0, 8.0, 4.0, 4.0, 4.0, 3.0, 1.0, 3.0)}
+_RISES = {"tissue": (8.0, 8.0, 8.0, 8.0, 4.0, 4.0, 1.0, 3.5), "porous": (8.0, 8.0, 8.0, 8.0, 4.0, 2.0, 1.0, 3.5)}
 _WARPS = {"tissue": (20.0, 2.2), "porous": (6.0, 0.8)}
 # Greys in 0..1; one row a channel, used again with a change of contrast when there are more.
 #   tissue: cytoplasm from, to; fine, middle grain; mitochondrion, its cristae; membrane; lumen; vesicle
@@ -24,7 +24,7 @@ _PALETTES = {
         (0.34, 0.62, 0.030, 0.050, 0.70, 0.12, 0.22, 0.12, 0.25),
     ),
     "porous": (
-        (0.48, 0.74, 0.030, 0.020, 0.10, 0.20, 0.36, 0.14, 0.07),
+        (0.48, 0.74, 0.045, 0.030, 0.10, 0.20, 0.36, 0.14, 0.07),
         (0.62, 0.40, 0.040, 0.015, 0.16, 0.10, 0.50, 0.05, 0.20),
         (0.36, 0.58, 0.025, 0.035, 0.06, 0.28, 0.66, 0.22, 0.04),
     ),

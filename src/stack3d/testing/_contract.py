@@ -43,7 +43,7 @@ def assert_lazy(function: Callable[[xr.DataArray], Result], da: xr.DataArray, *,
     --------
     >>> from stack3d.testing import assert_lazy
     >>> assert_lazy(lambda da: da.stack3d.crop(y=slice(0, 8), by="index").stack3d.invert(), stack)
-    >>> assert_lazy(lambda da: da - da.mean().item(), stack)
+    >>> assert_lazy(lambda da: da - float(da.mean()), stack)
     Traceback (most recent call last):
     AssertionError: the function computed while its result was built
     """
@@ -87,20 +87,13 @@ def assert_chunk_invariant(
     --------
     >>> from stack3d.testing import assert_chunk_invariant
     >>> assert_chunk_invariant(lambda da: da.stack3d.resample(dz="15 nm"), stack)
-    >>> assert_chunk_invariant(lambda da: da.copy(data=da.data - (da.chunks is not None)), stack, chunks=[{"z": 2}])
+    >>> by_block = lambda da: xr.map_blocks(lambda block: block - block.min(), da, template=da)
+    >>> assert_chunk_invariant(by_block, stack, chunks=[{"z": 2}])
     Traceback (most recent call last):
-    AssertionError: in blocks {'z': 2}: dtype of 'image' differ: int64 and uint16
+    AssertionError: in blocks {'z': 2}: values of 'image' differ in ... of 24576 places, first at ...
     """
     da = da.compute() if is_lazy(da) else da
-    expected = function(da)
-    for blocks in _default_chunks(da) if chunks is None else chunks:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RechunkWarning)
-            found = function(_chunked(da, blocks)).compute()
-        try:
-            assert_stack_equal(found, expected)
-        except AssertionError as error:
-            raise AssertionError(f"in blocks {dict(blocks)}: {error}") from error
+    _assert_same_in_blocks(function, da, function(da), chunks)
 
 
 def assert_input_unchanged(function: Callable[[xr.DataArray], Result], da: xr.DataArray) -> None:
@@ -129,14 +122,11 @@ def assert_input_unchanged(function: Callable[[xr.DataArray], Result], da: xr.Da
     Traceback (most recent call last):
     AssertionError: the stack given was changed: attrs of 'image' differ: 'seen' only in the first
     """
-    before, encodings = da.copy(deep=True), _encodings(da)
+    before = _snapshot(da)
     result = function(da)
     result.compute()
-    _assert_unchanged(da, before, encodings, "the stack given was changed")
-    result.attrs["_mark"] = 1
-    for variable in result.variables.values() if isinstance(result, xr.Dataset) else _variables(result):
-        variable.attrs["_mark"] = 1
-    _assert_unchanged(da, before, encodings, "the stack given shares attrs with the result")
+    _assert_as_before(da, before, "the stack given was changed")
+    _assert_attrs_not_shared(da, before, result)
 
 
 def assert_contract(
@@ -186,8 +176,9 @@ def assert_contract(
     Traceback (most recent call last):
     AssertionError: the result has dtype float64, the stack given uint16
     """
-    marked = _with_encoding(da)
-    result = function(marked)
+    da = _with_encoding(da.compute() if is_lazy(da) else da)
+    before = _snapshot(da)
+    result = function(da)
     if not isinstance(result, xr.DataArray):
         raise AssertionError(f"the result is a {type(result).__name__}; it must be a DataArray")
     if keeps_dtype and result.dtype != da.dtype:
@@ -200,12 +191,26 @@ def assert_contract(
     encoded = [name for name, encoding in _encodings(result).items() if encoding]
     if encoded:
         raise AssertionError(f"the result has encoding of the file that its input came from: {', '.join(encoded)}")
-    assert_input_unchanged(function, da)
+    _assert_as_before(da, before, "the stack given was changed")
     if lazy:
         assert_lazy(function, da)
     elif function(_chunked(da, _one_frame(da))).chunks is None:
         raise AssertionError("the result is not lazy though the stack given was")
-    assert_chunk_invariant(function, da, chunks=chunks)
+    _assert_same_in_blocks(function, da, result, chunks)
+    _assert_attrs_not_shared(da, before, result)
+
+
+def _assert_same_in_blocks(
+    function: Callable[[xr.DataArray], Result], da: xr.DataArray, expected: Result, chunks: Sequence[Chunks] | None
+) -> None:
+    for blocks in _default_chunks(da) if chunks is None else chunks:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RechunkWarning)
+            found = function(_chunked(da, blocks)).compute()
+        try:
+            assert_stack_equal(found, expected)
+        except AssertionError as error:
+            raise AssertionError(f"in blocks {dict(blocks)}: {error}") from error
 
 
 def _one_frame(da: xr.DataArray) -> dict[Any, Any]:
@@ -238,10 +243,6 @@ def _refuse() -> Any:
     raise AssertionError("the function read a block while its result was built")
 
 
-def _variables(da: xr.DataArray) -> list[xr.Variable]:
-    return [da.variable, *(coord.variable for coord in da.coords.values())]
-
-
 def _encodings(da: xr.DataArray) -> dict[str, dict[Any, Any]]:
     coords = {str(name): dict(coord.encoding) for name, coord in da.coords.items()}
     return {"values": dict(da.encoding), **coords}
@@ -256,13 +257,27 @@ def _with_encoding(da: xr.DataArray) -> xr.DataArray:
     return marked
 
 
-def _assert_unchanged(da: xr.DataArray, before: xr.DataArray, encodings: Any, what: str) -> None:
+def _snapshot(da: xr.DataArray) -> tuple[xr.DataArray, Any]:
+    return da.copy(deep=True), _encodings(da)
+
+
+def _assert_as_before(da: xr.DataArray, before: tuple[xr.DataArray, Any], what: str) -> None:
     try:
-        assert_stack_equal(da, before)
+        assert_stack_equal(da, before[0])
     except AssertionError as error:
         raise AssertionError(f"{what}: {error}") from error
-    if _encodings(da) != encodings:
-        raise AssertionError(f"{what}: its encoding was {encodings} and is {_encodings(da)}")
+    if _encodings(da) != before[1]:
+        raise AssertionError(f"{what}: its encoding was {before[1]} and is {_encodings(da)}")
+
+
+def _assert_attrs_not_shared(da: xr.DataArray, before: tuple[xr.DataArray, Any], result: Result) -> None:
+    """Change the attrs of `result`, which is of no use afterwards."""
+    owners = [result, *(coord.variable for coord in result.coords.values())]
+    if isinstance(result, xr.Dataset):
+        owners += [variable.variable for variable in result.data_vars.values()]
+    for owner in owners:
+        owner.attrs["_mark"] = 1
+    _assert_as_before(da, before, "the stack given shares attrs with the result")
 
 
 def _as_far_as(da: xr.DataArray, result: xr.DataArray) -> xr.DataArray:

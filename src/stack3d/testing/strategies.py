@@ -13,6 +13,7 @@ from stack3d.model import from_array
 
 __all__ = ["stacks"]
 
+_GAINS = np.array([1.0, 2.0])
 _SIZES = {"z": (1, 5), "y": (2, 12), "x": (2, 12)}
 
 
@@ -123,7 +124,7 @@ def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[An
 def _labelled(draw: st.DrawFn, values: np.ndarray, uneven: bool, rng: np.random.Generator) -> xr.DataArray:
     unit = draw(st.sampled_from(["nm", "um", "1"]))
     names = [f"detector {k}" for k in range(values.shape[0])] if values.ndim == 4 else None
-    attrs = draw(st.sampled_from([{}, {"instrument": "A", "beam_current": 50.0}, {"gains": np.array([1.0, 2.0])}]))
+    attrs: dict[str, Any] = draw(st.sampled_from([{}, {"instrument": "A", "beam_current": 50.0}, {"gains": _GAINS}]))
     scale = {"nm": 1.0, "um": 1e-3, "1": 0.2}[unit]
     pixel = tuple(scale * step for step in draw(st.sampled_from([(20.0, 5.0, 5.0), (8.0, 4.0, 3.0)])))
     if unit == "1":
@@ -145,6 +146,5 @@ def _labelled(draw: st.DrawFn, values: np.ndarray, uneven: bool, rng: np.random.
 
 def _some(rng: np.random.Generator, shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
     """Return flags, most of them True and at least one along `axes`."""
-    flags = np.asarray(rng.random(shape) < 0.8)
-    none: np.ndarray = ~flags.any(axis=axes, keepdims=True)
-    return flags | none
+    flags: np.ndarray = rng.random(shape) < 0.8
+    return np.asarray(flags | ~np.any(flags, axis=axes, keepdims=True))
