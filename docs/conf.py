@@ -9,6 +9,7 @@ here = Path(__file__).parent
 sys.path.insert(0, str(here))
 
 import _generate  # noqa: E402
+import _pictures  # noqa: E402
 
 import stack3d  # noqa: E402
 
@@ -54,3 +55,4 @@ html_theme_options = {
 
 # Before Sphinx looks for pages, so that it finds these.
 _generate.write_pages(here / "api" / "generated")
+_pictures.write_pictures(here / "operations" / "generated")

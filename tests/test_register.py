@@ -8,6 +8,7 @@ import xarray as xr
 from scipy import ndimage
 
 import stack3d
+from stack3d.testing import assert_chunk_invariant, assert_input_unchanged, assert_lazy
 
 RNG = np.random.default_rng(11)
 FINE = 4  # canvas pixels to one pixel of a frame: true shifts are multiples of a quarter pixel
@@ -242,9 +243,290 @@ def test_degenerate_stacks_give_the_identity_or_flags_and_never_crash(shape, con
         ({"value": 3}, "value=3.*fill='constant'"),
         ({"fill": "constant", "value": -1}, "value=-1.*uint16"),
         ({"crop": "all"}, "crop='all'"),
+        ({"crop": 1.5}, "crop=1.5"),
+        ({"canvas": "wide"}, "canvas='wide'"),
+        ({"fill": "nan"}, "fill='nan'.*uint16"),
+        ({"method": "guess"}, "method='guess'.*phase"),
+        ({"method": "features", "stripes": 20.0}, "stripes=20.0.*'phase'"),
+        ({"template_radius": 3}, "template_radius=3.*'template'"),
+        ({"binning": 0}, "binning=0"),
+        ({"mask": np.ones((3, 3), bool)}, r"mask= has shape \(3, 3\)"),
+        ({"mask": np.zeros((160, 160), bool)}, "mask= leaves no pixel"),
+        ({"trend": "slow"}, "trend='slow'"),
+        ({"trend_window": 5}, "trend_window=5"),
         ({"region": {"z": slice(0, 3)}}, "region="),
     ],
 )
 def test_register_says_what_is_wrong(keywords, message):
     with pytest.raises(ValueError, match=message):
         drifting().stack3d.register(**keywords)
+
+
+def test_the_shifts_of_a_result_are_those_of_the_matrices_that_were_applied():
+    da = stack3d.synthetic.make_stack((4, 32, 40), defects={"drift": 1.0}, pixel_size=(10, 5, 5)).stack
+    drift = da.stack3d.estimate_transforms()
+    xr.testing.assert_identical(da.stack3d.apply_transforms(estimate=drift).shift_x.variable, drift.shift_x.variable)
+    edited = drift.copy(deep=True)
+    edited["transform"][2, 0, 2] = 3.0
+    edited["transform"][2, 1, 2] = -1.0
+    moved = da.stack3d.apply_transforms(estimate=edited)
+    assert float(moved.shift_x[2]) == 15.0
+    assert float(moved.shift_y[2]) == -5.0
+    # Of another grid of the same place: the same lengths.
+    binned = da.stack3d.bin(y=2, x=2).stack3d.apply_transforms(estimate=edited)
+    np.testing.assert_allclose(binned.shift_x, moved.shift_x, atol=1e-9)
+
+
+INNER = np.arange(14)
+
+
+def error_of(estimate: xr.Dataset, slices=INNER) -> float:
+    return rms(detrended((pixels(estimate) - SHIFT)[slices]))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "limit"),
+    [
+        ({"method": "features"}, 0.08),
+        ({"method": "features", "detector": "orb"}, 0.2),
+        ({"method": "template", "template_radius": 2}, 0.08),
+        ({"gradient": True}, 0.05),
+        ({"threshold": 8000.0}, 0.12),
+        ({"binning": 2}, 0.05),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
+)
+def test_each_method_finds_the_shifts_the_same_from_any_blocks(keywords, limit):
+    da = drifting()
+    estimate = da.stack3d.estimate_transforms(**keywords)
+    assert error_of(estimate) < limit
+    assert bool(estimate["valid"].all())
+    xr.testing.assert_equal(da.chunk(z=3).stack3d.estimate_transforms(**keywords), estimate)
+    # Places at the edges of the frame do not decide: the same from a part of it.
+    part = da.stack3d.estimate_transforms(region={"y": slice(10, 150), "x": slice(5, 155), "by": "index"}, **keywords)
+    assert error_of(part) < 1.5 * limit
+
+
+@pytest.mark.peer
+def test_stackreg_finds_the_shifts():
+    pytest.importorskip("pystackreg")
+    da = drifting()
+    estimate = da.stack3d.estimate_transforms(method="stackreg", lags=2)
+    assert error_of(estimate) < 0.15
+    bad = da.copy(deep=True)
+    bad[6] = 0
+    np.testing.assert_array_equal(bad.stack3d.estimate_transforms(method="stackreg", lags=2)["valid"], INNER != 6)
+
+
+def test_stackreg_says_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pystackreg", None)
+    with pytest.raises(ImportError, match=r"stack3d\[stackreg\]"):
+        drifting().stack3d.register(method="stackreg")
+
+
+@pytest.mark.parametrize("method", ["features", "template"])
+@pytest.mark.parametrize("content", ["blank", "nan", "noise", "constant"])
+def test_every_method_flags_what_holds_nothing(method, content):
+    values = drifting(np.float32).values[:6].copy()
+    values[3] = {
+        "blank": 0,
+        "nan": np.nan,
+        "constant": 777,
+        "noise": np.random.default_rng(0).normal(8e3, 500, (160, 160)),
+    }[content]
+    estimate = stack3d.from_array(values, pixel_size=1).stack3d.estimate_transforms(method=method)
+    np.testing.assert_array_equal(estimate["valid"], np.arange(6) != 3)
+    np.testing.assert_allclose(pixels(estimate)[3], pixels(estimate)[[2, 4]].mean(axis=0))
+    nothing = stack3d.from_array(np.full((3, 20, 24), values[3, 0, 0]), pixel_size=1)
+    np.testing.assert_array_equal(pixels(nothing.stack3d.estimate_transforms(method=method)), 0)
+
+
+@pytest.mark.parametrize("angle", [20.0, -45.0, 110.0])
+def test_stripes_fixed_to_the_frame_are_left_out_by_their_angle(angle):
+    da = drifting(np.float32)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    # Stripes at 0 run along y; counter-clockwise on screen, y down.
+    across = x * np.cos(np.radians(angle)) - y * np.sin(np.radians(angle))
+    profile = ndimage.gaussian_filter1d(np.random.default_rng(3).standard_normal(1200), 1.5)
+    stripes = np.interp(across, np.arange(-600, 600), 1200 * profile / profile.std()).astype(np.float32)
+    striped = da + stripes
+    assert error_of(striped.stack3d.estimate_transforms()) > 0.3
+    assert error_of(striped.stack3d.estimate_transforms(stripes=angle)) < 0.05
+    assert error_of(striped.stack3d.estimate_transforms(stripes=-angle)) > 0.3
+
+
+def dirty() -> tuple[xr.DataArray, np.ndarray]:
+    dirt = np.zeros((SIZE, SIZE), bool)
+    dirt[30:90, 20:110] = True
+    pattern = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((SIZE, SIZE)), 1.5)
+    pattern = (8000 + 3000 * pattern / pattern.std()).astype(np.float32)
+    da = drifting(np.float32)
+    return da.copy(data=np.where(dirt, pattern, da.values)), ~dirt
+
+
+def test_what_a_mask_leaves_out_has_no_say():
+    da, clean = dirty()
+    assert error_of(da.stack3d.estimate_transforms()) > 0.5
+    labelled = xr.DataArray(clean, dims=("y", "x"), coords={"y": da["y"], "x": da["x"]})
+    for mask in (clean, labelled):
+        assert error_of(da.stack3d.estimate_transforms(mask=mask)) < 0.06
+    assert error_of(da.assign_coords(mask=(("y", "x"), clean)).stack3d.estimate_transforms()) < 0.06
+    # A mask of another shape than a box, and one together with a region.
+    corner = np.zeros((SIZE, SIZE), bool)
+    corner[5:155, 112:155] = corner[95:155, 5:155] = True
+    assert error_of(da.stack3d.estimate_transforms(mask=corner)) < 0.1
+    low = {"y": slice(92, 160), "x": slice(0, 160), "by": "index"}
+    assert error_of(da.stack3d.estimate_transforms(mask=corner, region=low)) < 0.1
+    result = da.stack3d.register(mask=clean)
+    np.testing.assert_array_equal(stack3d.replay(da, result), result)
+
+
+@pytest.mark.parametrize("lags", [2, 3])
+def test_a_gap_longer_than_the_lags_is_bridged_by_longer_pairs(lags):
+    slow = np.repeat(CANVAS[:1], 14, axis=0)
+    values = window(slow, QUARTERS) + np.random.default_rng(2).normal(0, 100, (14, SIZE, SIZE))
+    values[5:9] = 0
+    da = stack3d.from_array(np.rint(values).astype(np.uint16), pixel_size=1)
+    estimate = da.stack3d.estimate_transforms(lags=lags)
+    good = (INNER < 5) | (INNER > 8)
+    np.testing.assert_array_equal(estimate["valid"], good)
+    assert rms((pixels(estimate) - SHIFT)[good]) < 0.05
+    # Where all is well nobody looks further.
+    whole = drifting().stack3d.estimate_transforms(lags=lags)
+    assert int((whole["pair_second"] - whole["pair_first"]).max()) == lags
+
+
+def test_a_trend_is_kept_out_of_the_correction_and_replayed():
+    da = drifting()
+    measured = da.stack3d.estimate_transforms()
+    for trend, options in (
+        ("linear", {}),
+        ("polynomial", {"degree": 3}),
+        ("savgol", {"window": 7}),
+        ("mean", {"window": 5}),
+    ):
+        names = {f"trend_{name}": value for name, value in options.items()}
+        estimate = da.stack3d.estimate_transforms(trend=trend, **names)
+        expected = stack3d.transforms.detrend(measured, trend, **options)
+        np.testing.assert_array_equal(estimate["transform"], expected["transform"])
+        assert [step["operation"] for step in stack3d.provenance(estimate)] == ["estimate_transforms"]
+        result = da.stack3d.register(trend=trend, **names)
+        np.testing.assert_array_equal(result["shift_x"], expected["shift_x"])
+        np.testing.assert_array_equal(stack3d.replay(da, result), result)
+    slope = np.polyfit(INNER, da.stack3d.register(trend="linear")["shift_y"], 1)[0]
+    assert abs(slope) < 1e-9
+
+
+def test_union_keeps_every_pixel_and_the_positions_of_the_raw_frame():
+    da = drifting(np.float32)
+    aligned = da.stack3d.register(canvas="union", fill="nan", integer=True)
+    # Every raw pixel is there, where its coordinate says.
+    for k in range(14):
+        dy, dx = np.rint(pixels(da.stack3d.estimate_transforms())[k])
+        there = aligned[k].sel(y=da["y"] - 5 * dy, x=da["x"] - 4 * dx, method="nearest", tolerance=1e-6)
+        np.testing.assert_array_equal(there.values, da[k].values)
+        assert int(np.isfinite(aligned[k]).sum()) == SIZE * SIZE
+    same = da.stack3d.register(fill="nan", integer=True)
+    np.testing.assert_array_equal(aligned.sel(y=da["y"], x=da["x"]).values, same.values)
+    np.testing.assert_allclose(np.diff(aligned["y"]), 5)
+    assert aligned.stack3d.pixel_size == da.stack3d.pixel_size
+    assert np.isnan(aligned.values).any()
+    assert not np.isnan(aligned.values).all(axis=(0, 1)).any()
+    lazy = da.chunk(z=3).stack3d.register(canvas="union", fill="nan", integer=True)
+    assert lazy.chunks is not None
+    np.testing.assert_array_equal(lazy.values, aligned.values)
+
+
+def turned(count: int = 6) -> tuple[xr.DataArray, xr.Dataset]:
+    da = stack3d.from_array(np.ones((count, 80, 100), np.float32), pixel_size=(20, 5, 5))
+    angle = np.radians(np.linspace(-6, 6, count))
+    matrices = np.tile(np.eye(3), (count, 1, 1))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = np.cos(angle)
+    matrices[:, 0, 1], matrices[:, 1, 0] = -np.sin(angle), np.sin(angle)
+    matrices[:, 0, 2], matrices[:, 1, 2] = np.linspace(-8, 9, count), np.linspace(3, -2, count)
+    return da, stack3d.transforms.from_matrices(da, matrices)
+
+
+@pytest.mark.parametrize("canvas", ["same", "union"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8, 1.0, "common"])
+@pytest.mark.parametrize("motion", ["turned", "shifted"])
+def test_crop_keeps_the_largest_rectangle_that_enough_slices_cover(canvas, share, motion):
+    if motion == "turned":
+        da, estimate = turned()
+    else:
+        da = drifting(np.float32)
+        estimate = da.stack3d.estimate_transforms()
+    options = {"estimate": estimate, "fill": "nan", "order": 1, "canvas": canvas}
+    whole = da.stack3d.apply_transforms(**options)
+    cropped = da.stack3d.apply_transforms(**options, crop=share)
+    needed = int(np.ceil((1.0 if share == "common" else share) * da.sizes["z"]))
+    # The first pixel of the canvas, in pixels of the raw frame, and what each slice truly covers of it.
+    top, left = (
+        float(np.rint((whole[d].values[0] - da[d].values[0]) / (da[d].values[1] - da[d].values[0]))) for d in "yx"
+    )
+    y, x = np.mgrid[: whole.sizes["y"], : whole.sizes["x"]] + np.array([top, left])[:, None, None]
+    places = np.einsum("nij,jyx->niyx", estimate["transform"].values[:, :2], np.stack([x, y, np.ones_like(x)]))
+    rows, cols = da.shape[1:]
+    inside = (places > -1e-6).all(axis=1) & (places[:, 0] < cols - 1 + 1e-6) & (places[:, 1] < rows - 1 + 1e-6)
+    covered = inside.sum(axis=0) >= needed
+    assert np.isfinite(whole.values)[inside].all()
+    box = [np.searchsorted(whole[d].values, cropped[d].values[[0, -1]]) for d in ("y", "x")]
+    (y0, y1), (x0, x1) = box
+    assert covered[y0 : y1 + 1, x0 : x1 + 1].all()
+    np.testing.assert_array_equal(cropped.values, whole.values[:, y0 : y1 + 1, x0 : x1 + 1])
+    # No rectangle is larger, by brute force.
+    total = np.pad(np.cumsum(np.cumsum(covered, 0), 1), ((1, 0), (1, 0)))
+    best = 0
+    for top in range(covered.shape[0]):
+        for bottom in range(top, covered.shape[0]):
+            full = np.diff(total[bottom + 1] - total[top]) == bottom + 1 - top
+            ends = np.flatnonzero(np.diff(np.concatenate([[0], full, [0]])))
+            longest = int((ends[1::2] - ends[::2]).max(initial=0))
+            best = max(best, longest * (bottom + 1 - top))
+    assert cropped.sizes["y"] * cropped.sizes["x"] == best
+
+
+def test_nothing_in_common_is_an_error():
+    da = drifting()
+    apart = stack3d.transforms.from_shifts(da, np.linspace(0, 400, 14), units="px")
+    for crop in ("common", 0.9):
+        with pytest.raises(ValueError, match=r"crop keeps nothing: no rectangle is covered by 1[34] of 14"):
+            da.stack3d.apply_transforms(estimate=apart, crop=crop)
+
+
+def test_a_mask_of_the_stack_moves_with_it_on_the_larger_canvas():
+    da = drifting(np.float32)
+    mask = np.ones(da.shape, bool)
+    mask[:, 40:50, 60:80] = False
+    masked = da.assign_coords(mask=(("z", "y", "x"), mask))
+    aligned = masked.stack3d.register(canvas="union", integer=True)
+    assert aligned["mask"].shape == aligned.shape
+    assert int(aligned["mask"].sum()) == int(mask.sum())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"canvas": "union"}, {"crop": 0.7, "fill": "reflect"}, {"order": "lanczos", "crop": "common"}, {"integer": True}],
+    ids=str,
+)
+def test_applying_is_lazy_and_the_same_from_any_blocks_and_replayed(options):
+    da = drifting().isel(z=slice(0, 8))
+    estimate = stack3d.transforms.detrend(da.stack3d.estimate_transforms(), "mean", window=3)
+
+    def apply(stack: xr.DataArray) -> xr.DataArray:
+        return stack.stack3d.apply_transforms(estimate=estimate, **options)
+
+    assert_lazy(apply, da)
+    assert_chunk_invariant(apply, da)
+    assert_input_unchanged(apply, da)
+    result = apply(da)
+    xr.testing.assert_equal(stack3d.replay(da, result), result)
+
+
+def test_pixels_of_a_part_and_oblong_pixels_give_the_same_shifts():
+    da = drifting(np.float32)
+    part = da.stack3d.estimate_transforms(region={"y": slice("100 nm", None), "x": slice(None, "600 nm")})
+    np.testing.assert_allclose(pixels(part), pixels(da.stack3d.estimate_transforms()), atol=0.2)
+    assert part.attrs["frame"] == da.stack3d.estimate_transforms().attrs["frame"]

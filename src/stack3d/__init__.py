@@ -3,7 +3,7 @@
 Importing it registers the accessor ``.stack3d`` of `xarray.DataArray`.
 """
 
-from stack3d import _accessor, synthetic
+from stack3d import _accessor, plotting, synthetic, transforms
 from stack3d._accessor import accessor
 from stack3d._provenance import provenance
 from stack3d._replay import ReplayWarning, replay
@@ -55,6 +55,7 @@ __all__ = [
     "metadata",
     "open_stack",
     "pixel_size",
+    "plotting",
     "provenance",
     "register",
     "replay",
@@ -65,6 +66,7 @@ __all__ = [
     "set_options",
     "slice_statistics",
     "synthetic",
+    "transforms",
 ]
 
 _accessor.attach()

@@ -94,6 +94,21 @@ def with_coordinate(da: xr.DataArray, dim: str, values: Any, *, spacing: float |
     return da.assign_coords({dim: new})
 
 
+def extended(da: xr.DataArray, dim: str, first: int, count: int) -> xr.Variable:
+    """Return `count` positions of the regular grid of `dim` from index `first`, which may lie before or beyond it.
+
+    Positions that `da` has are kept to the bit.
+    """
+    own, spacing = da[dim].values, spacing_of(da, dim)
+    index = np.arange(first, first + count)
+    values = own[0] + spacing * index.astype(np.float64)
+    shared = (index >= 0) & (index < own.size)
+    values[shared] = own[index[shared]]
+    new = coordinate(dim, values, units=units_of(da, dim), spacing=spacing)
+    new.attrs = {**new.attrs, **{key: value for key, value in da[dim].attrs.items() if key not in ("units", "spacing")}}
+    return new
+
+
 @dataclass(frozen=True)
 class Frame:
     """The pixel grid of a frame: what a matrix in pixels needs to be used on another grid."""

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stack3d.kernels import affine as affine
     from stack3d.kernels import binning as binning
     from stack3d.kernels import blend as blend
     from stack3d.kernels import cast as cast
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import zweights as zweights
 
 _MODULES = (
+    "affine",
     "binning",
     "blend",
     "cast",

@@ -112,7 +112,7 @@ def candidates(machine: Any, first: Any, second: Any, tables: Tables, plan: Plan
     return out
 
 
-def _learn(machine: Any, d: tuple[float, float], tables: Tables) -> Any:
+def learn(machine: Any, d: tuple[float, float], tables: Tables) -> Any:
     return loops.learn(
         machine.cells(*d), machine.squares, tables.counts, tables.ring, tables.axis, tables.rings, tables.dof
     )
@@ -123,13 +123,13 @@ def refine(machine: Any, starts: np.ndarray[Any, Any], tables: Tables, plan: Pla
     best = (-np.inf, (0.0, 0.0), np.zeros(0))
     for start in starts:
         d = (float(start[0]), float(start[1]))
-        _, weight, significance = _learn(machine, d, tables)
+        _, weight, significance = learn(machine, d, tables)
         if significance > best[0]:
             best = (significance, d, weight)
     _, d, weight = best
     machine.weigh(weight)
     d = machine.climb(*d, 2, 1.5 * plan.binning)
-    _, weight, _ = _learn(machine, d, tables)
+    _, weight, _ = learn(machine, d, tables)
     machine.weigh(weight)
     dy, dx = machine.climb(*d, 2, 0.75 * plan.binning)
     return float(dy), float(dx)
@@ -150,7 +150,7 @@ def _inverse(h: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def judge(machine: Any, d: tuple[float, float], first: Any, second: Any, tables: Tables, plan: Plan) -> PairShift:
     """Errors, the comparison of the two halves of the band, and the correction for the window."""
     t = tables
-    coherence, weight, significance = _learn(machine, d, t)
+    coherence, weight, significance = learn(machine, d, t)
     prior = np.sqrt(np.sqrt(arrays.to_host(first.power).astype(np.float64) * arrays.to_host(second.power)))
     share = t.counts * ~t.axis
     rings = np.bincount(t.ring, share * coherence, t.rings) / np.maximum(np.bincount(t.ring, share, t.rings), 1)

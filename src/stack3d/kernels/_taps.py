@@ -69,3 +69,22 @@ def table(order: int | str) -> np.ndarray[Any, Any]:
     rows = np.stack([weights(k / _STEPS, order) for k in range(_STEPS + 1)])
     rows.flags.writeable = False
     return rows
+
+
+@lru_cache(maxsize=8)
+def polynomials(order: int | str) -> np.ndarray[Any, Any]:
+    """Weights as polynomials of the distance s from the middle between two pixels, (6, 5) float64.
+
+    Tap k and its mirror image 5 - k are ``even(s^2) +- s odd(s^2)``: rows 0 to 2 hold the even parts of taps 0 to 2, rows
+    3 to 5 their odd parts, lowest power first. They follow the weights to 1e-9 (least squares) and 2e-7 (Lanczos).
+    """
+    place = np.linspace(-0.5, 0.5, 401)
+    values = np.stack([weights(s + 0.5, order) for s in place])
+    even = np.stack([place ** (2 * power) for power in range(5)], axis=1)
+    out = np.empty((TAPS, 5))
+    for k in range(TAPS // 2):
+        total, difference = values[:, k] + values[:, 5 - k], values[:, k] - values[:, 5 - k]
+        out[k] = np.linalg.lstsq(even, total / 2)[0]
+        out[3 + k] = np.linalg.lstsq(even * place[:, None], difference / 2)[0]
+    out.flags.writeable = False
+    return out

@@ -11,6 +11,10 @@ from numba import njit
 from stack3d.kernels._store import store
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_FUSED: dict[str, Any] = {
+    **_OPTIONS,
+    "fastmath": {"contract"},
+}  # products and sums in one instruction where there is one
 
 
 @njit(**_OPTIONS)
@@ -122,43 +126,107 @@ def nearest(frame: Any, out: Any, matrix: Any, mirror: bool) -> None:
             out[y, x] = frame[fold(iy, height, mirror), fold(ix, width, mirror)]
 
 
+@njit(**_FUSED)
+def _tap_pair(even: Any, odd: Any, place: Any, low: Any, high: Any) -> None:
+    e0, e1, e2, e3, e4 = even[0], even[1], even[2], even[3], even[4]
+    o0, o1, o2, o3, o4 = odd[0], odd[1], odd[2], odd[3], odd[4]
+    for k in range(place.size):
+        s = place[k]
+        q = s * s
+        a = (((e4 * q + e3) * q + e2) * q + e1) * q + e0
+        b = ((((o4 * q + o3) * q + o2) * q + o1) * q + o0) * s
+        low[k] = a + b
+        high[k] = a - b
+
+
+@njit(**_FUSED)
+def taps_at(poly: Any, place: Any, out: Any) -> None:
+    """Weights of the six taps, (6, n), at distances from the middle between two pixels."""
+    for k in range(3):
+        _tap_pair(poly[k], poly[3 + k], place, out[k], out[5 - k])
+
+
+@njit(**_FUSED)
+def places(start: float, slope: float, whole: Any, rest: Any) -> None:
+    """Split places ``start + slope k`` into the pixel before and the distance from the middle to the next."""
+    for k in range(rest.size):
+        place = start + slope * np.int32(k)
+        before = np.floor(place)
+        whole[k] = np.int32(before)
+        rest[k] = place - before - 0.5
+
+
+@njit(**_FUSED)
+def mix(rows: Any, row: int, at: int, wx: Any, wy: Any, begin: int, end: int, line: Any) -> None:
+    """Interpolate at the run `begin` to `end` of places, whose pixels follow each other in six rows."""
+    high = at + end - begin + 5
+    b0, b1, b2 = rows[row][at:high], rows[row + 1][at:high], rows[row + 2][at:high]
+    b3, b4, b5 = rows[row + 3][at:high], rows[row + 4][at:high], rows[row + 5][at:high]
+    out = line[begin:end]
+    x0, x1, x2 = wx[0][begin:end], wx[1][begin:end], wx[2][begin:end]
+    x3, x4, x5 = wx[3][begin:end], wx[4][begin:end], wx[5][begin:end]
+    y0, y1, y2 = wy[0][begin:end], wy[1][begin:end], wy[2][begin:end]
+    y3, y4, y5 = wy[3][begin:end], wy[4][begin:end], wy[5][begin:end]
+    for k in range(out.size):
+        # indices without a sign need no test for wrapping round: the loop becomes vector instructions
+        i0 = np.uint64(k)
+        i1, i2, i3 = i0 + np.uint64(1), i0 + np.uint64(2), i0 + np.uint64(3)
+        i4, i5 = i0 + np.uint64(4), i0 + np.uint64(5)
+        u0, u1, u2, u3, u4, u5 = x0[k], x1[k], x2[k], x3[k], x4[k], x5[k]
+        v = y0[k] * (u0 * b0[i0] + u1 * b0[i1] + u2 * b0[i2] + u3 * b0[i3] + u4 * b0[i4] + u5 * b0[i5])
+        v += y1[k] * (u0 * b1[i0] + u1 * b1[i1] + u2 * b1[i2] + u3 * b1[i3] + u4 * b1[i4] + u5 * b1[i5])
+        v += y2[k] * (u0 * b2[i0] + u1 * b2[i1] + u2 * b2[i2] + u3 * b2[i3] + u4 * b2[i4] + u5 * b2[i5])
+        v += y3[k] * (u0 * b3[i0] + u1 * b3[i1] + u2 * b3[i2] + u3 * b3[i3] + u4 * b3[i4] + u5 * b3[i5])
+        v += y4[k] * (u0 * b4[i0] + u1 * b4[i1] + u2 * b4[i2] + u3 * b4[i3] + u4 * b4[i4] + u5 * b4[i5])
+        v += y5[k] * (u0 * b5[i0] + u1 * b5[i1] + u2 * b5[i2] + u3 * b5[i3] + u4 * b5[i4] + u5 * b5[i5])
+        out[k] = v
+
+
 @njit(**_OPTIONS)
-def affine(frame: Any, out: Any, matrix: Any, taps: Any, mirror: bool, smallest: Any, largest: Any) -> int:
-    """Interpolate at places given by a matrix, weights from a table."""
+def affine(
+    frame: Any, rows: Any, first: int, out: Any, top: int, matrix: Any, poly: Any, mirror: bool, smallest: Any,
+    largest: Any,
+) -> int:  # fmt: skip
+    """Interpolate rows of the result, from `top` on, at places given by a matrix.
+
+    `rows` holds rows of the frame, from `first` on, in the working type. A row of the result is done in runs of places
+    that lie between the same rows of the frame and whose columns follow each other.
+    """
     height, width = frame.shape
-    steps = taps.shape[0] - 1
-    wy, wx = np.empty(6, taps.dtype), np.empty(6, taps.dtype)
-    columns = np.empty(6, np.int64)
+    columns = out.shape[1]
+    wx, wy = np.empty((6, columns), poly.dtype), np.empty((6, columns), poly.dtype)
+    ix, iy = np.empty(columns, np.int32), np.empty(columns, np.int32)
+    rest, line = np.empty(columns, poly.dtype), np.empty(columns, poly.dtype)
     total = 0
-    for y in range(out.shape[0]):
-        target = out[y]
-        count: Any = np.int32(0)
-        for x in range(target.size):
-            sx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
-            sy = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
-            iy, ix = math.floor(sy), math.floor(sx)
-            ty, tx = (sy - iy) * steps, (sx - ix) * steps
-            ky, kx = min(int(ty), steps - 1), min(int(tx), steps - 1)
-            ry, rx = taps.dtype.type(ty - ky), taps.dtype.type(tx - kx)
-            for k in range(6):
-                wy[k] = taps[ky, k] + ry * (taps[ky + 1, k] - taps[ky, k])
-                wx[k] = taps[kx, k] + rx * (taps[kx + 1, k] - taps[kx, k])
-            value = taps.dtype.type(0)
-            if 2 <= iy < height - 3 and 2 <= ix < width - 3:
-                for j in range(6):
-                    row = frame[iy - 2 + j, ix - 2 : ix + 4]
-                    part = wx[0] * row[0] + wx[1] * row[1] + wx[2] * row[2]
-                    value += wy[j] * (part + wx[3] * row[3] + wx[4] * row[4] + wx[5] * row[5])
+    for r in range(out.shape[0]):
+        y = top + r
+        places(matrix[0, 1] * y + matrix[0, 2], matrix[0, 0], ix, rest)
+        taps_at(poly, rest, wx)
+        places(matrix[1, 1] * y + matrix[1, 2], matrix[1, 0], iy, rest)
+        taps_at(poly, rest, wy)
+        stop = 0
+        while stop < columns:
+            x = stop
+            at, row = ix[x] - 2, iy[x] - 2
+            stop += 1
+            if row >= 0 and row + 6 <= height and at >= 0 and at + 6 <= width:
+                end = min(columns, x + width - 5 - at)
+                while stop < end and iy[stop] - 2 == row and ix[stop] - stop == ix[x] - x:
+                    stop += 1
+                mix(rows, row - first, at, wx, wy, x, stop, line)
             else:
-                for k in range(6):
-                    columns[k] = fold(ix - 2 + k, width, mirror)
+                value = poly.dtype.type(0)
                 for j in range(6):
-                    row = frame[fold(iy - 2 + j, height, mirror)]
-                    part = taps.dtype.type(0)
+                    pixels = frame[fold(row + j, height, mirror)]
+                    part = poly.dtype.type(0)
                     for k in range(6):
-                        part += wx[k] * row[columns[k]]
-                    value += wy[j] * part
-            count = np.int32(count + store(target, x, value, smallest, largest))
+                        part += wx[k, x] * pixels[fold(at + k, width, mirror)]
+                    value += wy[j, x] * part
+                line[x] = value
+        target = out[r]
+        count: Any = np.int32(0)
+        for x in range(columns):
+            count = np.int32(count + store(target, x, line[x], smallest, largest))
         total += count
     return total
 

@@ -92,7 +92,7 @@ def _spectrum(frame: Any, plan: Plan, *, compiled: bool) -> Spectrum:
     empty = Spectrum(xp.zeros((2, size), xp.float32), xp.zeros(tables.counts.size, xp.float32), False)
     if not tables.usable:
         return empty
-    binned, scale = _binned(frame, plan.binning, tables, compiled)
+    binned, scale = binned_frame(frame, plan.binning, tables, compiled)
     if binned is None:
         return empty
     if compiled:
@@ -121,7 +121,7 @@ def _spectrum(frame: Any, plan: Plan, *, compiled: bool) -> Spectrum:
     return Spectrum(coefficients, power, True)
 
 
-def _binned(frame: Any, b: int, tables: Tables, compiled: bool) -> tuple[Any, float]:
+def binned_frame(frame: Any, b: int, tables: Tables, compiled: bool) -> tuple[Any, float]:
     """Average blocks of pixels; give float32 about a reference, and the deviation below which a frame is constant."""
     n, m = tables.binned
     xp, kind = namespace(frame), frame.dtype.kind

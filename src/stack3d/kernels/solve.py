@@ -4,21 +4,24 @@ Every pair says how far slice j lies from slice i. All pairs together are solved
 weights that fall for pairs that contradict the others (iteratively reweighted; first absolute deviations, which have
 one minimum only, then the Cauchy function). Errors do not add up along the stack as in a chain, a wrong pair has no
 say, and a true jump stays sharp because nothing asks for smoothness.
+
+Matrices are solved for in the same way (:func:`poses`): what is left of each pair, once the present poses of its two
+slices are taken off, is near the identity; its logarithm is solved for as a displacement is, and the poses are
+multiplied with the result, a few times over.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-__all__ = ["Positions", "positions"]
+from stack3d.kernels import _groups as groups
+from stack3d.kernels._band import System, steps
+
+__all__ = ["Poses", "Positions", "poses", "positions"]
 
 _CAUCHY = 2.385  # 95 % efficiency for normal errors
-_BRIDGE = 1e-7  # weight of a bridge over a gap, relative to a typical pair
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 class Positions(NamedTuple):
@@ -51,128 +54,6 @@ class Positions(NamedTuple):
     quality: np.ndarray[Any, Any]
     group: np.ndarray[Any, Any]
     error: np.ndarray[Any, Any]
-
-
-@njit(**_OPTIONS)
-def _groups(first: Any, second: Any, good: Any, count: int) -> Any:
-    """Number of the connected group of each slice, in order of appearance; -1 for a slice on its own."""
-    parent = np.arange(count)
-    tied = np.zeros(count, np.bool_)
-    for p in range(first.size):
-        if not good[p]:
-            continue
-        a, b = first[p], second[p]
-        tied[a] = True
-        tied[b] = True
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
-        if a < b:
-            parent[b] = a
-        else:
-            parent[a] = b
-    label = np.full(count, -1)
-    number = 0
-    for i in range(count):
-        if not tied[i]:
-            continue
-        root = i
-        while parent[root] != root:
-            root = parent[root]
-        if label[root] < 0:
-            label[root] = number
-            number += 1
-        label[i] = label[root]
-    return label
-
-
-@njit(**_OPTIONS)
-def _factor(band: Any) -> None:
-    """Cholesky factor of a symmetric band matrix, in place; ``band[i, d]`` is the element (i, i - d)."""
-    count, width = band.shape
-    for i in range(count):
-        for d in range(min(i, width - 1), -1, -1):
-            j = i - d
-            total = band[i, d]
-            for e in range(d + 1, min(i, width - 1) + 1):
-                f = e - d
-                if f <= min(j, width - 1):
-                    total -= band[i, e] * band[j, f]
-            if d == 0:
-                band[i, 0] = math.sqrt(total)
-            else:
-                band[i, d] = total / band[j, 0]
-
-
-@njit(**_OPTIONS)
-def _substitute(band: Any, right: Any) -> None:
-    """Solve with a factor of :func:`_factor`, in place."""
-    count, width = band.shape
-    for i in range(count):
-        total = right[i]
-        for d in range(1, min(i, width - 1) + 1):
-            total -= band[i, d] * right[i - d]
-        right[i] = total / band[i, 0]
-    for i in range(count - 1, -1, -1):
-        total = right[i]
-        for d in range(1, min(count - 1 - i, width - 1) + 1):
-            total -= band[i + d, d] * right[i + d]
-        right[i] = total / band[i, 0]
-
-
-@njit(**_OPTIONS)
-def _assemble(
-    first: Any, second: Any, shift: Any, weight: Any, bridge: Any, tiny: float, band: Any, right: Any
-) -> None:
-    band[:] = 0
-    right[:] = 0
-    for p in range(first.size):
-        w = weight[p]
-        if w == 0:
-            continue
-        i, j = first[p], second[p]
-        band[i, 0] += w
-        band[j, 0] += w
-        band[max(i, j), abs(j - i)] -= w
-        right[i] -= w * shift[p]
-        right[j] += w * shift[p]
-    for i in range(bridge.size):
-        if bridge[i]:
-            band[i, 0] += tiny
-            band[i + 1, 0] += tiny
-            band[i + 1, 1] -= tiny
-    band[0, 0] += tiny * 1e-3
-
-
-@njit(**_OPTIONS)
-def _steps(band: Any, ok: Any, group: Any) -> Any:
-    """Variance of the step to each good slice from the good one before, from the factor of the normal matrix."""
-    count, width = band.shape
-    out = np.full(count, np.nan)
-    before = -1
-    unit = np.empty(count)
-    for i in range(count):
-        if not ok[i]:
-            continue
-        if before >= 0 and group[before] == group[i]:
-            # what comes many bandwidths later no longer matters
-            high = min(count, i + 8 * width + 1)
-            unit[before:high] = 0
-            unit[i], unit[before] = 1.0, -1.0
-            for r in range(before, high):
-                total = unit[r]
-                for d in range(1, min(r - before, width - 1) + 1):
-                    total -= band[r, d] * unit[r - d]
-                unit[r] = total / band[r, 0]
-            total = 0.0
-            for r in range(before, high):
-                total += unit[r] * unit[r]
-            out[i] = total
-        before = i
-    return out
 
 
 def positions(
@@ -236,20 +117,20 @@ def positions(
     base = np.where(good, weights, 0.0)
     clean = np.where(good[:, None], shifts, 0.0)
     trust, scale = _trust(first, second, clean, base, good, count, iterations)
-    system = _System(first, second, clean, base * trust, count)
+    system = System(first, second, clean, base * trust, count)
     residuals = clean - system.solved[second] + system.solved[first]
     size = np.sqrt((residuals**2).sum(axis=1))
     with np.errstate(divide="ignore"):
         wrong = good & (size > np.maximum(tolerance, 5 * scale * np.sqrt(shifts.shape[1] / base)))
     ok, quality = _verdict(first, second, good, wrong, base, count)
     kept = good & ok[first] & ok[second]
-    system = _System(first, second, clean, base * trust * kept, count)
+    system = System(first, second, clean, base * trust * kept, count)
     ok &= system.group >= 0
     solved = system.solved
     if ok.any():
         solved = solved - solved[int(np.argmax(ok))]
     residuals = np.where(np.isfinite(shifts), shifts, np.nan) - solved[second] + solved[first]
-    error = np.sqrt(_steps(system.band, ok, system.group)) * max(scale, 1.0)
+    error = np.sqrt(steps(system.band, ok, system.group)) * max(scale, 1.0)
     return Positions(solved, residuals, trust, ok, quality, system.group, error)
 
 
@@ -261,7 +142,7 @@ def _trust(
     if not good.any():
         return trust, scale
     for iteration in range(iterations):
-        solved = _System(first, second, shifts, weights * trust, count).solved
+        solved = System(first, second, shifts, weights * trust, count).solved
         difference = shifts - solved[second] + solved[first]
         deviation = np.sqrt(weights * (difference**2).mean(axis=1))
         # a scale of one part in 1e6 of the expected error means that all pairs agree
@@ -293,20 +174,105 @@ def _verdict(
     return ok, np.where(ok, np.maximum(first_quality, quality), first_quality)
 
 
-class _System:
-    """Normal equations of weighted pairs, factored and solved; bridges of next to no weight close gaps."""
+class Poses(NamedTuple):
+    """Result of :func:`poses`.
 
-    def __init__(self, first: Any, second: Any, shifts: Any, weights: Any, count: int) -> None:
-        used = weights > 0
-        self.group = _groups(first, second, used, count)
-        reach = int(np.abs(second - first)[used].max(initial=1))
-        self.band = np.empty((count, reach + 1))
-        self.solved = np.empty((count, shifts.shape[1]))
-        bridge = (self.group[1:] != self.group[:-1]) | (self.group[1:] < 0)
-        tiny = _BRIDGE * (float(np.median(weights[used])) if used.any() else 1.0)
-        right = np.empty(count)
-        for axis in range(shifts.shape[1]):
-            _assemble(first, second, np.ascontiguousarray(shifts[:, axis]), weights, bridge, tiny, self.band, right)
-            _factor(self.band)
-            _substitute(self.band, right)
-            self.solved[:, axis] = right
+    Attributes
+    ----------
+    matrices : numpy.ndarray
+        (count, 3, 3) float64 pull matrices: they take (x, y, 1) of the aligned frame to where it lies in the slice. That
+        of the first good slice is the identity.
+    residuals : numpy.ndarray
+        (pairs, k) float64: parameters, in pixels, of what is left of each pair; NaN where none was measured.
+    trust, ok, quality, group, error
+        As in :class:`Positions`.
+    """
+
+    matrices: np.ndarray[Any, Any]
+    residuals: np.ndarray[Any, Any]
+    trust: np.ndarray[Any, Any]
+    ok: np.ndarray[Any, Any]
+    quality: np.ndarray[Any, Any]
+    group: np.ndarray[Any, Any]
+    error: np.ndarray[Any, Any]
+
+
+def poses(
+    first: Any,
+    second: Any,
+    matrices: Any,
+    weights: Any,
+    count: int,
+    centre: tuple[float, float],
+    *,
+    model: str = "affine",
+    iterations: int = 4,
+    tolerance: float = 0.5,
+) -> Poses:
+    """Solve for the pull matrix of every slice from matrices between pairs of slices.
+
+    Parameters
+    ----------
+    first, second : array of int
+        (pairs,) numbers of the slices of each pair.
+    matrices : array of float
+        (pairs, 3, 3): they take (x, y, 1) of what lies there in the first slice to where it lies in the second. Exactly
+        consistent ones satisfy ``matrices[p] == M[second[p]] @ inv(M[first[p]])``.
+    weights : array of float
+        (pairs,) 1 / variance of the displacement, in 1 / pixel^2; 0, or a matrix that is not finite, means refused.
+    count : int
+        Number of slices.
+    centre : tuple of float
+        Centre (x, y) of the frame, in pixels; its distance from the corner is that at which turns and scales are weighed
+        against displacements.
+    model : str, default "affine"
+        Family of the matrices, see :func:`stack3d.kernels.affine.plan`; what a matrix has beyond it is left out.
+    iterations : int, default 4
+        Linear solutions.
+    tolerance : float, default 0.5
+        As in :func:`positions`, in pixels.
+
+    Returns
+    -------
+    Poses
+        Slices without a trusted pair are interpolated between their neighbours.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not match, a slice number is out of range, or the model is unknown.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import solve
+    >>> step = np.array([[1.0, 0, 2], [0, 1, 0], [0, 0, 1]])
+    >>> solved = solve.poses([0, 1, 0], [1, 2, 2], [step, step, step @ step], [1, 1, 1], 3, (50, 50))
+    >>> solved.matrices[:, 0, 2].round(6)
+    array([0., 2., 4.])
+    """
+    groups.generators(model)
+    first, second = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
+    matrices, weights = np.asarray(matrices, dtype=np.float64), np.array(weights, dtype=np.float64)
+    pairs = first.size
+    if matrices.shape != (pairs, 3, 3):
+        raise ValueError(f"matrices must have the shape (pairs, 3, 3) with {pairs} pairs, got {matrices.shape}")
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    good = np.isfinite(matrices).all(axis=(1, 2))
+    good &= np.linalg.det(np.where(good[:, None, None], matrices, np.eye(3))) > 0
+    clean = groups.moved(np.where(good[:, None, None], matrices, np.eye(3)), centre)
+    length = float(np.hypot(centre[0], centre[1])) or 1.0
+    if weights.shape == (pairs,):
+        weights[~good] = 0.0
+    found = np.tile(np.eye(3), (count, 1, 1))
+    for _ in range(iterations):
+        left = np.linalg.inv(found[second]) @ clean @ found[first]
+        solved = positions(first, second, groups.parameters(left, model, length), weights, count, tolerance=tolerance)
+        found = found @ groups.matrices(solved.positions, model, length)
+    if solved.ok.any():
+        found = found @ np.linalg.inv(found[int(np.argmax(solved.ok))])
+    residuals = groups.parameters(np.linalg.inv(found[second]) @ clean @ found[first], model, length)
+    residuals[~good] = np.nan
+    out = groups.moved(found, (-centre[0], -centre[1]))
+    out[:, 2] = 0.0, 0.0, 1.0
+    return Poses(out, residuals, solved.trust, solved.ok, solved.quality, solved.group, solved.error)

@@ -16,11 +16,12 @@ from stack3d.kernels import _warp_arrays as arrays
 from stack3d.kernels import _warp_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._store import finish, limits, working_dtype
-from stack3d.kernels._taps import table, weights
+from stack3d.kernels._taps import polynomials, weights
 
 __all__ = ["shift_frame", "shift_xp", "warp_frame", "warp_xp"]
 
 _COMPILED = frozenset({"u1", "u2", "i2", "f4", "f8"})  # other dtypes pass through float64
+_STRIP = 128  # rows of a warped frame done at once
 _WHOLE = 1e-6  # a displacement this close to whole pixels is one
 
 
@@ -130,7 +131,7 @@ def warp_frame(
         return arrays.warp(frame, matrix, shape, order, fill, value)
     pixels = packed(frame)
     mirror = fill == "reflect"
-    if order == 0:
+    if order == 0 or _keeps_the_grid(matrix):
         # pixels are only copied: one compiled loop for each size of pixel
         out = np.empty(shape, pixels.dtype)
         bits = f"u{pixels.dtype.itemsize}"
@@ -159,10 +160,26 @@ def _interpolated(
         taps = weights(dy - iy, order).astype(kind), weights(dx - ix, order).astype(kind)
         saturated = loops.shift(pixels, out, iy, ix, *taps, mirror, smallest, largest)
     else:
-        saturated = loops.affine(pixels, out, matrix, table(order).astype(kind), mirror, smallest, largest)
+        saturated = _strips(pixels, out, matrix, polynomials(order).astype(kind), mirror, smallest, largest)
     if dtype.kind == "f":
         loops.mend(pixels, out, matrix, mirror)
     return out, int(saturated)
+
+
+def _strips(pixels: Any, out: Any, matrix: Any, poly: Any, mirror: bool, smallest: Any, largest: Any) -> int:
+    """Warp a strip of the result at a time, from rows of the working type that stay in the cache."""
+    height, columns, reach = pixels.shape[0], out.shape[1], abs(matrix[1, 0]) * out.shape[1]
+    step = _STRIP if reach < 4 * _STRIP and abs(matrix[1, 1]) < 4 else out.shape[0]
+    total = 0
+    for top in range(0, out.shape[0], step):
+        part = out[top : top + step]
+        edges = [matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
+                 for x in (0, columns - 1) for y in (top, top + part.shape[0] - 1)]  # fmt: skip
+        low = int(min(max(math.floor(min(edges)) - 3, 0), height - 1))
+        high = int(max(min(math.floor(max(edges)) + 5, height), low + 1))
+        rows = pixels[low:high].astype(poly.dtype, copy=False)
+        total += loops.affine(pixels, rows, low, part, top, matrix, poly, mirror, smallest, largest)
+    return int(total)
 
 
 def shift_xp(frame: Any, dy: float, dx: float, **options: Any) -> tuple[Any, int]:
@@ -182,6 +199,11 @@ def warp_xp(
     """`xp` form of :func:`warp_frame`."""
     matrix, shape = _checked(frame, matrix, output_shape, order, fill, value)
     return arrays.warp(frame, matrix, shape, order, fill, value)
+
+
+def _keeps_the_grid(matrix: Any) -> bool:
+    """Whether every pixel of the result shows exactly one pixel, as in flips and quarter turns."""
+    return bool((matrix == np.rint(matrix)).all())
 
 
 def _snapped(displacement: float) -> float:

@@ -8,15 +8,20 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from stack3d import estimates, kernels
 from stack3d._provenance import estimator
-from stack3d._region import region as in_region
 from stack3d.grid import Frame
 from stack3d.model import valid_slices
+from stack3d.operations._transform_frames import Treatment, compared
+from stack3d.operations._transform_template import refined
+from stack3d.operations._transform_ways import METHODS, MODELS, WAYS, Method, Model, Settings, Solved, Way
+from stack3d.transforms import detrend
+from stack3d.transforms._matrices import describe, in_frame
+from stack3d.transforms._trend import Trend, check_trend
 from stack3d.windows import reduce_windows
 
-Model = Literal["translation"]
-_MODELS = ("translation",)
+# How far a slice looks that finds too few partners: times `lags`, and slices at least.
+_REACH, _LEAST_REACH = 4, 8
+_TEMPLATE_RADIUS = 7
 
 
 @estimator(version=1, needs=("z",))
@@ -24,10 +29,21 @@ def estimate_transforms(
     da: xr.DataArray,
     *,
     model: Model = "translation",
+    method: Method = "phase",
     channel: str | None = None,
     region: Mapping[str, Any] | None = None,
-    lags: int = 3,
+    mask: Any = None,
+    threshold: float | None = None,
+    gradient: bool = False,
+    stripes: float | None = None,
+    binning: int | None = None,
     band: tuple[float | None, float | None] = (None, None),
+    lags: int = 3,
+    detector: Literal["sift", "orb"] = "sift",
+    template_radius: int | None = None,
+    trend: Trend = "keep",
+    trend_window: int | None = None,
+    trend_degree: int | None = None,
 ) -> xr.Dataset:
     """Measure how each slice is displaced, from all pairs of near slices at once.
 
@@ -40,14 +56,43 @@ def estimate_transforms(
     da : DataArray ([channel], z, y, x)
     model : {"translation"}
         What a slice may do.
+    method : {"phase", "features", "stackreg", "template"}
+        How two frames are compared: by the phase of their spectra; by matched features; by pystackreg (the extra
+        ``stackreg``), some hundred times slower. ``"template"``: by phase, then, in a second pass, each slice with the
+        running median of those around it (AMST), for content that changes slowly along z.
     channel : str, optional
         Channel that is measured; by default the first.
     region : dict, optional
         Part of the frame that is used, such as ``dict(y=slice("1 um", "9 um"))``; add ``by="index"`` to count pixels.
-    lags : int
-        Each slice is compared with this many following ones.
+    mask : bool array (y, x), optional
+        True for pixels that are used, on the frame of the stack (not of `region`). Pixels that the stack itself marks
+        as missing (NaN, its ``mask``) are never used.
+    threshold : float, optional
+        Compare flags, "not brighter than this", in place of grey values.
+    gradient : bool
+        Compare the size of the gradient, in place of grey values (after `threshold`, where both are given).
+    stripes : float, optional
+        Angle in degrees, counter-clockwise on screen from y, of stripes that stay with the frame and must not hold the
+        estimate back: what varies across them alone is left out. Stripes along y and x (0, 90) are left out without
+        this, as far as they are straight. For ``"phase"`` and ``"template"``.
+    binning : int, optional
+        Pixels averaged in each direction before frames are compared; by default what suits the size of the frame
+        (1 for ``"stackreg"``). Results are in pixels of the stack in any case.
     band : (float or None, float or None)
-        Lowest and highest spatial frequency used, in cycles per pixel; None for what suits the size of the frame.
+        Lowest and highest spatial frequency used, in cycles per pixel; None for what suits the size of the frame. For
+        ``"phase"`` and ``"template"``.
+    lags : int
+        Each slice is compared with this many following ones; one that finds too few partners among them looks up to
+        four times as far (8 slices at least).
+    detector : {"sift", "orb"}
+        For ``method="features"``.
+    template_radius : int, optional
+        For ``method="template"``: slices on either side that make the median; by default 7.
+    trend : {"keep", "linear", "polynomial", "savgol", "mean"}
+        What of the displacement over z counts as structure of the specimen and is left in the images; ``"keep"``:
+        nothing, the correction keeps it all. See `stack3d.transforms.detrend`.
+    trend_window, trend_degree : int, optional
+        Slices and degree of the trend: `window` and `degree` of `stack3d.transforms.detrend`.
 
     Returns
     -------
@@ -58,17 +103,27 @@ def estimate_transforms(
           (x, y, 1) of a point to where it lies in the raw slice;
         - ``shift_y``, ``shift_x`` (z): how far the content of the raw slice lies from its aligned place at the centre
           of the frame, in the unit of the coordinates; ``rotation`` (z) in degrees, counter-clockwise on screen;
-          ``scale`` (z);
+          ``scale``, ``scale_y``, ``scale_x`` and ``shear`` (z);
         - ``valid`` (z): False where no trusted pair ties the slice to others (blank, replaced by noise ...); its
           transform bridges its neighbours;
-        - ``quality`` (z): share of the weight of its pairs that agrees with the whole, 0 to 1; ``step_error`` (z):
-          standard error of the step from the good slice before, in pixels;
+        - ``quality`` (z): share of the weight of its pairs that agrees with the whole, 0 to 1 (for ``"template"``
+          correlation with the median); ``step_error`` (z): standard error of the step from the good slice before (for
+          ``"template"``: of the place), in pixels;
         - the graph of pairs, ``pair_first``, ``pair_second``, ``pair_shift_y``, ``pair_shift_x`` (pixels; NaN where
-          refused), ``pair_quality`` (correlation, 0 to 1) and ``pair_trust`` (0 to 1).
+          refused), ``pair_quality`` (correlation, 0 to 1; share of the matches that agree for ``"features"``) and
+          ``pair_trust`` (0 to 1).
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, its value and what is allowed.
+    ImportError
+        For ``method="stackreg"`` without pystackreg.
 
     Notes
     -----
-    One pass: each frame is read and transformed once. The first good slice stays where it is.
+    One pass: each frame is read and transformed once (``"template"``: two passes). The first good slice stays where it
+    is, unless a trend is taken out.
 
     What images alone cannot tell is whether structure runs obliquely or the stack drifts.
 
@@ -76,31 +131,62 @@ def estimate_transforms(
     ----------
     C. Knapp and G. Carter, IEEE Trans. Acoust. Speech Signal Process. 24, 320 (1976). doi:10.1109/TASSP.1976.1162830
 
+    J. Hennies et al., Sci. Rep. 10, 2004 (2020), the template. doi:10.1038/s41598-020-58736-7
+
     Examples
     --------
     >>> drift = stack.stack3d.estimate_transforms()
     >>> drift["shift_x"].attrs["units"]
     'nm'
     """
-    if model not in _MODELS:
-        raise ValueError(f"model={model!r} is not allowed; it must be one of {_MODELS}")
-    if isinstance(lags, bool) or not isinstance(lags, int | np.integer) or lags < 1:
-        raise ValueError(f"lags={lags!r} must be a whole number of at least 1")
-    one = in_region(_one_channel(da, channel), region)
-    count = one.sizes["z"]
-    plan = kernels.phase.plan(one.shape[-2:], band=band)
-    index = np.arange(count)
-    windows = np.stack([index, np.minimum(index + lags + 1, count)], axis=1)
-    found = reduce_windows(
-        one,
-        _pairs_of,
-        windows,
-        prepare=_spectrum,
-        prepare_arguments={"plan": plan},
-        arguments={"plan": plan, "lags": int(lags)},
-        label="estimate transforms",
-    )
-    return _solved(da, found["pairs"], valid_slices(da))
+    if model not in MODELS:
+        raise ValueError(f"model={model!r} is not allowed; it must be one of {MODELS}")
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not allowed; it must be one of {METHODS}")
+    for name, number in (("lags", lags), ("binning", binning), ("template_radius", template_radius)):
+        missing = number is None and name != "lags"
+        if not missing and (isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1):
+            raise ValueError(f"{name}={number!r} must be a whole number of at least 1")
+    _check_for_method(method, stripes, band, detector, template_radius)
+    if threshold is not None and not np.isfinite(threshold):
+        raise ValueError(f"threshold={threshold!r} must be a finite grey value")
+    check_trend(trend, trend_window, trend_degree, prefix="trend_")
+    way = WAYS.get(("phase" if method == "template" else method, model))
+    if way is None or (method == "template" and model != "translation"):
+        raise ValueError(f"method={method!r} does not measure model={model!r}; method='phase' does")
+    one, weight = compared(_one_channel(da, channel), region, mask)
+    treatment = Treatment(threshold, gradient, weight)
+    settings = Settings((band[0], band[1]), binning, stripes, detector)
+    valid = valid_slices(da)
+    first, second, table, solved = _measured(one, way, treatment, settings, int(lags), valid)
+    if method == "template":
+        radius = _TEMPLATE_RADIUS if template_radius is None else int(template_radius)
+        solved = refined(one, solved, treatment, settings, radius)
+    dataset = _described(da, one, solved, valid)
+    pairs = {f"pair_{name}": table[:, k] for k, name in enumerate(way.parameters)}
+    others = {"pair_first": first, "pair_second": second, "pair_quality": table[:, -2], "pair_trust": solved.trust}
+    for name, values in {**pairs, **others}.items():
+        dataset[name] = ("pair", values)
+    if trend != "keep":
+        dataset = detrend(dataset, trend, window=trend_window, degree=trend_degree)
+    return dataset
+
+
+def _check_for_method(method: str, stripes: Any, band: Any, detector: Any, template_radius: Any) -> None:
+    if len(tuple(band)) != 2:
+        raise ValueError(f"band={band!r} must be two frequencies, each a number or None")
+    if detector not in ("sift", "orb"):
+        raise ValueError(f"detector={detector!r} is not allowed; it must be 'sift' or 'orb'")
+    if stripes is not None and not np.isfinite(stripes):
+        raise ValueError(f"stripes={stripes!r} must be an angle in degrees")
+    for name, value, default, methods in (
+        ("stripes", stripes, None, ("phase", "template")),
+        ("band", tuple(band), (None, None), ("phase", "template")),
+        ("detector", detector, "sift", ("features",)),
+        ("template_radius", template_radius, None, ("template",)),
+    ):
+        if value != default and method not in methods:
+            raise ValueError(f"{name}={value!r} has a meaning only for method={' or '.join(map(repr, methods))}")
 
 
 def _one_channel(da: xr.DataArray, channel: str | None) -> xr.DataArray:
@@ -119,79 +205,69 @@ def _one_channel(da: xr.DataArray, channel: str | None) -> xr.DataArray:
     return da.isel(channel=names.index(channel))
 
 
-def _spectrum(frame: np.ndarray, plan: Any) -> Any:
-    return kernels.phase.spectrum(frame, plan)
+def _measured(
+    one: xr.DataArray, way: Way, treatment: Treatment, settings: Settings, lags: int, valid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Solved]:
+    """Compare all pairs in one pass and solve for the stack: numbers of the slices of each pair, table, solution."""
+    count, shape = one.sizes["z"], (one.sizes["y"], one.sizes["x"])
+    plan = way.plan(shape, settings)
+    reach = max(min(max(_REACH * lags, _LEAST_REACH), count - 1), 1)
+    index = np.arange(count)
+    windows = np.stack([index, np.minimum(index + reach + 1, count)], axis=1)
+    table = reduce_windows(
+        one,
+        _pairs_of,
+        windows,
+        prepare=_prepared,
+        prepare_arguments={"prepare": way.prepare, "treatment": treatment, "plan": plan},
+        arguments={"pair": way.pair, "plan": plan, "lags": lags, "reach": reach, "width": len(way.parameters) + 2},
+        per_output={"valid": [valid[start:stop] for start, stop in windows]},
+        label="estimate transforms",
+    )["pairs"]
+    # The last column of a pair that was not tried is NaN.
+    first, lag = np.nonzero(~np.isnan(table[:, :, -1]))
+    table = table[first, lag]
+    second = first + lag + 1
+    # Slices that were marked bad before have no say.
+    weight = np.where(valid[first] & valid[second], table[:, -1], 0.0)
+    return first, second, table, way.solve(first, second, table[:, :-2], weight, count, shape)
 
 
-def _pairs_of(spectra: list[Any], plan: Any, lags: int) -> dict[str, np.ndarray]:
-    """Compare the first slice of a window with the others: (lags, [dy, dx, quality, weight])."""
-    table = np.full((lags, 4), np.nan)
-    table[:, 2:] = 0.0
-    for lag in range(1, len(spectra)):
-        pair = kernels.phase.pair_shift(spectra[0], spectra[lag], plan)
-        if pair.extra.weight > 0:
-            table[lag - 1] = pair.dy, pair.dx, pair.quality, pair.extra.weight
+def _prepared(frame: Any, prepare: Any, treatment: Treatment, plan: Any) -> Any:
+    return prepare(treatment.pixels(frame), treatment.weight, plan)
+
+
+def _pairs_of(
+    prepared: list[Any], valid: np.ndarray, pair: Any, plan: Any, lags: int, reach: int, width: int
+) -> dict[str, np.ndarray]:
+    """Compare the first slice of a window with the others: (reach, width), a row of NaN where that was not needed.
+
+    All of the first `lags` are tried. Where too few of them are any good, further ones are, until enough are.
+    """
+    table = np.full((reach, width), np.nan)
+    partners, enough = 0, (lags + 1) // 2
+    for lag in range(1, len(prepared)):
+        if lag > lags and (partners >= enough or not valid[0]):
+            break
+        found = pair(prepared[0], prepared[lag], plan)
+        refused = not found[-1] > 0
+        table[lag - 1] = found
+        if refused:
+            table[lag - 1, :-2] = np.nan
+            table[lag - 1, -2:] = 0.0
+        elif valid[lag]:
+            partners += 1
     return {"pairs": table}
 
 
-def _solved(da: xr.DataArray, table: np.ndarray, valid: np.ndarray) -> xr.Dataset:
-    count, lags = table.shape[:2]
-    first, lag = np.meshgrid(np.arange(count), np.arange(1, lags + 1), indexing="ij")
-    inside = first + lag < count
-    first, second, table = first[inside], (first + lag)[inside], table[inside]
-    # Slices that were marked bad before have no say.
-    weight = np.where(valid[first] & valid[second], table[:, 3], 0.0)
-    solution = kernels.solve.positions(first, second, table[:, :2], weight, count)
-    matrices = np.broadcast_to(np.eye(3), (count, 3, 3)).copy()
-    matrices[:, 1, 2], matrices[:, 0, 2] = solution.positions[:, 0], solution.positions[:, 1]
+def _described(da: xr.DataArray, one: xr.DataArray, solved: Solved, valid: np.ndarray) -> xr.Dataset:
     # A stack of one slice has no pairs and nothing wrong with it.
-    ok = solution.ok & valid if count > 1 else valid
-    dataset = describe(da, matrices, ok)
-    dataset["quality"] = ("z", solution.quality, {"long_name": "trusted share of the pairs"})
+    ok = solved.ok & valid if len(valid) > 1 else valid
+    dataset = describe(da, in_frame(solved.matrices, Frame.of(one), Frame.of(da)), ok)
+    dataset["quality"] = ("z", solved.quality, {"long_name": "trusted share of the pairs"})
     dataset["step_error"] = (
         "z",
-        solution.error,
+        solved.error,
         {"long_name": "error of the step from the slice before", "units": "pixel"},
     )
-    for name, values in {
-        "pair_first": first,
-        "pair_second": second,
-        "pair_shift_y": table[:, 0],
-        "pair_shift_x": table[:, 1],
-        "pair_quality": table[:, 2],
-        "pair_trust": solution.trust,
-    }.items():
-        dataset[name] = ("pair", values)
     return dataset
-
-
-def describe(da: xr.DataArray, matrices: np.ndarray, valid: np.ndarray) -> xr.Dataset:
-    """Return the estimate of kind "transforms" for pull matrices (z, 3, 3) in pixels of the frame of `da`."""
-    dataset = estimates.make(
-        "transforms",
-        {"transform": (("z", "row", "col"), matrices), "valid": ("z", np.asarray(valid, bool))},
-        da,
-        coords={"row": [0, 1, 2], "col": [0, 1, 2]},
-    )
-    dataset["transform"].attrs = {"long_name": "pull matrix, aligned (x, y, 1) to raw, in pixels"}
-    return with_parameters(dataset, Frame.of(da))
-
-
-def with_parameters(dataset: xr.Dataset, frame: Frame) -> xr.Dataset:
-    """Return `dataset` with shift, rotation and scale computed from its matrices."""
-    matrices = dataset["transform"].values
-    rows, cols = frame.shape
-    centre = np.array([(cols - 1) / 2, (rows - 1) / 2, 1.0])
-    moved = matrices @ centre - centre
-    linear = matrices[:, :2, :2]
-    values = {
-        "shift_y": (moved[:, 1] * frame.spacing[0], {"units": frame.units, "long_name": "shift along y"}),
-        "shift_x": (moved[:, 0] * frame.spacing[1], {"units": frame.units, "long_name": "shift along x"}),
-        # y runs down: a rotation that is counter-clockwise on screen has this sign.
-        "rotation": (
-            np.degrees(np.arctan2(linear[:, 0, 1] - linear[:, 1, 0], linear[:, 0, 0] + linear[:, 1, 1])),
-            {"units": "degree", "long_name": "rotation"},
-        ),
-        "scale": (np.sqrt(np.abs(np.linalg.det(linear))), {"units": "1", "long_name": "scale"}),
-    }
-    return dataset.assign({name: ("z", value, attrs) for name, (value, attrs) in values.items()})

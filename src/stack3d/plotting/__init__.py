@@ -57,11 +57,11 @@ class Plots:
         return compare(self._da, before, z=z, channel=channel, axes=axes, limits=limits, cmap=cmap)
 
 
-__all__ = ["Plots", "compare", "cut_planes", "profiles"]
+__all__ = ["Plots", "compare", "cut_planes", "profiles", "transforms"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("compare", "cut_planes", "profiles"):
+    if name in ("compare", "cut_planes", "profiles", "transforms"):
         from importlib import import_module
 
         return getattr(import_module(f"stack3d.plotting._{name}"), name)
