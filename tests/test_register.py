@@ -248,3 +248,18 @@ def test_degenerate_stacks_give_the_identity_or_flags_and_never_crash(shape, con
 def test_register_says_what_is_wrong(keywords, message):
     with pytest.raises(ValueError, match=message):
         drifting().stack3d.register(**keywords)
+
+
+def test_the_shifts_of_a_result_are_those_of_the_matrices_that_were_applied():
+    da = stack3d.synthetic.make_stack((4, 32, 40), defects={"drift": 1.0}, pixel_size=(10, 5, 5)).stack
+    drift = da.stack3d.estimate_transforms()
+    xr.testing.assert_identical(da.stack3d.apply_transforms(estimate=drift).shift_x.variable, drift.shift_x.variable)
+    edited = drift.copy(deep=True)
+    edited["transform"][2, 0, 2] = 3.0
+    edited["transform"][2, 1, 2] = -1.0
+    moved = da.stack3d.apply_transforms(estimate=edited)
+    assert float(moved.shift_x[2]) == 15.0
+    assert float(moved.shift_y[2]) == -5.0
+    # Of another grid of the same place: the same lengths.
+    binned = da.stack3d.bin(y=2, x=2).stack3d.apply_transforms(estimate=edited)
+    np.testing.assert_allclose(binned.shift_x, moved.shift_x, atol=1e-9)

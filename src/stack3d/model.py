@@ -138,7 +138,7 @@ def metadata(da: xr.DataArray) -> dict[str, Any]:
     Examples
     --------
     >>> stack3d.metadata(stack.assign_attrs(instrument="Helios", accelerating_voltage=2.0))
-    {'instrument': 'Helios', 'accelerating_voltage': 2.0}
+    {'instrument': 'Helios', 'accelerating_voltage': 2.0, 'accelerating_voltage_units': 'kV'}
     """
     from stack3d import vocabulary
 

@@ -13,7 +13,7 @@ from stack3d._provenance import operation
 from stack3d.execution import map_frames
 from stack3d.grid import Frame
 from stack3d.model import rebuild
-from stack3d.operations._transforms import Model, estimate_transforms
+from stack3d.operations._transforms import Model, estimate_transforms, with_parameters
 
 Fill = Literal["edge", "reflect", "constant"]
 Order = Literal[0, 1, 3, "lanczos"]
@@ -42,7 +42,7 @@ def apply_transforms(
     estimate : Dataset
         As made by `estimate_transforms`, possibly edited.
     order : {0, 1, 3, "lanczos"}
-        Nearest pixel, linear, cubic, or a six-tap windowed sinc.
+        Nearest pixel, linear, a six-tap least-squares kernel, or a six-tap windowed sinc.
     integer : bool
         Round shifts to whole pixels, so that no value is interpolated.
     fill : {"edge", "reflect", "constant"}
@@ -136,13 +136,15 @@ def _apply(
     estimate = estimates.at_slices(estimates.check(estimate, "transforms"), da)
     frame = Frame.of(da)
     matrices = _in_frame(_affine(estimate), estimates.frame_of(estimate), frame)
+    # Of the matrices as they are: they may have been edited since the shifts were written beside them.
+    described = with_parameters(estimate.assign(transform=(("z", "row", "col"), matrices)), frame)
     if integer:
         matrices = _whole_pixels(matrices)
     arguments = {"order": 0 if da.dtype == bool else order, "fill": fill, "value": value}
     per_frame = {"matrix": xr.DataArray(matrices, dims=("z", "row", "col"))}
     data = map_frames(da, _warped, arguments=arguments, per_frame=per_frame, label="register")
     coords: dict[str, Any] = {
-        name: estimate[name].variable for name in ("shift_y", "shift_x", "valid") if name in estimate
+        name: described[name].variable for name in ("shift_y", "shift_x", "valid") if name in described
     }
     if "mask" in da.coords:
         coords["mask"] = _moved_mask(da, per_frame)

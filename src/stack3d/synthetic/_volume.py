@@ -11,7 +11,8 @@ TEXTURES = ("tissue", "porous")
 # Spacing of the lattices in pixels: two coarse and two small displacements, pores, middle and fine grain.
 _SPACINGS = {"tissue": (60.0, 60.0, 14.0, 14.0, 75.0, 7.0, 2.2), "porous": (60.0, 60.0, 12.0, 12.0, 23.0, 9.0, 2.0)}
 _CELL = {"tissue": 74.0, "porous": 58.0}
-# How much longer along z than along x the fields are, and last the cells.
+# How many times longer than wide the fields are along z, and last the cells: structures that lean at random drag the
+# whole frame with them, and real tissue moves by a few hundredths of a pixel from slice to slice.
 _RISES = {"tissue": (8.0, 8.0, 8.0, 8.0, 4.0, 4.0, 1.0, 3.5), "porous": (8.0, 8.0, 8.0, 8.0, 4.0, 2.0, 1.0, 3.5)}
 _WARPS = {"tissue": (20.0, 2.2), "porous": (6.0, 0.8)}
 # Greys in 0..1; one row a channel, used again with a change of contrast when there are more.
@@ -42,7 +43,7 @@ class Specimen:
     scale : float
         Size of the structures relative to the default (cells of about 70 pixels).
     pixel : float
-        Length of a pixel, by which z is divided: structures are as long along z as along x.
+        Length of a pixel, by which z is divided: structures are about four times as long along z as along x.
     levels : tuple of float
         Grey values of black and white.
     channels : int
