@@ -8,80 +8,16 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from stack3d.synthetic._lattice import LEAN, inline, jit
+
 TISSUE, POROUS = 0, 1
-# Amplitude of a sum of hashed quadratic B-splines, so that a field has unit variance.
-_UNIT = 4.26
 TILE = 32
-# Part along z of the axis of a mitochondrion: nearly level, so that it grows and shrinks in place more than it moves.
-LEAN = 0.2
-_LEVEL = math.sqrt(1 - LEAN * LEAN)
 _MAX_CANDIDATES = 96
 
-_M1, _M2, _M3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_BITS = np.uint64(0x1FFFFF)
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
-
-@_jit
-def _hash(seed, plane, row, column):  # type: ignore[no-untyped-def]
-    h = np.uint64(seed) * _M1
-    h = (h ^ np.uint64(plane)) * _M2
-    h = (h ^ (h >> np.uint64(29)) ^ np.uint64(row)) * _M3
-    h = (h ^ (h >> np.uint64(31)) ^ np.uint64(column)) * _M2
-    h = (h ^ (h >> np.uint64(30))) * _M3
-    return h ^ (h >> np.uint64(32))
-
-
-@_jit
-def _fraction(h, part):  # type: ignore[no-untyped-def]
-    return np.float32(np.float64((h >> np.uint64(21 * part)) & _BITS) / 2097152.0)
-
-
-@_jit
-def lattice(seed, z, row0, column0, rows, columns):  # type: ignore[no-untyped-def]
-    """Coefficients of a field at height z (in lattice units), for a patch of lattice points."""
-    out = np.zeros((rows, columns), np.float32)
-    plane = math.floor(z + 0.5)
-    t = z - plane
-    weights = (0.5 * (0.5 - t) ** 2, 0.75 - t * t, 0.5 * (0.5 + t) ** 2)
-    for k in range(3):
-        weight = np.float32(weights[k] * _UNIT)
-        for i in range(rows):
-            for j in range(columns):
-                value = _fraction(_hash(seed, plane + k - 1, row0 + i, column0 + j), 0)
-                out[i, j] += weight * (np.float32(2.0) * value - np.float32(1.0))
-    return out
-
-
-@_jit
-def cells(seed, z, size, row0, column0, rows, columns):  # type: ignore[no-untyped-def]
-    """Seeds of the cells around a plane, (5, rows, columns, 8).
-
-    Each is y, x, height over the plane, three chances and the direction (y, x) of what is in the cell.
-    """
-    out = np.empty((5, rows, columns, 8), np.float32)
-    plane = math.floor(z / size)
-    for k in range(5):
-        for i in range(rows):
-            for j in range(columns):
-                a = _hash(seed, plane + k - 2, row0 + i, column0 + j)
-                b = _hash(seed + 1, plane + k - 2, row0 + i, column0 + j)
-                out[k, i, j, 0] = (row0 + i + 0.1 + 0.8 * _fraction(a, 0)) * size
-                out[k, i, j, 1] = (column0 + j + 0.1 + 0.8 * _fraction(a, 1)) * size
-                out[k, i, j, 2] = (plane + k - 2 + 0.1 + 0.8 * _fraction(a, 2)) * size - z
-                out[k, i, j, 3] = _fraction(b, 0)
-                out[k, i, j, 4] = _fraction(b, 1)
-                out[k, i, j, 5] = _fraction(b, 2)
-                turn = 2 * math.pi * _fraction(_hash(seed + 2, plane + k - 2, row0 + i, column0 + j), 0)
-                out[k, i, j, 6], out[k, i, j, 7] = _LEVEL * math.sin(turn), _LEVEL * math.cos(turn)
-    return out
-
-
-@_inline
+@inline
 def _weights(p):  # type: ignore[no-untyped-def]
     """First of the three lattice points around p, and their quadratic B-spline weights."""
     half = np.float32(0.5)
@@ -90,7 +26,7 @@ def _weights(p):  # type: ignore[no-untyped-def]
     return i - np.uint32(1), half * (half - t) * (half - t), np.float32(0.75) - t * t, half * (half + t) * (half + t)
 
 
-@_jit
+@jit
 def _paste(out, tile, top, left):  # type: ignore[no-untyped-def]
     """Copy what of a tile lies in the frame; loops, as assigning slices compiles for seconds."""
     for i in range(min(TILE, out.shape[0] - top)):
@@ -98,7 +34,7 @@ def _paste(out, tile, top, left):  # type: ignore[no-untyped-def]
             out[top + i, left + j] = tile[i, j]
 
 
-@_jit
+@jit
 def _positions(ys, xs, matrix, top, left):  # type: ignore[no-untyped-def]
     """Points of the specimen under the pixels of a tile."""
     for i in range(TILE):
@@ -107,7 +43,7 @@ def _positions(ys, xs, matrix, top, left):  # type: ignore[no-untyped-def]
             ys[i, j] = np.float32(matrix[1, 0] * (left + j) + matrix[1, 1] * (top + i) + matrix[1, 2])
 
 
-@_jit
+@jit
 def _field(out, coefficients, ys, xs, row0, column0, inverse, straight):  # type: ignore[no-untyped-def]
     """Evaluate a field at the points of a tile; `straight` when rows and columns of the tile follow y and x."""
     if not straight:
@@ -141,7 +77,7 @@ def _field(out, coefficients, ys, xs, row0, column0, inverse, straight):  # type
             out[i, j] = value + taps[2, j] * line[m + np.uint32(2)]
 
 
-@_jit
+@jit
 def _nearest(vs, us, chosen, count, nearest, second, first):  # type: ignore[no-untyped-def]
     """Find the nearest seed of each point, its squared distance and that of the next."""
     for i in range(TILE):
@@ -159,7 +95,7 @@ def _nearest(vs, us, chosen, count, nearest, second, first):  # type: ignore[no-
                 nearest[i, j] = distance if nearer else old
 
 
-@_jit
+@jit
 def _gaps(chosen, count, inverse):  # type: ignore[no-untyped-def]
     """Fill half the inverse distance of each pair of seeds; 0 for a seed with itself."""
     for n in range(count):
@@ -170,7 +106,7 @@ def _gaps(chosen, count, inverse):  # type: ignore[no-untyped-def]
         inverse[n, n] = np.float32(0.0)
 
 
-@_jit
+@jit
 def _border(v, u, chosen, count, first, nearest, inverse, reach):  # type: ignore[no-untyped-def]
     """Distance to the nearest border of the cell, at most `reach`, and the seed behind it."""
     border, behind = reach, first
@@ -182,21 +118,21 @@ def _border(v, u, chosen, count, first, nearest, inverse, reach):  # type: ignor
     return border, behind
 
 
-@_inline
+@inline
 def _step(t):  # type: ignore[no-untyped-def]
     """Smooth step from 0 at t = -1/2 to 1 at t = 1/2."""
     t = min(max(t + np.float32(0.5), np.float32(0.0)), np.float32(1.0))
     return t * t * (np.float32(3.0) - np.float32(2.0) * t)
 
 
-@_inline
+@inline
 def _bump(t):  # type: ignore[no-untyped-def]
     """Smooth bump of height 1, zero beyond ``|t| = 1``."""
     s = max(np.float32(1.0) - t * t, np.float32(0.0))
     return s * s
 
 
-@_jit
+@jit
 def _candidates(seeds, first, base, size, reach, y0, y1, x0, x1, chosen):  # type: ignore[no-untyped-def]
     """Keep the seeds that are nearest, or within `reach` of a border, somewhere in a box; return how many."""
     i0, i1 = (
@@ -229,7 +165,7 @@ def _candidates(seeds, first, base, size, reach, y0, y1, x0, x1, chosen):  # typ
     return count
 
 
-@_jit
+@jit
 def _interior(vs, us, middle, chosen, count, size, nearest, second, first, inverse, cell):  # type: ignore[no-untyped-def]
     """Fill `cell` (6, y, x) with what the cell of each point says of it, whatever the channel.
 
@@ -265,7 +201,7 @@ def _interior(vs, us, middle, chosen, count, size, nearest, second, first, inver
                     cell[5, i, j] = np.float32(math.sin(np.float32(0.75) * along + np.float32(0.9) * middle[i, j]))
 
 
-@_jit
+@jit
 def _tissue(out, palette, cell, fines, middles, lumina):  # type: ignore[no-untyped-def]
     """Cytoplasm with organelles, vesicles, membranes and lumina."""
     for i in range(TILE):
@@ -285,7 +221,7 @@ def _tissue(out, palette, cell, fines, middles, lumina):  # type: ignore[no-unty
             out[i, j] = value + np.float32(0.9) * wall * (palette[6] - value)
 
 
-@_jit
+@jit
 def _porous(out, palette, cell, fines, middles, pores):  # type: ignore[no-untyped-def]
     """Grains of two materials, grain borders, pores with a bright rim and a floor that shines through."""
     for i in range(TILE):
@@ -301,7 +237,7 @@ def _porous(out, palette, cell, fines, middles, pores):  # type: ignore[no-untyp
             out[i, j] = value + inside * (floor - value)
 
 
-@_jit
+@jit
 def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, origins, inverses, warps):  # type: ignore[no-untyped-def]
     """Fill `out` (channel, y, x) with grey values in 0..1.
 
@@ -343,7 +279,7 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
                 _paste(out[c], tile, top, left)
 
 
-@_jit
+@jit
 def sample(out, coefficients, matrix):  # type: ignore[no-untyped-def]
     """Fill a frame with a spline field; `matrix` (2, 3) takes the pixel (x, y, 1) to its (row, column) node."""
     height, width = out.shape

@@ -74,7 +74,7 @@ class Specimen:
         matrix : (2, 3) array
             Takes the pixel (x, y, 1) of the result to a point (x, y) of the specimen, in pixels.
         """
-        from stack3d.synthetic import _texture
+        from stack3d.synthetic import _lattice, _texture
 
         height, width = shape
         matrix = np.asarray(matrix, np.float64) / self.scale
@@ -95,13 +95,13 @@ class Specimen:
             rows, columns = last - first
             origins[n] = first - base / spacing
             seed = _sub_seed(self.seed, n)
-            patches.append(_texture.lattice(seed, depth / (spacing * rises[n]), first[0], first[1], rows, columns))
+            patches.append(_lattice.lattice(seed, depth / (spacing * rises[n]), first[0], first[1], rows, columns))
         size = _CELL[self.texture]
         reach = 6 * sum(_WARPS[self.texture])
         first = np.floor((np.array([y0, x0]) - reach) / size).astype(int) - 3
         last = np.floor((np.array([y1, x1]) + reach) / size).astype(int) + 5
         rows, columns = last - first
-        seeds = _texture.cells(_sub_seed(self.seed, 100), depth / rises[7], size, first[0], first[1], rows, columns)
+        seeds = _lattice.cells(_sub_seed(self.seed, 100), depth / rises[7], size, first[0], first[1], rows, columns)
         seeds[..., 0] -= base[0]
         seeds[..., 1] -= base[1]
         shifted = matrix - np.array([[0, 0, base[1]], [0, 0, base[0]]])
