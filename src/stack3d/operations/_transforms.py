@@ -12,7 +12,7 @@ from stack3d import estimates, kernels
 from stack3d._provenance import estimator
 from stack3d._region import region as in_region
 from stack3d.grid import Frame
-from stack3d.model import valid_slices
+from stack3d.model import DIMS, one_channel, valid_slices
 from stack3d.windows import reduce_windows
 
 Model = Literal["translation"]
@@ -82,11 +82,14 @@ def estimate_transforms(
     >>> drift["shift_x"].attrs["units"]
     'nm'
     """
+    extra = [dim for dim in da.dims if dim not in DIMS]
+    if extra:
+        raise ValueError(f"the stack has dims {da.dims}; take one along {', '.join(map(repr, extra))} with da.isel")
     if model not in _MODELS:
         raise ValueError(f"model={model!r} is not allowed; it must be one of {_MODELS}")
     if isinstance(lags, bool) or not isinstance(lags, int | np.integer) or lags < 1:
         raise ValueError(f"lags={lags!r} must be a whole number of at least 1")
-    one = in_region(_one_channel(da, channel), region)
+    one = in_region(one_channel(da, channel), region)
     count = one.sizes["z"]
     plan = kernels.phase.plan(one.shape[-2:], band=band)
     index = np.arange(count)
@@ -101,22 +104,6 @@ def estimate_transforms(
         label="estimate transforms",
     )
     return _solved(da, found["pairs"], valid_slices(da))
-
-
-def _one_channel(da: xr.DataArray, channel: str | None) -> xr.DataArray:
-    extra = [dim for dim in da.dims if dim not in ("channel", "z", "y", "x")]
-    if extra:
-        raise ValueError(f"the stack has dims {da.dims}; take one along {', '.join(map(repr, extra))} with da.isel")
-    if "channel" not in da.dims:
-        if channel is not None and ("channel" not in da.coords or str(da["channel"].values) != channel):
-            raise ValueError(f"channel={channel!r} given, but the stack has no such channel")
-        return da
-    if channel is None:
-        return da.isel(channel=0)
-    names = [str(name) for name in da["channel"].values] if "channel" in da.coords else []
-    if channel not in names:
-        raise ValueError(f"channel={channel!r} is not allowed; the stack has {names}")
-    return da.isel(channel=names.index(channel))
 
 
 def _spectrum(frame: np.ndarray, plan: Any) -> Any:
