@@ -73,7 +73,7 @@ def modules_page() -> str:
             f".. py:module:: stack3d.{name}\n",
             _summary(module) + "\n",
             # Short names: the page of a module must not list that module again.
-            f".. py:currentmodule:: stack3d.{name}\n",
+            f".. currentmodule:: stack3d.{name}\n",
             _autosummary(n for n in names if not n.startswith("_")),
         ]
     return "\n".join(parts)
