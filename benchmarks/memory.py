@@ -24,8 +24,7 @@ def make(path: Path, gigabytes: float) -> None:
     count = max(2, round(gigabytes * 1e9 / (FRAME * FRAME * 2)))
     defects = {"gain": True, "offset": True, "noise": True, "uneven_z": True}
     made = stack3d.synthetic.make_stack((count, FRAME, FRAME), defects=defects, lazy=True)
-    with stack3d.set_options(progress=True):
-        made.stack.stack3d.save(path)
+    made.stack.stack3d.save(path)
 
 
 def job(source: Path, target: Path) -> None:

@@ -57,12 +57,17 @@ def main() -> None:
     da = texture(arguments.frames, arguments.side)
     megapixels = da.size / 1e6
     with stack3d.set_options(workers=arguments.workers, progress=False):
-        print(f"{arguments.frames} frames of {arguments.side} x {arguments.side} {da.dtype}, {arguments.workers} thread(s)")
+        print(
+            f"{arguments.frames} frames of {arguments.side} x {arguments.side} {da.dtype}, {arguments.workers} thread(s)"
+        )
         print(f"{'operation':<30}{'first / ms':>12}{'ms / frame':>12}{'ms / MP':>10}")
         for name, operation in OPERATIONS.items():
             first = seconds(lambda: operation(da.isel(z=slice(0, 3))))
             later = float(np.median([seconds(lambda: operation(da)) for _ in range(arguments.repeats)]))
-            print(f"{name:<30}{1e3 * first:>12.0f}{1e3 * later / arguments.frames:>12.2f}{1e3 * later / megapixels:>10.2f}", flush=True)
+            print(
+                f"{name:<30}{1e3 * first:>12.0f}{1e3 * later / arguments.frames:>12.2f}{1e3 * later / megapixels:>10.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ def modules_page() -> str:
             _title(f"stack3d.{name}", "-"),
             f".. py:module:: stack3d.{name}\n",
             _summary(module) + "\n",
-            _autosummary(f"stack3d.{name}.{n}" for n in names if not n.startswith("_")),
+            # Short names: the page of a module must not list that module again.
+            f".. currentmodule:: stack3d.{name}\n",
+            _autosummary(n for n in names if not n.startswith("_")),
         ]
     return "\n".join(parts)
 

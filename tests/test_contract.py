@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 
 import dask
@@ -12,10 +14,14 @@ import xarray as xr
 
 import stack3d
 from stack3d._provenance import OPERATIONS
+from stack3d.operations import BlankSliceWarning
+from stack3d.operations._transforms import describe
 from stack3d.testing import (
     assert_chunk_invariant,
     assert_contract,
     assert_input_unchanged,
+    assert_stack_equal,
+    assert_valid_stack,
 )
 
 Step = Callable[[xr.DataArray], xr.DataArray]
@@ -62,8 +68,18 @@ SIZES = {
     "frame": {"y": 16, "x": 21},
 }
 DTYPES = ["uint8", "uint16", "int16", "float32"]
-# Every dtype with the plain stack, every shape with one integer and one float.
-MATRIX = [(dtype, "odd") for dtype in DTYPES] + [(d, s) for s in SIZES if s != "odd" for d in ("uint16", "float32")]
+# Every dtype, and every shape; with several blockings where the shape is worth it.
+MATRIX = [
+    ("uint8", "odd"), ("uint16", "odd"), ("int16", "odd"), ("float32", "odd"), ("uint16", "channels"),
+    ("float32", "even"), ("uint16", "two slices"), ("float32", "one slice"), ("uint16", "frame"),
+]  # fmt: skip
+IDS = [f"{shape}-{dtype}" for dtype, shape in MATRIX]
+
+
+def blocks(dtype: str, shape: str) -> list[dict[str, int]] | None:
+    """Return the ways to cut a stack: all of `assert_contract`, or one slice a block and all in one."""
+    thorough = dtype == "uint16" and shape in ("odd", "channels")
+    return None if thorough else [{"z": 1} if "z" in SIZES[shape] else {}]
 
 
 def along_z(da: xr.DataArray, step: str) -> dict[str, str]:
@@ -72,62 +88,60 @@ def along_z(da: xr.DataArray, step: str) -> dict[str, str]:
 
 def shifts(da: xr.DataArray) -> xr.Dataset:
     """Return transforms of part of a pixel for the slices of `da`, without measuring anything."""
-    place = da["z"].variable.to_base_variable()
-    blank = stack3d.from_array(np.zeros((1, 16, 16), np.uint8), pixel_size=1.0)
-    found = stack3d.estimate_transforms(blank).isel(z=[0] * place.size).assign_coords(z=("z", place.values))
-    found["transform"] = found["transform"].copy(deep=True)
-    found["transform"][:, 0, 2] = 0.4 * (-1) ** np.arange(place.size)
-    found["transform"][:, 1, 2] = -0.3
-    frame = stack3d.grid.Frame.of(da)
-    return found.assign_attrs(frame=stack3d.estimates.json.dumps(frame.to_dict()))
+    matrices = np.tile(np.eye(3), (da.sizes.get("z", 1), 1, 1))
+    matrices[:, 0, 2] = 0.4 * (-1) ** np.arange(len(matrices))
+    matrices[:, 1, 2] = -0.3
+    return describe(da if "z" in da.dims else da.expand_dims("z"), matrices, np.ones(len(matrices), bool))
 
 
-def make(sizes: dict[str, int], dtype: str = "uint16", *, uneven: bool = True, facts: bool = True) -> xr.DataArray:
-    """Return a structured stack with a brightness and a place of its own for each slice."""
+def make(sizes: dict[str, int], dtype: str = "uint16", *, uneven: bool = True) -> xr.DataArray:
+    """Return a structured stack with a brightness and a place of its own for each slice, and facts along z."""
     rng = np.random.default_rng(4)
     dims, shape = tuple(sizes), tuple(sizes.values())
     rows, cols = sizes["y"] + 8, sizes["x"] + 8
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(rows), np.fft.fftfreq(cols), indexing="ij"))
     texture = np.fft.ifft2(np.fft.fft2(rng.standard_normal((rows, cols))) * np.exp(-60 * frequency**2)).real
     texture /= texture.std()
-    values = np.empty(shape)
+    values = rng.normal(0.5, 0.02, shape)
     for index in np.ndindex(shape[:-2]):
         dy, dx = rng.integers(0, 5, 2)
         frame = texture[dy : dy + sizes["y"], dx : dx + sizes["x"]]
-        values[index] = 0.5 + 0.08 * rng.uniform(0.9, 1.1) * frame + rng.normal(0, 0.02)
-    values = (values + rng.normal(0, 0.01, shape)).clip(0.1, 0.9)
+        values[index] += 0.08 * rng.uniform(0.9, 1.1) * frame
+    values = values.clip(0.1, 0.9)
     if dtype != "float32":
         limits = np.iinfo(dtype)
         values = np.rint(limits.min + values * (float(limits.max) - limits.min))
-    z = 30.0 + np.cumsum(rng.uniform(16, 24, sizes["z"])) if "z" in sizes and uneven else None
-    core = stack3d.from_array(
-        np.asarray(values, dtype).reshape(
-            shape[-4:] if "channel" in sizes else shape[-3:] if len(shape) < 4 else shape[1:]
-        )
-        if "time" not in sizes
-        else np.asarray(values[0], dtype),
-        pixel_size=(5.0, 5.0) if z is not None or "z" not in sizes else (20.0, 5.0, 5.0),
-        z=z,
-        attrs={"instrument": "A", "gains": np.array([1.0, 2.0])},
+    values = values.astype(dtype)
+    count = sizes.get("z", 0)
+    one = values[(0,) * (len(dims) - (3 if count else 2))]
+    attrs = {"instrument": "A", "gains": np.array([1.0, 2.0])}
+    if count and uneven:
+        core = stack3d.from_array(one, pixel_size=(5, 5), z=30 + np.cumsum(rng.uniform(16, 24, count)), attrs=attrs)
+    else:
+        core = stack3d.from_array(one, pixel_size=(20, 5, 5) if count else 5, attrs=attrs)
+    da = xr.DataArray(values, dims=dims, coords=core.coords, name=core.name, attrs=core.attrs)
+    if "channel" in sizes:
+        da = da.assign_coords(channel=["SE", "BSE"])
+    if not count:
+        return da
+    return da.assign_coords(
+        slice_number=("z", np.arange(count) + 7),
+        valid=("z", np.arange(count) != (3 if count > 3 else -1)),
+        working_distance=("z", np.linspace(4, 5, count), {"units": "mm"}),
     )
-    da = core
-    if "time" in sizes:
-        da = xr.DataArray(np.asarray(values, dtype), dims=dims, coords=core.coords, name=core.name, attrs=core.attrs)
-    if facts and "z" in sizes:
-        count = sizes["z"]
-        da = da.assign_coords(
-            slice_number=("z", np.arange(count) + 7),
-            valid=("z", np.arange(count) != (3 if count > 3 else -1)),
-            working_distance=("z", np.linspace(4, 5, count), {"units": "mm"}),
-        )
-    return da
 
 
-def stack_for(name: str, shape: str, dtype: str, **options: bool) -> xr.DataArray:
-    da = make(SIZES[shape], dtype, uneven=name != "reslice", **options)
+def stack_for(name: str, shape: str, dtype: str) -> xr.DataArray:
+    da = make(SIZES[shape], dtype, uneven=name != "reslice")
     if shape == "odd":
         measured = np.random.default_rng(5).random(da.shape) < 0.9
-        da = da.assign_coords(mask=(da.dims, measured))
+        # Facts of each row of each slice have no meaning on another grid, and must not stand in the way.
+        da = da.assign_coords(mask=(da.dims, measured), row_time=(("z", "y"), np.ones(da.shape[:2])))
+    if shape == "channels":
+        da = da.assign_coords(
+            intensity_gain=(("channel", "z"), np.linspace(0.9, 1.1, 6).reshape(2, 3)),
+            intensity_levelled=(("channel", "z"), np.arange(6).reshape(2, 3) != 4),
+        )
     return da
 
 
@@ -143,7 +157,7 @@ def test_no_operation_is_missing():
     assert set(WAYS) == set(OPERATIONS)
 
 
-@pytest.mark.parametrize(("dtype", "shape"), MATRIX, ids=[f"{shape}-{dtype}" for dtype, shape in MATRIX])
+@pytest.mark.parametrize(("dtype", "shape"), MATRIX, ids=IDS)
 @pytest.mark.parametrize(("name", "step"), EACH)
 def test_contract(name, step, dtype, shape):
     da = stack_for(name, shape, dtype)
@@ -151,39 +165,39 @@ def test_contract(name, step, dtype, shape):
         with pytest.raises(ValueError, match="'z' missing"):
             step(da)
         return
-    assert_contract(step, da, lazy=OPERATIONS[name].estimator is None)
+    assert_contract(step, da, lazy=OPERATIONS[name].estimator is None, chunks=blocks(dtype, shape))
 
 
-@pytest.mark.parametrize(("dtype", "shape"), MATRIX, ids=[f"{shape}-{dtype}" for dtype, shape in MATRIX])
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape"),
+    [(name, *pair) for name in MEASURED for pair in MATRIX if not (name in NEED_Z and pair[1] == "frame")],
+)
 def test_contract_with_an_estimate_made_before(name, dtype, shape):
     da, known = stack_for(name, shape, dtype), OPERATIONS[name]
-    if shape == "frame" and name in NEED_Z:
-        return
     estimate = known.estimator(da)
     before = estimate.copy(deep=True)
-    assert_contract(lambda s: known.function(s, estimate=estimate), da)
-    xr.testing.assert_identical(estimate, before)
+    assert_contract(lambda s: known.function(s, estimate=estimate), da, chunks=blocks(dtype, shape))
+    assert_stack_equal(estimate, before)
     np.testing.assert_array_equal(known.function(da, estimate=estimate).values, known.function(da).values)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("name", MEASURED)
 def test_estimates_do_not_depend_on_blocks_and_leave_the_stack_alone(name, dtype):
-    for shape in ("odd", "channels"):
-        da = stack_for(name, shape, dtype)
-        assert_chunk_invariant(OPERATIONS[name].estimator, da)
-        assert_input_unchanged(OPERATIONS[name].estimator, da)
+    da = stack_for(name, "channels", dtype)
+    assert_chunk_invariant(OPERATIONS[name].estimator, da)
+    assert_input_unchanged(OPERATIONS[name].estimator, da)
 
 
-@pytest.mark.parametrize("labels", ["uncalibrated", "without coordinates"])
 @pytest.mark.parametrize(("name", "step"), EACH)
-def test_a_stack_without_positions_works(name, step, labels):
+def test_a_stack_without_positions_works(name, step):
     da = stack3d.from_array(make(SIZES["channels"]).values, pixel_size=None)
-    if labels == "without coordinates":
-        da = da.drop_vars(["z", "y", "x", "channel"])
-    assert_contract(step, da, lazy=OPERATIONS[name].estimator is None, chunks=[{"z": 1}])
-    assert set(stack3d.pixel_size(step(da)).units) == {"1"}
+    bare = da.drop_vars(["z", "y", "x", "channel"])
+    assert_contract(step, bare, lazy=OPERATIONS[name].estimator is None, chunks=[{"z": 1}])
+    result = step(da)
+    assert_valid_stack(result)
+    assert stack3d.pixel_size(result).units == "1"
+    np.testing.assert_array_equal(step(bare).values, result.values)
 
 
 @pytest.mark.parametrize(("name", "step"), EACH)
@@ -193,11 +207,91 @@ def test_a_further_leading_dim_is_carried_along_or_refused(name, step):
         with pytest.raises(ValueError, match="'time'"):
             step(da)
         estimate = stack3d.estimate_transforms(da.isel(time=0))
-        step = lambda s: s.stack3d.register(estimate=estimate)  # noqa: E731
-    assert_contract(
-        step, da, lazy=OPERATIONS[name].estimator is None or name == "register", chunks=[{"time": 1, "z": 2}]
-    )
-    if name in ("match_histograms", "level_slices", "rescale_intensity", "register"):
-        return  # measures both times together, or each by itself: said by the tests of each
+        da, step = da, functools.partial(stack3d.register, estimate=estimate)
+    measures = name in MEASURED and name != "register"
+    assert_contract(step, da, lazy=not measures, chunks=[{"time": 1, "z": 2}])
     for k in range(2):
-        np.testing.assert_array_equal(step(da).isel(time=k).values, step(da.isel(time=k)).values)
+        one = step(da.isel(time=k))
+        np.testing.assert_array_equal(step(da).isel(time=k).values, one.values)
+
+
+# How far a missing pixel may reach, in voxels of the input along z and within the frame. None: it moves with its place.
+REACH: dict[str, list[tuple[float, float] | None]] = {
+    "crop": [None],
+    "bin": [(0, 1), (0.6, 0.5)],
+    "flip": [None, None],
+    "reslice": [None, None],
+    "apply_transforms": [(0, 3.4), (0, 3.4)],  # three taps on either side of a shift by 0.4
+    "register": [(0, 3.4)],
+    "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
+    "invert": [(0, 0)],
+    "match_histograms": [(0, 0)],
+    "level_slices": [(0, 0), (0, 0)],
+    "rescale_intensity": [(0, 0)],
+}
+
+
+def test_the_reach_of_missing_pixels_is_stated_for_every_way():
+    assert {name: len(reach) for name, reach in REACH.items()} == {name: len(steps) for name, steps in WAYS.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "reach"),
+    [
+        pytest.param(name, step, REACH[name][k], id=f"{name}-{k}")
+        for name, steps in WAYS.items()
+        for k, step in enumerate(steps)
+    ],
+)
+def test_missing_pixels_reach_no_further_than_stated(name, step, reach):
+    whole = make(SIZES["odd"], "float32", uneven=name != "reslice")
+    holes = np.zeros(whole.shape, bool)
+    holes[1, 4, 5:8] = holes[2, 9, 9] = holes[4, -1, -1] = holes[2, 0, 10] = True
+    da = whole.where(~xr.DataArray(holes, dims=whole.dims))
+    known = OPERATIONS[name]
+    if known.estimator is not None:
+        # From the whole stack, so that only the pixels themselves can make a difference,
+        estimate = shifts(whole) if name == "register" else known.estimator(whole)
+        # though one made with missing pixels must not lose more of them.
+        assert np.count_nonzero(np.isnan(step(da))) <= 2 * np.count_nonzero(holes)
+        step = functools.partial(known.function, estimate=estimate)
+    expected, found = step(whole), step(da)
+    assert np.isfinite(expected).all()
+    if reach is None:
+        # Flags go the same way as pixels: what is moved is moved with them.
+        moved = step(whole.copy(data=holes))
+        np.testing.assert_array_equal(np.isnan(found), moved)
+        np.testing.assert_array_equal(found.where(~moved, 0), expected.where(~moved, 0))
+        return
+    affected = np.isnan(found) | (found != expected)
+    assert affected.any()
+    assert not (affected & ~near(da, found, reach)).any()
+    # Missing is only what has nothing better: its nearest pixel is missing too.
+    assert not (
+        np.isnan(found) & ~near(da, found, (0.5, 0.9 if "transforms" in name or name == "register" else 0.5))
+    ).any()
+
+
+def near(da: xr.DataArray, result: xr.DataArray, reach: tuple[float, float]) -> xr.DataArray:
+    """Return which voxels of `result` lie within `reach` voxels of `da` of one that is missing there."""
+    close = xr.zeros_like(result, dtype=bool)
+    far = {"z": reach[0] * float(np.diff(da["z"]).max()), "y": reach[1] * 5.0, "x": reach[1] * 5.0}
+    for place in np.argwhere(np.isnan(da.values)):
+        inside = [abs(result[dim] - float(da[dim][k])) <= far[dim] + 1e-6 for dim, k in zip("zyx", place, strict=True)]
+        close = close | (inside[0] & inside[1] & inside[2])
+    return close.drop_vars([name for name in close.coords if name not in "zyx"])
+
+
+@pytest.mark.parametrize("missing", ["a slice", "everything"])
+@pytest.mark.parametrize(("name", "step"), EACH)
+def test_frames_without_a_measured_pixel_do_no_harm(name, step, missing):
+    da = make(SIZES["odd"], "float32", uneven=name != "reslice")
+    da[{"z": 1 if missing == "a slice" else slice(None)}] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BlankSliceWarning)
+        result = step(da)
+        assert_contract(step, da, lazy=OPERATIONS[name].estimator is None, chunks=[{"z": 2}])
+    if missing == "everything":
+        assert np.isnan(result).all()
+    else:
+        assert np.isfinite(result).any()

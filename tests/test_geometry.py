@@ -325,3 +325,24 @@ def test_the_mask_goes_along(apply):
     result = both_ways(da, apply)
     assert result["mask"].shape == result.shape
     assert result["mask"].dtype == bool
+
+
+@pytest.mark.parametrize("step", ["bin", "resample"])
+def test_facts_of_each_slice_of_each_channel_follow_the_slices(step):
+    da = stack3d.from_array(np.zeros((2, 4, 6, 6), np.uint8), pixel_size=(10, 5, 5), channel=["SE", "BSE"])
+    gain = np.array([[1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0]])
+    da = da.assign_coords(
+        gain=(("channel", "z"), gain),
+        good=(("channel", "z"), [[False, False, False, True], [False, False, False, False]]),
+        number=(("channel", "z"), gain.astype(int)),
+        single=("z", gain[0]),
+        row=(("z", "y"), np.ones((4, 6))),
+    )
+    result = da.stack3d.bin(z=2, y=1, x=1) if step == "bin" else da.stack3d.resample(z=[5.0, 25.0])
+    assert result.gain.dims == ("channel", "z")
+    np.testing.assert_allclose(result.gain, [[1.5, 3.5], [15.0, 35.0]])
+    np.testing.assert_allclose(result.single, [1.5, 3.5])
+    assert result.good.values.tolist() == [[False, True], [False, False]]
+    assert result.number.dtype == int
+    assert set(result.number.values.ravel().tolist()) <= set(gain.astype(int).ravel().tolist())
+    assert "row" not in result.coords

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import stack3d
+from stack3d import _meter
 from stack3d._blocks import array_from_blocks
 
 SHAPE = (12, 64, 72)
@@ -80,7 +81,8 @@ def test_processes_do_not_change_a_bit(expected):
         np.testing.assert_array_equal(chain(lazy_stack(5)).values, expected)
 
 
-def test_a_cluster_does_not_change_a_bit_and_progress_works_on_it(expected, client, capsys):
+def test_a_cluster_does_not_change_a_bit_and_progress_works_on_it(expected, client, capsys, monkeypatch):
+    monkeypatch.setattr(_meter, "FIRST_BAR", 0.0)
     with client.as_current(), stack3d.set_options(progress=True):
         result = chain(lazy_stack(2))
         np.testing.assert_array_equal(result.values, expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import cloudpickle
@@ -124,18 +125,43 @@ def test_dtype_is_kept_and_grey_levels_fill_it_without_clipping(dtype):
 
 @pytest.mark.parametrize("texture", ["tissue", "porous"])
 def test_structures_are_continuous_along_z_and_change(texture):
-    truth = make((40, 128, 128), texture=texture, pixel_size=5.0).truth.values
-    flat = truth.reshape(40, -1)
-    correlation = [np.corrcoef(flat[0], flat[k])[0, 1] for k in (1, 4, 39)]
-    assert correlation[0] > 0.9
-    assert correlation[0] > correlation[1] > correlation[2]
-    assert correlation[2] < 0.75
+    truth = make((120, 192, 192), texture=texture, lazy=True).truth
+    flat = truth.isel(z=[40, 41, 44, 50, 60, 119]).values.reshape(6, -1)
+    correlation = np.corrcoef(flat)[0, 1:]
+    assert 0.9 < correlation[0] < 0.985
+    assert np.all(np.diff(correlation) < 0)
+    assert correlation[-1] < 0.3
 
 
-def test_structures_are_the_same_along_all_axes():
-    truth = make((2, 640, 640), pixel_size=5.0).truth.values
-    steps = [np.abs(np.diff(truth, axis=axis)).mean() for axis in range(3)]
-    assert max(steps) / min(steps) < 1.25
+def apparent_steps(planes: np.ndarray) -> np.ndarray:
+    """How far the content moves from plane to plane, (n, 2) of (y, x) in pixels: least squares, linear in the shift."""
+    smooth = [ndimage.gaussian_filter(plane, 1.0) for plane in planes]
+    steps = []
+    for first, second in pairwise(smooth):
+        slopes = np.stack([part[8:-8, 8:-8].ravel() for part in np.gradient(0.5 * (first + second))]).astype("f8")
+        change = (second - first)[8:-8, 8:-8].ravel()
+        steps.append(-np.linalg.solve(slopes @ slopes.T, slopes @ change))
+    return np.array(steps)
+
+
+@pytest.mark.parametrize("texture", ["tissue", "porous"])
+def test_the_specimen_itself_hardly_moves_from_slice_to_slice(texture):
+    # As real tissue does; what stands still in the microscope must not look as if it drifted.
+    clean = make((60, 512, 512), texture=texture, seed=1, lazy=True).truth.isel(z=slice(None, None, 2))
+    steps = apparent_steps(clean.values)
+    place, index = np.vstack([np.zeros(2), np.cumsum(steps, axis=0)]), np.arange(30)
+    line = np.polynomial.polynomial.polyfit(index, place, 1)
+    rest = place - (line[0] + index[:, None] * line[1])
+    # Two slices a step.
+    assert np.all(steps.std(axis=0) < 2 * 0.04)
+    assert np.all(np.abs(line[1]) < 2 * 0.1)
+    assert np.all(np.sqrt((rest**2).mean(axis=0)) < 0.2)
+
+
+def test_a_planted_motion_is_what_that_measures():
+    drift = {"step": 0.0, "trend": (0.4, -0.3)}
+    moved = make((5, 384, 384), drift=drift).displaced().values
+    np.testing.assert_allclose(apparent_steps(moved).mean(axis=0), (0.4, -0.3), atol=0.06)
 
 
 def test_a_frame_is_a_window_on_an_endless_specimen():
@@ -156,9 +182,9 @@ def test_whole_pixel_drift_is_a_crop():
 
 
 def test_subpixel_drift_is_what_a_fourier_method_measures():
-    made = make((6, 192, 192), drift=0.9, jumps=3.0, seed=2)
+    made = make((4, 128, 128), drift=0.9, jumps=3.0, seed=2)
     moved, truth = made.displaced().values, made.truth.values
-    for k in range(1, 6):
+    for k in range(1, 4):
         shift = measured_shift(moved[k], truth[k])
         expected = np.array([made.defects.shift_y[k], made.defects.shift_x[k]]) / 5.0
         np.testing.assert_allclose(shift, expected, atol=0.04)

@@ -138,12 +138,28 @@ def metadata(da: xr.DataArray) -> dict[str, Any]:
     Examples
     --------
     >>> stack3d.metadata(stack.assign_attrs(instrument="Helios", accelerating_voltage=2.0))
-    {'instrument': 'Helios', 'accelerating_voltage': 2.0}
+    {'instrument': 'Helios', 'accelerating_voltage': 2.0, 'accelerating_voltage_units': 'kV'}
     """
     from stack3d import vocabulary
 
     check_stack(da)
     return vocabulary.describe(dict(da.attrs))
+
+
+def one_channel(da: xr.DataArray, channel: str | None) -> xr.DataArray:
+    """Return the stack of one channel, by default the first; a stack without channels as it is.
+
+    Raises
+    ------
+    ValueError
+        When there is no channel of this name, with those there are.
+    """
+    names = [str(name) for name in np.atleast_1d(da["channel"].values)] if "channel" in da.coords else []
+    if channel is not None and channel not in names:
+        raise ValueError(f"channel={channel!r} is not allowed; the stack has {names or 'no channels'}")
+    if "channel" not in da.dims:
+        return da
+    return da.isel(channel=0 if channel is None else names.index(channel))
 
 
 def valid_slices(da: xr.DataArray) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from stack3d.kernels import _phase_frame_loops as frame_loops
 from stack3d.kernels import _phase_loops as loops
 
 
@@ -47,7 +48,7 @@ def transform(residual: Any, deviation: float, clip: float, tables: Any, xp: Any
     row, column = places(tables)
     flat = full[xp.asarray(row), xp.asarray(column)].astype(xp.complex64)
     power = to_host(xp.bincount(xp.asarray(tables.cell), xp.abs(flat).astype(xp.float64) ** 2, tables.counts.size))
-    power, factor = loops.whitening(power, tables.counts, tables.ring, tables.axis, tables.rings)
+    power, factor = frame_loops.whitening(power, tables.counts, tables.ring, tables.axis, tables.rings)
     flat = flat * xp.asarray(factor)[xp.asarray(tables.cell)]
     return xp.stack([flat.real, flat.imag]), xp.asarray(power)
 

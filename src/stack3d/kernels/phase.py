@@ -23,7 +23,7 @@ import scipy.fft
 
 from stack3d.kernels import _phase_arrays as arrays
 from stack3d.kernels import _phase_fit as fit
-from stack3d.kernels import _phase_loops as loops
+from stack3d.kernels import _phase_frame_loops as loops
 from stack3d.kernels._namespace import namespace, packed
 from stack3d.kernels._phase_fit import Detail, PairShift
 from stack3d.kernels._phase_plan import Plan, Tables, plan, tables_of

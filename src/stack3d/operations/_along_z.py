@@ -22,23 +22,25 @@ def nearest_of(weights: Weights) -> np.ndarray:
 
 
 def slice_facts(da: xr.DataArray, weights: Weights) -> dict[str, Any]:
-    """Return the 1-D coordinates on z for new slices: floats interpolate, flags take any, the rest the nearest.
+    """Return the facts known of each slice (coordinates on z, or on channel and z) for new slices.
 
+    Floats interpolate, flags take any, the rest the nearest.
     ``valid`` marks good slices, so the flag that takes any is its opposite: one bad slice among those used makes
     the new one bad.
     """
     facts: dict[str, Any] = {}
     nearest = nearest_of(weights)
     for name, coord in da.coords.items():
-        if name == "z" or coord.dims != ("z",):
+        if name == "z" or "z" not in coord.dims or {"y", "x"} & set(coord.dims):
             continue
-        values = coord.values
+        axis = coord.dims.index("z")
+        values = np.moveaxis(coord.values, axis, 0)
         if values.dtype.kind == "f":
-            new = np.array([np.sum(values[k : k + len(w)] * w) for k, w in weights], dtype=values.dtype)
+            new = np.array([np.sum(values[k : k + len(w)].T * w, axis=-1).T for k, w in weights], dtype=values.dtype)
         elif values.dtype == bool:
             combine = np.all if name == "valid" else np.any
-            new = np.array([combine(values[k : k + len(w)][w != 0]) for k, w in weights])
+            new = np.array([combine(values[k : k + len(w)][w != 0], axis=0) for k, w in weights])
         else:
             new = values[nearest]
-        facts[str(name)] = ("z", new, coord.attrs)
+        facts[str(name)] = (coord.dims, np.moveaxis(new, 0, axis), coord.attrs)
     return facts

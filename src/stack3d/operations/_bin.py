@@ -93,7 +93,7 @@ def bin(
     if "mask" in da.coords:
         kept = {dim: factor for dim, factor in factors.items() if dim in da["mask"].dims}
         coords["mask"] = da["mask"].coarsen(kept, boundary="trim").any().variable
-    changed = {dim for dim in count if factors[dim] > 1} - {"z"}
+    changed = {dim for dim in count if factors[dim] > 1}
     facts = [name for name, c in da.coords.items() if name not in coords and set(c.dims) & changed]
     return rebuild(da, data, coords, drop=facts)
 

@@ -142,7 +142,9 @@ def _along_z(da: xr.DataArray, new: np.ndarray, method: Method, antialias: bool,
         dtype=dtype,
         label="resample",
     )
-    return rebuild(da, data, coords)
+    return rebuild(
+        da, data, coords, drop=[name for name, c in da.coords.items() if name not in coords and "z" in c.dims]
+    )
 
 
 def _z_weights(

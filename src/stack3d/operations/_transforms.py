@@ -10,7 +10,7 @@ import xarray as xr
 
 from stack3d._provenance import estimator
 from stack3d.grid import Frame
-from stack3d.model import valid_slices
+from stack3d.model import DIMS, one_channel, valid_slices
 from stack3d.operations._transform_frames import Treatment, compared
 from stack3d.operations._transform_template import refined
 from stack3d.operations._transform_ways import METHODS, MODELS, WAYS, Method, Model, Settings, Solved, Way
@@ -154,7 +154,10 @@ def estimate_transforms(
     way = WAYS.get(("phase" if method == "template" else method, model))
     if way is None or (method == "template" and model != "translation"):
         raise ValueError(f"method={method!r} does not measure model={model!r}; method='phase' does")
-    one, weight = compared(_one_channel(da, channel), region, mask)
+    extra = [dim for dim in da.dims if dim not in DIMS]
+    if extra:
+        raise ValueError(f"the stack has dims {da.dims}; take one along {', '.join(map(repr, extra))} with da.isel")
+    one, weight = compared(one_channel(da, channel), region, mask)
     treatment = Treatment(threshold, gradient, weight)
     settings = Settings((band[0], band[1]), binning, stripes, detector)
     valid = valid_slices(da)
@@ -187,22 +190,6 @@ def _check_for_method(method: str, stripes: Any, band: Any, detector: Any, templ
     ):
         if value != default and method not in methods:
             raise ValueError(f"{name}={value!r} has a meaning only for method={' or '.join(map(repr, methods))}")
-
-
-def _one_channel(da: xr.DataArray, channel: str | None) -> xr.DataArray:
-    extra = [dim for dim in da.dims if dim not in ("channel", "z", "y", "x")]
-    if extra:
-        raise ValueError(f"the stack has dims {da.dims}; take one along {', '.join(map(repr, extra))} with da.isel")
-    if "channel" not in da.dims:
-        if channel is not None and ("channel" not in da.coords or str(da["channel"].values) != channel):
-            raise ValueError(f"channel={channel!r} given, but the stack has no such channel")
-        return da
-    if channel is None:
-        return da.isel(channel=0)
-    names = [str(name) for name in da["channel"].values] if "channel" in da.coords else []
-    if channel not in names:
-        raise ValueError(f"channel={channel!r} is not allowed; the stack has {names}")
-    return da.isel(channel=names.index(channel))
 
 
 def _measured(

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from stack3d.grid import spacing_of, units_of
-from stack3d.model import check_stack
-from stack3d.plotting._image import grey_limits, one_channel, position, scale_bar, show
+from stack3d.model import check_stack, one_channel
+from stack3d.plotting._image import grey_limits, position, scale_bar, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

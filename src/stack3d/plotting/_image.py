@@ -23,18 +23,6 @@ def grey_limits(*images: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def one_channel(da: xr.DataArray, channel: str | None) -> xr.DataArray:
-    """Return the stack of one channel, by default the first."""
-    if "channel" not in da.dims:
-        if channel is not None and ("channel" not in da.coords or str(da["channel"].values) != channel):
-            raise ValueError(f"channel={channel!r} given, but the stack has no such channel")
-        return da
-    names = [str(name) for name in da["channel"].values] if "channel" in da.coords else []
-    if channel is not None and channel not in names:
-        raise ValueError(f"channel={channel!r} is not allowed; the stack has {names}")
-    return da.isel(channel=0 if channel is None else names.index(channel))
-
-
 def show(ax: Axes, image: np.ndarray, rows: xr.DataArray, columns: xr.DataArray, **options: Any) -> Any:
     """Draw an image with its positions as axes, vertical positions running down, in true proportions.
 

@@ -9,8 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d.grid import units_of
-from stack3d.model import check_stack, valid_slices
-from stack3d.plotting._image import one_channel
+from stack3d.model import check_stack, one_channel, valid_slices
 from stack3d.quality import slice_statistics
 
 if TYPE_CHECKING:

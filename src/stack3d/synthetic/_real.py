@@ -13,7 +13,8 @@ import xarray as xr
 from stack3d import grid
 from stack3d.model import check_stack
 from stack3d.synthetic._assemble import assemble
-from stack3d.synthetic._plan import generator, make_plan, matrices, transforms
+from stack3d.synthetic._draw import generator
+from stack3d.synthetic._plan import make_plan, matrices, transforms
 from stack3d.synthetic._settings import DEFAULTS, Setting, resolve
 from stack3d.synthetic._stack import _LEVELS, SyntheticStack, checked_seed
 

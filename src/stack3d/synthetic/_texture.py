@@ -8,77 +8,16 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from stack3d.synthetic._lattice import LEAN, inline, jit
+
 TISSUE, POROUS = 0, 1
-# Amplitude of a sum of hashed quadratic B-splines, so that a field has unit variance.
-_UNIT = 4.26
 TILE = 32
 _MAX_CANDIDATES = 96
 
-_M1, _M2, _M3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_BITS = np.uint64(0x1FFFFF)
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
-
-@_jit
-def _hash(seed, plane, row, column):  # type: ignore[no-untyped-def]
-    h = np.uint64(seed) * _M1
-    h = (h ^ np.uint64(plane)) * _M2
-    h = (h ^ (h >> np.uint64(29)) ^ np.uint64(row)) * _M3
-    h = (h ^ (h >> np.uint64(31)) ^ np.uint64(column)) * _M2
-    h = (h ^ (h >> np.uint64(30))) * _M3
-    return h ^ (h >> np.uint64(32))
-
-
-@_jit
-def _fraction(h, part):  # type: ignore[no-untyped-def]
-    return np.float32(np.float64((h >> np.uint64(21 * part)) & _BITS) / 2097152.0)
-
-
-@_jit
-def lattice(seed, z, row0, column0, rows, columns):  # type: ignore[no-untyped-def]
-    """Coefficients of a field at height z (in lattice units), for a patch of lattice points."""
-    out = np.zeros((rows, columns), np.float32)
-    plane = math.floor(z + 0.5)
-    t = z - plane
-    weights = (0.5 * (0.5 - t) ** 2, 0.75 - t * t, 0.5 * (0.5 + t) ** 2)
-    for k in range(3):
-        weight = np.float32(weights[k] * _UNIT)
-        for i in range(rows):
-            for j in range(columns):
-                value = _fraction(_hash(seed, plane + k - 1, row0 + i, column0 + j), 0)
-                out[i, j] += weight * (np.float32(2.0) * value - np.float32(1.0))
-    return out
-
-
-@_jit
-def cells(seed, z, size, row0, column0, rows, columns):  # type: ignore[no-untyped-def]
-    """Seeds of the cells around a plane, (5, rows, columns, 8).
-
-    Each is y, x, height over the plane, three chances and the direction (y, x) of what is in the cell.
-    """
-    out = np.empty((5, rows, columns, 8), np.float32)
-    plane = math.floor(z / size)
-    for k in range(5):
-        for i in range(rows):
-            for j in range(columns):
-                a = _hash(seed, plane + k - 2, row0 + i, column0 + j)
-                b = _hash(seed + 1, plane + k - 2, row0 + i, column0 + j)
-                out[k, i, j, 0] = (row0 + i + 0.1 + 0.8 * _fraction(a, 0)) * size
-                out[k, i, j, 1] = (column0 + j + 0.1 + 0.8 * _fraction(a, 1)) * size
-                out[k, i, j, 2] = (plane + k - 2 + 0.1 + 0.8 * _fraction(a, 2)) * size - z
-                out[k, i, j, 3] = _fraction(b, 0)
-                out[k, i, j, 4] = _fraction(b, 1)
-                out[k, i, j, 5] = _fraction(b, 2)
-                turn = 2 * math.pi * _fraction(_hash(seed + 2, plane + k - 2, row0 + i, column0 + j), 0)
-                out[k, i, j, 6], out[k, i, j, 7] = 0.98 * math.sin(turn), 0.98 * math.cos(turn)
-    return out
-
-
-@_inline
+@inline
 def _weights(p):  # type: ignore[no-untyped-def]
     """First of the three lattice points around p, and their quadratic B-spline weights."""
     half = np.float32(0.5)
@@ -87,7 +26,15 @@ def _weights(p):  # type: ignore[no-untyped-def]
     return i - np.uint32(1), half * (half - t) * (half - t), np.float32(0.75) - t * t, half * (half + t) * (half + t)
 
 
-@_jit
+@jit
+def _paste(out, tile, top, left):  # type: ignore[no-untyped-def]
+    """Copy what of a tile lies in the frame; loops, as assigning slices compiles for seconds."""
+    for i in range(min(TILE, out.shape[0] - top)):
+        for j in range(min(TILE, out.shape[1] - left)):
+            out[top + i, left + j] = tile[i, j]
+
+
+@jit
 def _positions(ys, xs, matrix, top, left):  # type: ignore[no-untyped-def]
     """Points of the specimen under the pixels of a tile."""
     for i in range(TILE):
@@ -96,7 +43,7 @@ def _positions(ys, xs, matrix, top, left):  # type: ignore[no-untyped-def]
             ys[i, j] = np.float32(matrix[1, 0] * (left + j) + matrix[1, 1] * (top + i) + matrix[1, 2])
 
 
-@_jit
+@jit
 def _field(out, coefficients, ys, xs, row0, column0, inverse, straight):  # type: ignore[no-untyped-def]
     """Evaluate a field at the points of a tile; `straight` when rows and columns of the tile follow y and x."""
     if not straight:
@@ -130,7 +77,7 @@ def _field(out, coefficients, ys, xs, row0, column0, inverse, straight):  # type
             out[i, j] = value + taps[2, j] * line[m + np.uint32(2)]
 
 
-@_jit
+@jit
 def _nearest(vs, us, chosen, count, nearest, second, first):  # type: ignore[no-untyped-def]
     """Find the nearest seed of each point, its squared distance and that of the next."""
     for i in range(TILE):
@@ -148,7 +95,7 @@ def _nearest(vs, us, chosen, count, nearest, second, first):  # type: ignore[no-
                 nearest[i, j] = distance if nearer else old
 
 
-@_jit
+@jit
 def _gaps(chosen, count, inverse):  # type: ignore[no-untyped-def]
     """Fill half the inverse distance of each pair of seeds; 0 for a seed with itself."""
     for n in range(count):
@@ -159,7 +106,7 @@ def _gaps(chosen, count, inverse):  # type: ignore[no-untyped-def]
         inverse[n, n] = np.float32(0.0)
 
 
-@_jit
+@jit
 def _border(v, u, chosen, count, first, nearest, inverse, reach):  # type: ignore[no-untyped-def]
     """Distance to the nearest border of the cell, at most `reach`, and the seed behind it."""
     border, behind = reach, first
@@ -171,21 +118,21 @@ def _border(v, u, chosen, count, first, nearest, inverse, reach):  # type: ignor
     return border, behind
 
 
-@_inline
+@inline
 def _step(t):  # type: ignore[no-untyped-def]
     """Smooth step from 0 at t = -1/2 to 1 at t = 1/2."""
     t = min(max(t + np.float32(0.5), np.float32(0.0)), np.float32(1.0))
     return t * t * (np.float32(3.0) - np.float32(2.0) * t)
 
 
-@_inline
+@inline
 def _bump(t):  # type: ignore[no-untyped-def]
     """Smooth bump of height 1, zero beyond ``|t| = 1``."""
     s = max(np.float32(1.0) - t * t, np.float32(0.0))
     return s * s
 
 
-@_jit
+@jit
 def _candidates(seeds, first, base, size, reach, y0, y1, x0, x1, chosen):  # type: ignore[no-untyped-def]
     """Keep the seeds that are nearest, or within `reach` of a border, somewhere in a box; return how many."""
     i0, i1 = (
@@ -218,38 +165,79 @@ def _candidates(seeds, first, base, size, reach, y0, y1, x0, x1, chosen):  # typ
     return count
 
 
-@_inline
-def _tissue(value, palette, fine, middle, border, lumen, kin, q, lamella, radius):  # type: ignore[no-untyped-def]
+@jit
+def _interior(vs, us, middle, chosen, count, size, nearest, second, first, inverse, cell):  # type: ignore[no-untyped-def]
+    """Fill `cell` (6, y, x) with what the cell of each point says of it, whatever the channel.
+
+    These are the distance to the border, chance and kind of the cell (mixed with the neighbour's at the border), whether
+    it holds vesicles, the distance outwards from its mitochondrion (huge without one) and the phase of the cristae.
+    """
+    reach, zero, half, one = np.float32(3.25), np.float32(0.0), np.float32(0.5), np.float32(1.0)
+    for i in range(TILE):
+        for j in range(TILE):
+            v, u, n = vs[i, j], us[i, j], first[i, j]
+            shade, kin, border = chosen[n, 3], chosen[n, 4], reach
+            kind = one if kin < np.float32(0.55) else zero
+            cell[1, i, j], cell[2, i, j] = shade, kind
+            # A border within reach means a second seed nearly as near; the rest of the cell skips the search.
+            slack = math.sqrt(nearest[i, j]) + np.float32(2.0) * reach
+            if second[i, j] < slack * slack:
+                border, behind = _border(v, u, chosen, count, n, nearest[i, j], inverse, reach)
+                # Half of the neighbour at the border itself: an edge as wide as the beam, not a staircase.
+                mix = half - half * _step(border * half - half)
+                other = one if chosen[behind, 4] < np.float32(0.55) else zero
+                cell[1, i, j] = shade + mix * (chosen[behind, 3] - shade)
+                cell[2, i, j] = kind + mix * (other - kind)
+            cell[0, i, j] = border
+            cell[3, i, j] = one if np.float32(0.45) <= kin < np.float32(0.75) else zero
+            cell[4, i, j], cell[5, i, j] = np.float32(1e6), zero
+            if kin < np.float32(0.45) and nearest[i, j] < half * size * size:
+                dy, dx, dz = v - chosen[n, 0], u - chosen[n, 1], -chosen[n, 2]
+                along = chosen[n, 6] * dy + chosen[n, 7] * dx + np.float32(LEAN) * dz
+                q = np.float32(math.sqrt(max(nearest[i, j] - np.float32(0.75) * along * along, zero)))
+                q -= size * (np.float32(0.14) + np.float32(0.1) * chosen[n, 5])
+                cell[4, i, j] = q
+                if q < np.float32(3.0):
+                    cell[5, i, j] = np.float32(math.sin(np.float32(0.75) * along + np.float32(0.9) * middle[i, j]))
+
+
+@jit
+def _tissue(out, palette, cell, fines, middles, lumina):  # type: ignore[no-untyped-def]
     """Cytoplasm with organelles, vesicles, membranes and lumina."""
-    one = np.float32(1.0)
-    value += palette[2] * fine + palette[3] * middle
-    if kin < np.float32(0.45):
-        inside = _step((radius - q) / np.float32(3.0))
-        matrix = palette[4] + palette[5] * lamella + palette[2] * fine
-        value += inside * (matrix - value)
-        value += np.float32(0.8) * _bump((q - radius) / np.float32(2.6)) * (palette[6] - value)
-    elif kin < np.float32(0.75):
-        value += np.float32(0.7) * _bump((middle - np.float32(1.15)) / np.float32(0.45)) * (palette[6] - value)
-        value += _step((middle - np.float32(1.7)) / np.float32(0.4)) * (palette[8] - value)
-    value += np.float32(0.95) * _bump(border / np.float32(3.2)) * (palette[6] - value)
-    inside = _step((lumen - np.float32(1.45)) / np.float32(0.1))
-    value += inside * (palette[7] + np.float32(0.5) * palette[2] * fine - value)
-    return value + np.float32(0.9) * _bump((lumen - np.float32(1.41)) / np.float32(0.11)) * (one * palette[6] - value)
+    for i in range(TILE):
+        for j in range(TILE):
+            fine, middle, lumen, q = palette[2] * fines[i, j], middles[i, j], lumina[i, j], cell[4, i, j]
+            value = palette[0] + (palette[1] - palette[0]) * cell[1, i, j] + fine + palette[3] * middle
+            inside = _step(q * np.float32(-1 / 3))
+            value += inside * (palette[4] + palette[5] * cell[5, i, j] + fine - value)
+            value += np.float32(0.8) * _bump(q * np.float32(1 / 2.6)) * (palette[6] - value)
+            wall = _bump((middle - np.float32(1.15)) * np.float32(1 / 0.45))
+            value += np.float32(0.7) * cell[3, i, j] * wall * (palette[6] - value)
+            value += cell[3, i, j] * _step((middle - np.float32(1.7)) * np.float32(2.5)) * (palette[8] - value)
+            value += np.float32(0.95) * _bump(cell[0, i, j] * np.float32(1 / 3.2)) * (palette[6] - value)
+            inside = _step((lumen - np.float32(1.45)) * np.float32(10.0))
+            value += inside * (palette[7] + np.float32(0.5) * fine - value)
+            wall = _bump((lumen - np.float32(1.41)) * np.float32(1 / 0.11))
+            out[i, j] = value + np.float32(0.9) * wall * (palette[6] - value)
 
 
-@_inline
-def _porous(value, palette, fine, middle, border, pore):  # type: ignore[no-untyped-def]
+@jit
+def _porous(out, palette, cell, fines, middles, pores):  # type: ignore[no-untyped-def]
     """Grains of two materials, grain borders, pores with a bright rim and a floor that shines through."""
-    value += palette[2] * fine + palette[3] * middle
-    value += np.float32(0.6) * _bump(border / np.float32(1.6)) * (palette[6] - value)
-    edge = pore + np.float32(0.05) * middle - np.float32(0.55)
-    value += palette[7] * _bump((edge + np.float32(0.13)) / np.float32(0.13))
-    inside = _step(edge / np.float32(0.12))
-    floor = palette[4] + palette[5] * min(edge * edge, np.float32(1.0)) + np.float32(0.35) * palette[2] * fine
-    return value + inside * (floor - value)
+    for i in range(TILE):
+        for j in range(TILE):
+            fine, middle = palette[2] * fines[i, j], middles[i, j]
+            value = palette[1] + (palette[0] - palette[1]) * cell[2, i, j] + palette[8] * cell[1, i, j]
+            value += fine + palette[3] * middle
+            value += np.float32(0.6) * _bump(cell[0, i, j] * np.float32(1 / 1.6)) * (palette[6] - value)
+            edge = pores[i, j] + np.float32(0.05) * middle - np.float32(0.55)
+            value += palette[7] * _bump((edge + np.float32(0.13)) * np.float32(1 / 0.13))
+            inside = _step(edge * np.float32(1 / 0.12))
+            floor = palette[4] + palette[5] * min(edge * edge, np.float32(1.0)) + np.float32(0.35) * fine
+            out[i, j] = value + inside * (floor - value)
 
 
-@_jit
+@jit
 def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, origins, inverses, warps):  # type: ignore[no-untyped-def]
     """Fill `out` (channel, y, x) with grey values in 0..1.
 
@@ -261,15 +249,14 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
     ys, xs = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.float32)
     vs, us = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.float32)
     nearest, second = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.float32)
-    first = np.empty((TILE, TILE), np.int32)
-    fields = np.empty((7, TILE, TILE), np.float32)
+    first, tile = np.empty((TILE, TILE), np.int32), np.empty((TILE, TILE), np.float32)
+    fields, cell = np.empty((7, TILE, TILE), np.float32), np.empty((6, TILE, TILE), np.float32)
     chosen = np.empty((_MAX_CANDIDATES, 8), np.float32)
     inverse = np.empty((_MAX_CANDIDATES, _MAX_CANDIDATES), np.float32)
-    reach, zero, half = np.float32(3.25), np.float32(0.0), np.float32(0.5)
+    reach = np.float32(3.25)
     straight = matrix[0, 1] == 0.0 and matrix[1, 0] == 0.0
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
-            rows, columns = min(TILE, height - top), min(TILE, width - left)
             _positions(ys, xs, matrix, top, left)
             for n in range(7):
                 _field(fields[n], patches[n], ys, xs, origins[n, 0], origins[n, 1], inverses[n], straight)
@@ -283,43 +270,16 @@ def render(kind, out, matrix, size, seeds, first_cell, base, palettes, patches, 
             count = _candidates(seeds, first_cell, base, size, reach, y0, y1, x0, x1, chosen)
             _gaps(chosen, count, inverse)
             _nearest(vs, us, chosen, count, nearest, second, first)
-            for i in range(rows):
-                for j in range(columns):
-                    v, u, n = vs[i, j], us[i, j], first[i, j]
-                    pore, middle, fine = fields[4, i, j], fields[5, i, j], fields[6, i, j]
-                    border, behind = reach, n
-                    # A border within reach means a second seed nearly as near; the rest of the cell skips the search.
-                    slack = math.sqrt(nearest[i, j]) + np.float32(2.0) * reach
-                    if second[i, j] < slack * slack:
-                        border, behind = _border(v, u, chosen, count, n, nearest[i, j], inverse, reach)
-                    # Half of the neighbour's grey at the border itself: an edge as wide as the beam, not a staircase.
-                    mix = half - half * _step(border / np.float32(2.0) - half)
-                    shade, kin, girth = chosen[n, 3], chosen[n, 4], chosen[n, 5]
-                    q, radius, lamella = np.float32(1e6), size * (np.float32(0.14) + np.float32(0.1) * girth), zero
-                    if kind == TISSUE and kin < np.float32(0.45) and nearest[i, j] < np.float32(0.5) * size * size:
-                        dy, dx, dz = v - chosen[n, 0], u - chosen[n, 1], -chosen[n, 2]
-                        along = chosen[n, 6] * dy + chosen[n, 7] * dx + np.float32(0.2) * dz
-                        q = np.float32(math.sqrt(max(nearest[i, j] - np.float32(0.75) * along * along, zero)))
-                        if q < radius + np.float32(3.0):
-                            lamella = np.float32(math.sin(np.float32(0.75) * along + np.float32(0.9) * middle))
-                    for c in range(channels):
-                        palette = palettes[c]
-                        if kind == TISSUE:
-                            a = palette[0] + (palette[1] - palette[0]) * shade
-                            b = palette[0] + (palette[1] - palette[0]) * chosen[behind, 3]
-                            value = a + mix * (b - a)
-                            value = _tissue(value, palette, fine, middle, border, pore, kin, q, lamella, radius)
-                        else:
-                            a = (palette[0] if kin < 0.55 else palette[1]) + palette[8] * shade
-                            b = (palette[0] if chosen[behind, 4] < 0.55 else palette[1]) + palette[8] * chosen[
-                                behind, 3
-                            ]
-                            value = a + mix * (b - a)
-                            value = _porous(value, palette, fine, middle, border, pore)
-                        out[c, top + i, left + j] = value
+            _interior(vs, us, fields[5], chosen, count, size, nearest, second, first, inverse, cell)
+            for c in range(channels):
+                if kind == TISSUE:
+                    _tissue(tile, palettes[c], cell, fields[6], fields[5], fields[4])
+                else:
+                    _porous(tile, palettes[c], cell, fields[6], fields[5], fields[4])
+                _paste(out[c], tile, top, left)
 
 
-@_jit
+@jit
 def sample(out, coefficients, matrix):  # type: ignore[no-untyped-def]
     """Fill a frame with a spline field; `matrix` (2, 3) takes the pixel (x, y, 1) to its (row, column) node."""
     height, width = out.shape
@@ -329,7 +289,6 @@ def sample(out, coefficients, matrix):  # type: ignore[no-untyped-def]
     tile = np.empty((TILE, TILE), np.float32)
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
-            rows, columns = min(TILE, height - top), min(TILE, width - left)
             _positions(ys, xs, matrix[::-1], top, left)
             _field(tile, coefficients, ys, xs, zero, zero, one, straight)
-            out[top : top + rows, left : left + columns] = tile[:rows, :columns]
+            _paste(out, tile, top, left)

@@ -11,7 +11,8 @@ TEXTURES = ("tissue", "porous")
 # Spacing of the lattices in pixels: two coarse and two small displacements, pores, middle and fine grain.
 _SPACINGS = {"tissue": (60.0, 60.0, 14.0, 14.0, 75.0, 7.0, 2.2), "porous": (60.0, 60.0, 12.0, 12.0, 23.0, 9.0, 2.0)}
 _CELL = {"tissue": 74.0, "porous": 58.0}
-# How much longer along z than along x the fields are, and last the cells.
+# How many times longer than wide the fields are along z, and last the cells: structures that lean at random drag the
+# whole frame with them, and real tissue moves by a few hundredths of a pixel from slice to slice.
 _RISES = {"tissue": (8.0, 8.0, 8.0, 8.0, 4.0, 4.0, 1.0, 3.5), "porous": (8.0, 8.0, 8.0, 8.0, 4.0, 2.0, 1.0, 3.5)}
 _WARPS = {"tissue": (20.0, 2.2), "porous": (6.0, 0.8)}
 # Greys in 0..1; one row a channel, used again with a change of contrast when there are more.
@@ -42,7 +43,7 @@ class Specimen:
     scale : float
         Size of the structures relative to the default (cells of about 70 pixels).
     pixel : float
-        Length of a pixel, by which z is divided: structures are as long along z as along x.
+        Length of a pixel, by which z is divided: structures are about four times as long along z as along x.
     levels : tuple of float
         Grey values of black and white.
     channels : int
@@ -73,7 +74,7 @@ class Specimen:
         matrix : (2, 3) array
             Takes the pixel (x, y, 1) of the result to a point (x, y) of the specimen, in pixels.
         """
-        from stack3d.synthetic import _texture
+        from stack3d.synthetic import _lattice, _texture
 
         height, width = shape
         matrix = np.asarray(matrix, np.float64) / self.scale
@@ -94,13 +95,13 @@ class Specimen:
             rows, columns = last - first
             origins[n] = first - base / spacing
             seed = _sub_seed(self.seed, n)
-            patches.append(_texture.lattice(seed, depth / (spacing * rises[n]), first[0], first[1], rows, columns))
+            patches.append(_lattice.lattice(seed, depth / (spacing * rises[n]), first[0], first[1], rows, columns))
         size = _CELL[self.texture]
         reach = 6 * sum(_WARPS[self.texture])
         first = np.floor((np.array([y0, x0]) - reach) / size).astype(int) - 3
         last = np.floor((np.array([y1, x1]) + reach) / size).astype(int) + 5
         rows, columns = last - first
-        seeds = _texture.cells(_sub_seed(self.seed, 100), depth / rises[7], size, first[0], first[1], rows, columns)
+        seeds = _lattice.cells(_sub_seed(self.seed, 100), depth / rises[7], size, first[0], first[1], rows, columns)
         seeds[..., 0] -= base[0]
         seeds[..., 1] -= base[1]
         shifted = matrix - np.array([[0, 0, base[1]], [0, 0, base[0]]])

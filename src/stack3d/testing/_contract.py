@@ -104,6 +104,7 @@ def assert_input_unchanged(function: Callable[[xr.DataArray], Result], da: xr.Da
     function : callable
         From stack to stack, or to an estimate; its result is computed.
     da : DataArray
+        `function` is given a copy of it.
 
     Raises
     ------
@@ -118,10 +119,11 @@ def assert_input_unchanged(function: Callable[[xr.DataArray], Result], da: xr.Da
     >>> def careless(da):
     ...     da.attrs["seen"] = 1
     ...     return da + 1
-    >>> assert_input_unchanged(careless, stack.copy())
+    >>> assert_input_unchanged(careless, stack)
     Traceback (most recent call last):
     AssertionError: the stack given was changed: attrs of 'image' differ: 'seen' only in the first
     """
+    da = da.copy()
     before = _snapshot(da)
     result = function(da)
     result.compute()

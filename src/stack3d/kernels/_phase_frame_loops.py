@@ -1,0 +1,191 @@
+"""Compiled loops from a frame to the whitened band of its spectrum, for :mod:`stack3d.kernels.phase`.
+
+How the band is laid out is said in :mod:`stack3d.kernels._phase_loops`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@njit(**_OPTIONS)
+def bin_integers(frame: Any, b: int, work: Any, n: int, m: int) -> Any:
+    """Average b x b pixels of a frame of small integers, exactly."""
+    out = np.empty((n, m), np.float32)
+    scale = 1.0 / (b * b)
+    for i in range(n):
+        row = frame[i * b]
+        for x in range(m * b):
+            work[x] = row[x]
+        for k in range(1, b):
+            row = frame[i * b + k]
+            for x in range(m * b):
+                work[x] += row[x]
+        if b == 1:
+            for j in range(m):
+                out[i, j] = work[j]
+        elif b == 2:
+            for j in range(m):
+                out[i, j] = (work[2 * j] + work[2 * j + 1]) * scale
+        elif b == 4:
+            for j in range(m):
+                out[i, j] = (work[4 * j] + work[4 * j + 1] + work[4 * j + 2] + work[4 * j + 3]) * scale
+        else:
+            for j in range(m):
+                total = work[j * b]
+                for k in range(1, b):
+                    total += work[j * b + k]
+                out[i, j] = total * scale
+    return out
+
+
+@njit(**_OPTIONS)
+def bin_reals(frame: Any, b: int, n: int, m: int) -> Any:
+    """Average b x b pixels about a reference value in float64, leaving out what is not finite.
+
+    Returns the average, the number of empty blocks, and the largest magnitude met (for the precision of the input).
+    """
+    out = np.empty((n, m), np.float32)
+    reference, found = 0.0, 0
+    largest = 0.0
+    for y in range(0, n * b, max(1, n * b // 64)):
+        for x in range(0, m * b, max(1, m * b // 64)):
+            value = np.float64(frame[y, x])
+            if math.isfinite(value):
+                found += 1
+                reference += (value - reference) / found
+                largest = max(largest, abs(value))
+    total = np.empty(m * b, np.float64)
+    count = np.empty(m * b, np.int32)
+    missing = 0
+    for i in range(n):
+        total[:] = 0.0
+        count[:] = 0
+        for k in range(b):
+            row = frame[i * b + k]
+            for x in range(m * b):
+                value = np.float64(row[x]) - reference
+                good = abs(value) < np.inf
+                total[x] += value if good else 0.0
+                count[x] += 1 if good else 0
+        for j in range(m):
+            value, number = np.float64(0), 0
+            for k in range(b):
+                value += total[j * b + k]
+                number += count[j * b + k]
+            if number == 0:
+                missing += 1
+                out[i, j] = np.nan
+            else:
+                out[i, j] = value / number
+    return out, missing, largest
+
+
+@njit(**_OPTIONS)
+def flatten(values: Any, trend_y: Any, trend_x: Any) -> Any:
+    """Take mean and slope out of every row and column, in place; also give the mean-absolute deviation."""
+    n, m = values.shape
+    lanes = 16
+    whole = m - m % lanes
+    part = np.empty((2, lanes), np.float32)
+    for i in range(n):
+        row = values[i]
+        part[:] = 0
+        for j in range(0, whole, lanes):
+            for k in range(lanes):
+                part[0, k] += trend_x[0, j + k] * row[j + k]
+                part[1, k] += trend_x[1, j + k] * row[j + k]
+        c0, c1 = np.float32(0), np.float32(0)
+        for k in range(lanes):
+            c0 += part[0, k]
+            c1 += part[1, k]
+        for j in range(whole, m):
+            c0 += trend_x[0, j] * row[j]
+            c1 += trend_x[1, j] * row[j]
+        for j in range(m):
+            row[j] -= c0 * trend_x[0, j] + c1 * trend_x[1, j]
+    columns = np.zeros((2, m), np.float32)
+    for i in range(n):
+        row = values[i]
+        t0, t1 = trend_y[0, i], trend_y[1, i]
+        for j in range(m):
+            columns[0, j] += t0 * row[j]
+            columns[1, j] += t1 * row[j]
+    sums = np.zeros(m, np.float32)
+    for i in range(n):
+        row = values[i]
+        t0, t1 = trend_y[0, i], trend_y[1, i]
+        for j in range(m):
+            row[j] -= t0 * columns[0, j] + t1 * columns[1, j]
+            sums[j] += abs(row[j])
+    deviation = 0.0
+    for j in range(m):
+        deviation += sums[j]
+    return values, deviation / (n * m)
+
+
+@njit(**_OPTIONS)
+def taper(values: Any, window_y: Any, window_x: Any, limit: float, scale: float) -> None:
+    """Clip at +-limit, multiply with the window and scale, in place."""
+    n, m = values.shape
+    top = np.float32(limit)
+    for i in range(n):
+        row = values[i]
+        factor = np.float32(scale) * window_y[i]
+        for j in range(m):
+            row[j] = min(max(row[j], -top), top) * (factor * window_x[j])
+
+
+@njit(**_OPTIONS)
+def gather(
+    part: Any, rows: Any, start: Any, first: Any, cell: Any, counts: Any, ring: Any, axis: Any, rings: int
+) -> Any:
+    """Take the band out of a transform and whiten it cell by cell; also give the power of the cells."""
+    size = start[-1]
+    out = np.empty((2, size), np.float32)
+    sums = np.zeros(counts.size, np.float64)
+    for r in range(rows.size):
+        line = part[rows[r]]
+        for k in range(start[r], start[r + 1]):
+            value = line[first[r] + k - start[r]]
+            out[0, k] = value.real
+            out[1, k] = value.imag
+            sums[cell[k]] += value.real * value.real + value.imag * value.imag
+    power, factor = whitening(sums, counts, ring, axis, rings)
+    for k in range(size):
+        out[0, k] *= factor[cell[k]]
+        out[1, k] *= factor[cell[k]]
+    return out, power
+
+
+@njit(**_OPTIONS)
+def whitening(sums: Any, counts: Any, ring: Any, axis: Any, rings: int) -> Any:
+    """Power of cells from their sums, and the factors that whiten them.
+
+    What a cell near an axis has more than twice the power of its ring is taken for stripes: it counts as no more than
+    that, and its coefficients are made small beyond whitening.
+    """
+    total, number = np.zeros(rings), np.zeros(rings)
+    for c in range(counts.size):
+        if not axis[c]:
+            total[ring[c]] += sums[c]
+            number[ring[c]] += counts[c]
+    power, factor = np.zeros(counts.size, np.float32), np.zeros(counts.size, np.float32)
+    for c in range(counts.size):
+        r = ring[c]
+        usual = total[r] / number[r] if number[r] > 0 else 0.0
+        extra = 8.0 if number[r] > 0 else 0.0
+        own = (sums[c] + extra * usual) / (counts[c] + extra) if counts[c] + extra > 0 else 0.0
+        if own > 0:
+            factor[c] = 1 / math.sqrt(own)
+            if axis[c] and number[r] > 0 and own > 2 * usual:
+                factor[c] *= 2 * usual / own
+                own = 2 * usual
+        power[c] = own
+    return power, factor

@@ -1,0 +1,90 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+import stack3d
+from stack3d import _demo
+from stack3d.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for k in range(4):
+        values = np.full((20, 24), 100 * k + 5, np.uint16)
+        tifffile.imwrite(frames / f"slice_{k:04d}_z={0.01 * k:.4f}um.tif", values)
+    return frames
+
+
+def test_info_says_what_a_stack_is(folder, capsys):
+    assert main(["info", str(folder), "--pixel-size", "5 nm"]) == 0
+    out = capsys.readouterr().out
+    assert "z 4 × y 20 × x 24, uint16" in out
+    assert "z 10 × y 5 × x 5 nm" in out
+
+
+def test_convert_saves_in_the_format_of_the_suffix(folder, tmp_path, capsys):
+    for suffix in (".zarr", ".nc", ".tif"):
+        target = tmp_path / f"stack{suffix}"
+        assert main(["convert", str(folder), str(target), "--pixel-size", "5 nm"]) == 0
+        assert capsys.readouterr().out.strip() == str(target)
+        opened = stack3d.open_stack(target)
+        np.testing.assert_array_equal(opened.values[:, 0, 0], [5, 105, 205, 305])
+        np.testing.assert_allclose(opened.z, [0, 10, 20, 30])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "nowhere"], "nowhere"),
+        (["convert", "FOLDER", "out.xyz"], r"\.zarr"),
+        (["convert", "FOLDER", "out.zarr", "--pixel-size", "5 s"], "5 s"),
+        (["info", "FOLDER", "--pattern", "no_{slice}.tif"], "no_"),
+    ],
+)
+def test_mistakes_end_with_one_line_and_status_one(folder, tmp_path, capsys, arguments, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(folder) if a == "FOLDER" else a for a in arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"stack3d {arguments[0]}: ")
+    assert re.search(message, error)
+    assert "Traceback" not in error
+
+
+def test_convert_does_not_replace_unless_told(folder, tmp_path, capsys):
+    target = tmp_path / "stack.nc"
+    arguments = ["convert", str(folder), str(target), "--pixel-size", "5 nm"]
+    assert main(arguments) == 0
+    assert main(arguments) == 1
+    assert "overwrite" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+
+
+def test_the_program_is_installed_and_helps():
+    done = subprocess.run([sys.executable, "-m", "stack3d.cli", "--help"], capture_output=True, text=True, check=True)
+    for command in ("demo", "info", "convert"):
+        assert command in done.stdout
+    done = subprocess.run([sys.executable, "-m", "stack3d.cli", "polish"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "polish" in done.stderr
+
+
+def test_the_demo_makes_every_error_smaller_and_replays(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_demo, "_SHAPE", (40, 256, 256))
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    out = capsys.readouterr().out
+    errors = [float(line.split()[-3]) for line in out.splitlines() if re.search(r"\d\.\d\d +\d+\.\d +\d", line)]
+    assert len(errors) == 4
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.6 * errors[0]
+    assert "equal to the bit" in out
+    assert [s["operation"] for s in stack3d.provenance(stack3d.open_stack(tmp_path / "demo" / "clean.zarr"))]
