@@ -11,12 +11,17 @@ import xarray as xr
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator
 from stack3d._region import region as in_region
+from stack3d._warn import warn
 from stack3d.grid import Frame
 from stack3d.model import DIMS, one_channel, valid_slices
 from stack3d.windows import reduce_windows
 
 Model = Literal["translation"]
 _MODELS = ("translation",)
+
+
+class UntiedSliceWarning(UserWarning):
+    """Most slices share too little with their neighbours to be placed."""
 
 
 @estimator(version=1, needs=("z",))
@@ -89,6 +94,8 @@ def estimate_transforms(
         raise ValueError(f"model={model!r} is not allowed; it must be one of {_MODELS}")
     if isinstance(lags, bool) or not isinstance(lags, int | np.integer) or lags < 1:
         raise ValueError(f"lags={lags!r} must be a whole number of at least 1")
+    if not isinstance(band, tuple | list) or len(band) != 2:
+        raise ValueError(f"band={band!r} must be (low, high) in cycles per pixel, each a number or None")
     one = in_region(one_channel(da, channel), region)
     count = one.sizes["z"]
     plan = kernels.phase.plan(one.shape[-2:], band=band)
@@ -133,6 +140,13 @@ def _solved(da: xr.DataArray, table: np.ndarray, valid: np.ndarray) -> xr.Datase
     matrices[:, 1, 2], matrices[:, 0, 2] = solution.positions[:, 0], solution.positions[:, 1]
     # A stack of one slice has no pairs and nothing wrong with it.
     ok = solution.ok & valid if count > 1 else valid
+    lost = int(np.sum(valid & ~ok))
+    if lost > 0.5 * max(1, int(valid.sum())):
+        warn(
+            f"{lost} of {int(valid.sum())} slices could not be tied to any other; they are marked valid=False and stay where "
+            "they are. Is there structure that neighbouring slices share? A lower `band` or a `region` may help",
+            UntiedSliceWarning,
+        )
     dataset = describe(da, matrices, ok)
     dataset["quality"] = ("z", solution.quality, {"long_name": "trusted share of the pairs"})
     dataset["step_error"] = (
