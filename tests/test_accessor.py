@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import inspect
 import pickle
+import pydoc
+import re
 import tracemalloc
 
 import numpy as np
@@ -70,3 +72,20 @@ def test_a_stack_whose_accessor_was_touched_pickles(stack):
 
 def test_dir_shows_every_method(stack):
     assert set(METHODS) <= set(dir(stack.stack3d))
+
+
+def test_a_method_shows_itself_in_one_line_with_its_help(stack):
+    method = stack.rename("image").stack3d.crop
+    assert repr(method) == "<stack3d crop of 'image' (z: 8, y: 48, x: 64)>"
+    text = pydoc.plain(pydoc.render_doc(method))
+    assert stack3d.crop.__doc__.splitlines()[0] in text
+    assert re.search(r"\bcrop\(\s*\*,", text)
+    assert "DataArray (" not in text.splitlines()[0]
+    again = pickle.loads(pickle.dumps(method))
+    xr.testing.assert_identical(again(y=slice(0, 20)), method(y=slice(0, 20)))
+
+
+def test_the_repr_of_what_is_no_stack_says_why_in_one_line():
+    da = xr.DataArray(np.zeros((2, 3)), dims=("a", "b"))
+    assert re.fullmatch(r"<stack3d: not a stack: .*'a'.*>", repr(da.stack3d))
+    assert "not a stack" in da.stack3d._repr_html_()

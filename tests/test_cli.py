@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -69,6 +70,39 @@ def test_convert_does_not_replace_unless_told(folder, tmp_path, capsys):
     assert main([*arguments, "--overwrite"]) == 0
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_line_with_the_options_of_the_command_line(folder, capsys):
+    (folder / "slice_0001_z=0.0100um.tif").unlink()
+    assert main(["info", str(folder)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("stack3d: warning: 1 of the slice numbers 0 to 3 are missing")
+    assert "--on-gap flag inserts them" in line
+    assert main(["info", str(folder), "--on-gap", "flag"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert re.search(r"bad slices +1 of 4", captured.out)
+
+
+def test_an_error_names_the_options_of_the_command_line(folder, capsys):
+    for at in ("convert", "info"):
+        assert main([at, str(folder), *(["x.zarr"] if at == "convert" else []), "--variable", "b c"]) == 1
+        assert "--variable 'b c' has no meaning for a folder" in capsys.readouterr().err
+    assert main(["info", str(folder), "--channel", "SE2", "--channel", "InLens"]) == 1
+    assert "gives 2 names" in capsys.readouterr().err
+    assert main(["info", str(folder), "--channel", "SE2"]) == 0
+
+
+def test_a_reader_that_stops_reading_is_no_error(folder):
+    program = [sys.executable, "-m", "stack3d.cli", "info", str(folder)]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(program, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(write)
+    assert done.stderr == ""
+
+
 def test_the_program_is_installed_and_helps():
     done = subprocess.run([sys.executable, "-m", "stack3d.cli", "--help"], capture_output=True, text=True, check=True)
     for command in ("demo", "info", "convert"):
@@ -88,3 +122,14 @@ def test_the_demo_makes_every_error_smaller_and_replays(tmp_path, capsys, monkey
     assert errors[-1] < 0.6 * errors[0]
     assert "equal to the bit" in out
     assert [s["operation"] for s in stack3d.provenance(stack3d.open_stack(tmp_path / "demo" / "clean.zarr"))]
+
+
+def test_the_demo_replaces_its_own_results_and_nobody_elses(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_demo, "_SHAPE", (8, 64, 64))
+    other = stack3d.from_array(np.ones((2, 4, 4), np.uint8), pixel_size=1)
+    other.stack3d.save(tmp_path / "raw.zarr")
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    assert "not of this demo" in capsys.readouterr().err
+    np.testing.assert_array_equal(stack3d.open_stack(tmp_path / "raw.zarr"), other)
+    assert main(["demo", "--out", str(tmp_path / "own")]) == 0
+    assert main(["demo", "--out", str(tmp_path / "own")]) == 0

@@ -24,6 +24,9 @@ from stack3d.testing import (
     assert_valid_stack,
 )
 
+# Small random frames share nothing: registration says so, which is not the subject here.
+pytestmark = pytest.mark.filterwarnings("ignore::stack3d.UntiedSliceWarning", "ignore::stack3d.BlankSliceWarning")
+
 Step = Callable[[xr.DataArray], xr.DataArray]
 
 # Ways to use each operation; those of one name differ in what they do to the axes.

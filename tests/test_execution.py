@@ -170,7 +170,7 @@ def test_saturation_above_a_thousandth_warns(lazy):
 
     da = xr.DataArray(np.zeros((2, 100, 100), np.uint8), dims=("z", "y", "x"))
     stack = da.chunk(z=1) if lazy else da
-    with pytest.warns(execution.SaturationWarning, match="0.5 %"):
+    with pytest.warns(execution.SaturationWarning, match="0.1 % of the pixels of a block" if lazy else "0.5 %"):
         np.asarray(execution.map_frames(stack, cut, arguments={"share": 0.005}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

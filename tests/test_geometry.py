@@ -211,7 +211,11 @@ def test_resampling_along_z_does_not_depend_on_chunks(dtype, channels, method, d
         found = both_ways(da, lambda s: s.stack3d.resample(dz=dz, method=method))
     assert found.dtype == dtype
     step = 7.0 if dz == "7 nm" else 20.0
-    np.testing.assert_array_equal(found.z, step * np.arange(int(95 // step) + 1))
+    if dz == 20.0 and method != "nearest":
+        # Coarser than the old slices: the new ones cover them from edge to edge.
+        np.testing.assert_array_equal(found.z, 5.0 + 20.0 * np.arange(6))
+    else:
+        np.testing.assert_array_equal(found.z, step * np.arange(int(95 // step) + 1))
 
 
 @pytest.mark.parametrize("method", ["linear", "cubic"])
@@ -231,13 +235,26 @@ def test_resampling_to_the_same_grid_is_the_identity():
         np.testing.assert_array_equal(da.stack3d.resample(dz=20, method=method).values, da.values)
 
 
-def test_downsampling_loses_no_slice():
-    da = make(np.float32)
-    for k in range(9):
-        one = da * 0
-        one[k] = 6.0
-        found = one.stack3d.resample(dz=40)
-        assert float(found.isel(y=0, x=0).max()) > 1.0, f"slice {k} is lost"
+@pytest.mark.parametrize(("count", "dz"), [(12, 40), (12, 30), (12, 25), (9, 50), (10, 12), (7, 1000)])
+def test_downsampling_loses_no_slice_and_favours_none(count, dz):
+    stack = stack3d.from_array(np.zeros((count, 2, 2), np.float32), pixel_size=(10, 5, 5))
+    influence = []
+    for k in range(count):
+        one = stack.copy(deep=True)
+        one[k] = 1.0
+        influence.append(float(one.stack3d.resample(dz=dz)[:, 0, 0].sum()))
+    whole = count * 10 / dz
+    # All of it, but where the last new slice is only partly filled: there each old one counts more.
+    np.testing.assert_allclose(influence[: max(0, int(whole) * dz // 10 - 1)], 10 / dz, rtol=1e-5)
+    assert min(influence) >= 10 / dz * (1 - 1e-5)
+
+
+def test_downsampling_by_a_whole_number_is_binning():
+    da = make(np.float32, shape=(8, 4, 6))
+    found = da.stack3d.resample(dz=40)
+    binned = da.stack3d.bin(z=2, y=1, x=1)
+    np.testing.assert_allclose(found.values, binned.values, rtol=1e-6)
+    np.testing.assert_allclose(found.z, binned.z)
 
 
 def test_area_weighting_keeps_the_mean_along_y_and_x():
@@ -289,6 +306,8 @@ def test_a_missing_pixel_is_bridged_unless_it_is_the_nearest():
         ({"dz": 10, "z": [0, 1]}, "both give"),
         ({"z": [0, 1000]}, "beyond the stack"),
         ({"z": [10, 5]}, "strictly increasing"),
+        ({"dz": 1e-9}, "dz=1e-09 would make.*Is the unit right"),
+        ({"dx": "1e-6 nm"}, "dx='1e-6 nm' would make"),
         ({"method": "spline"}, "method='spline'.*linear"),
         ({"dx": float("nan")}, "dx=nan"),
     ],
@@ -302,6 +321,61 @@ def test_single_slices_and_frames_resample():
     da = make().isel(z=[3])
     assert da.stack3d.resample(dz=10).sizes["z"] == 1
     assert make().isel(z=0, drop=True).stack3d.resample(dx=8, dy=10).dims == ("y", "x")
+
+
+# dtypes ------------------------------------------------------------------------------------------------------
+
+WAYS = {
+    "bin": lambda s, **k: s.stack3d.bin(**k),
+    "resample": lambda s, **k: s.stack3d.resample(dz=13, **k),
+    "match_histograms": lambda s, **k: s.stack3d.match_histograms(**k),
+    "level_slices": lambda s, **k: s.stack3d.level_slices(**k),
+    "rescale_intensity": lambda s, **k: s.stack3d.rescale_intensity(**k),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WAYS))
+@pytest.mark.parametrize("lazy", [False, True])
+def test_missing_pixels_do_not_become_integers_in_silence(name, lazy):
+    da = make(np.float32)
+    da[2, :2, :2] = np.nan
+    stack = da.chunk(z=3) if lazy else da
+    with pytest.raises(ValueError, match=r"missing pixels.*dtype='float32'"):
+        WAYS[name](stack, dtype="uint8").compute()
+
+
+@pytest.mark.parametrize("name", sorted(WAYS))
+@pytest.mark.parametrize("dtype", ["U3", "complex64", "foo"])
+def test_dtypes_without_grey_values_are_refused(name, dtype):
+    with pytest.raises(TypeError, match=f"dtype='{dtype}'"):
+        WAYS[name](make(), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4", ">i4"])
+def test_arrays_in_another_byte_order_give_the_same(dtype):
+    native = make(np.dtype(dtype).newbyteorder("=")) + 1000
+    foreign = native.copy(data=native.values.astype(dtype))
+    for name, way in {**WAYS, "invert": lambda s: s.stack3d.invert(), "flip": lambda s: s.stack3d.flip()}.items():
+        np.testing.assert_array_equal(way(foreign).values, way(native).values, err_msg=name)
+    np.testing.assert_array_equal(foreign.stack3d.slice_statistics()["mean"], native.stack3d.slice_statistics()["mean"])
+    result = foreign.stack3d.invert()
+    np.testing.assert_array_equal(stack3d.replay(foreign, result), result)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int32, np.uint32, np.int8, bool])
+def test_integers_of_every_size_invert_exactly(dtype):
+    limits = np.iinfo(dtype) if dtype is not bool else None
+    values = [limits.min, limits.min + 1, limits.max - 1, limits.max] if limits else [False, True, True, False]
+    da = stack3d.from_array(np.array(values, dtype).reshape(2, 2), pixel_size=1)
+    inverted = da.stack3d.invert().values.ravel().tolist()
+    assert inverted == ([limits.min + limits.max - v for v in values] if limits else [True, False, False, True])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_64_bit_integers_do_not_wrap_around(dtype):
+    found = make().astype(dtype).stack3d.rescale_intensity(quantiles=(0, 1))
+    assert float(found.values.max()) > 0.99 * np.iinfo(dtype).max
+    assert found.values.min() >= np.iinfo(dtype).min
 
 
 # mask ---------------------------------------------------------------------------------------------------------
@@ -346,3 +420,8 @@ def test_facts_of_each_slice_of_each_channel_follow_the_slices(step):
     assert result.number.dtype == int
     assert set(result.number.values.ravel().tolist()) <= set(gain.astype(int).ravel().tolist())
     assert "row" not in result.coords
+
+
+def test_flip_of_what_is_no_name_says_so(stack):
+    with pytest.raises(TypeError, match="dims=3 must be a name"):
+        stack.stack3d.flip(dims=3)

@@ -363,3 +363,9 @@ def test_stacks_that_cannot_be_levelled_are_refused():
         (da > 0).stack3d.level_slices()
     with pytest.raises(ValueError, match="slice=2 is marked bad"):
         da.assign_coords(valid=("z", np.arange(7) != 2)).stack3d.level_slices(slice=2)
+
+
+@pytest.mark.parametrize("name", ["low", "high", "trim"])
+def test_numbers_that_are_none_are_named(stack, name):
+    with pytest.raises(TypeError, match=f"{name}='a' must be a number, not str"):
+        stack.stack3d.level_slices(**{name: "a"})

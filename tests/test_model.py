@@ -98,3 +98,12 @@ def test_other_types_are_refused():
         check_stack(xr.DataArray(np.zeros((3, 4), complex), dims=("y", "x")))
     with pytest.raises(ValueError, match="'z' missing"):
         stack3d.register(xr.DataArray(np.zeros((3, 4)), dims=("y", "x")))
+
+
+def test_an_axis_without_calibration_has_no_size_beside_calibrated_ones():
+    da = stack3d.from_array(np.zeros((3, 4, 6), np.uint8), pixel_size=5)
+    assert da.assign_coords(z=[0.0, 1.0, 2.0]).stack3d.pixel_size == (None, 5.0, 5.0, "nm")
+    only_z = stack3d.from_array(np.zeros((3, 4, 6), np.uint8), pixel_size=None).assign_coords(z=da.z)
+    assert only_z.stack3d.pixel_size == (5.0, None, None, "nm")
+    mixed = da.assign_coords(z=("z", [0.0, 0.02, 0.04], {"units": "um"}))
+    assert mixed.stack3d.pixel_size == (20.0, 5.0, 5.0, "nm")

@@ -11,8 +11,9 @@ import dask
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 
-from stack3d.io import open_stack
+from stack3d.io import BadFrameWarning, open_stack
 from stack3d.io._frames import FrameError
 
 _OPENED: list[str] = []
@@ -568,17 +569,72 @@ def test_a_cut_jpeg_is_not_filled_with_grey(tmp_path):
         open_stack(path).compute()
 
 
-def test_damage_inside_compressed_pixels_is_an_error_when_read(tmp_path):
-    path = write(tmp_path / "s", volume(3, (40, 40)), compression="zlib")
+def damaged_inside(tmp_path: Path, frames: np.ndarray) -> Path:
+    path = write(tmp_path / "s", frames, compression="zlib")
     data = bytearray((path / "slice_0001.tif").read_bytes())
     with tifffile.TiffFile(path / "slice_0001.tif") as tif:
         at = tif.pages[0].dataoffsets[0]
     data[at + 200 : at + 400] = bytes(200)
     (path / "slice_0001.tif").write_bytes(data)
+    return path
+
+
+def test_damage_inside_compressed_pixels_is_an_error_when_read(tmp_path):
+    path = damaged_inside(tmp_path, volume(3, (40, 40)))
     da = open_stack(path, frames_per_block=1)
     da.isel(z=[0, 2]).compute()
-    with pytest.raises(FrameError, match=r"slice_0001.tif cannot be read"):
+    with pytest.raises(FrameError, match=r"slice_0001.tif cannot be read.*on_bad_frame='flag'"):
         da.compute()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_damage_inside_compressed_pixels_is_filled_with_a_warning_where_asked(tmp_path, dtype):
+    frames = volume(3, (40, 40)).astype(dtype)
+    path = damaged_inside(tmp_path, frames)
+    da = open_stack(path, on_bad_frame="flag")
+    assert da.valid.values.all()
+    with pytest.warns(BadFrameWarning, match=r"slice_0001.tif cannot be read") as caught:
+        values = da.values
+    assert "on_bad_frame" not in str(caught[0].message)
+    np.testing.assert_array_equal(values[[0, 2]], frames[[0, 2]])
+    np.testing.assert_array_equal(values[1], np.full((40, 40), np.nan if dtype == "float32" else 0))
+    unread = xr.open_dataset(path, engine="stack3d", on_bad_frame="flag")
+    with pytest.warns(BadFrameWarning, match=r"slice_0001.tif"):
+        np.testing.assert_array_equal(unread["image"].values, values)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_a_file_deleted_after_opening_is_named(tmp_path, suffix):
+    path = write(tmp_path / "s", volume(3), f"slice_{{k}}.{suffix}")
+    da, flagged = open_stack(path), open_stack(path, on_bad_frame="flag")
+    (path / f"slice_1.{suffix}").unlink()
+    with pytest.raises(FrameError, match=rf"slice_1.{suffix} cannot be read: the file is no longer there"):
+        da.compute()
+    with pytest.warns(BadFrameWarning, match=rf"slice_1.{suffix}"):
+        assert not flagged.values[1].any()
+
+
+def test_a_deleted_file_of_many_frames_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", volume(3), photometric="minisblack")
+    da = open_stack(tmp_path / "a.tif")
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(FrameError, match=r"a.tif cannot be read: the file is no longer there"):
+        da.compute()
+
+
+def test_no_good_frame_at_all_is_an_error_that_does_not_repeat_the_advice(tmp_path):
+    path = write(tmp_path / "s", volume(2))
+    for k in range(2):
+        (path / f"slice_000{k}.tif").write_bytes(b"nothing")
+    with pytest.raises(FrameError, match=r"none of the 2 frames can be read, such as .*tif$"):
+        open_stack(path, on_bad_frame="flag")
+
+
+def test_warnings_point_at_the_line_of_the_user(tmp_path):
+    path = write(tmp_path / "s", volume(2), numbers=[1, 3])
+    with pytest.warns(UserWarning, match="missing") as caught:
+        open_stack(path)
+    assert caught[0].filename == __file__
 
 
 def test_a_multi_page_file_among_frames_says_what_to_do(tmp_path):

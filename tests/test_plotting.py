@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 
 import stack3d
 from stack3d._blocks import array_from_blocks
@@ -105,6 +106,8 @@ def test_compare_of_frames_of_other_sizes_leaves_the_difference_out(stack):
         (lambda p, s: p.cut_planes(channel="SE2"), "channel='SE2'"),
         (lambda p, s: p.compare(s, z=[8]), r"z=\[8\].*-8 and 7"),
         (lambda p, s: p.compare(s.isel(z=0)), "before.*'z' missing"),
+        (lambda p, s: p.cut_planes(axes=plt.subplots(1, 2)[1]), "axes must be 3, got 2"),
+        (lambda p, s: p.compare(s, z=[1], axes=plt.subplots(1, 2, squeeze=False)[1]), r"axes\[0\] must be 3, got 2"),
     ],
 )
 def test_plots_say_what_is_wrong(stack, call, message):
@@ -130,3 +133,23 @@ def test_the_repr_of_a_plain_array_says_that_it_is_not_calibrated():
     da = stack3d.from_array(np.zeros((3, 4, 5)), pixel_size=None)
     assert "not calibrated" in repr(da.stack3d)
     assert "No steps recorded" in da.stack3d._repr_html_()
+
+
+def test_plots_name_arguments_of_a_wrong_type(stack):
+    with pytest.raises(TypeError, match=r"at=\(1, 2, 3\) must be a dict"):
+        stack.stack3d.plot.cut_planes((1, 2, 3))
+    with pytest.raises(TypeError, match="axes=3 must be a sequence of 3"):
+        stack.stack3d.plot.cut_planes(axes=3)
+
+
+def test_titles_name_the_channel_where_there_are_several(stack):
+    both = xr.concat([stack, stack], "channel").assign_coords(channel=["SE2", "InLens"])
+    plot = both.transpose("channel", "z", "y", "x").stack3d.plot
+    assert plot.cut_planes(channel="InLens")["xy"].get_title().startswith("InLens, XY at z")
+    assert plot.profiles().get_title() == "SE2"
+    assert plot.compare(stack, z=[1])[0][1].get_title() == "after, SE2, z = 20 nm"
+    assert stack.stack3d.plot.profiles().get_title() == ""
+
+
+def test_the_repr_of_plots_lists_them(stack):
+    assert repr(stack.rename("image").stack3d.plot) == "<stack3d plots of 'image': compare, cut_planes, profiles>"

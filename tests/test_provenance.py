@@ -18,6 +18,9 @@ from stack3d._replay import ReplayWarning
 from stack3d.execution import SaturationWarning
 from stack3d.grid import spacing_of
 
+# Small random frames share nothing: registration says so, which is not the subject here.
+pytestmark = pytest.mark.filterwarnings("ignore::stack3d.UntiedSliceWarning", "ignore::stack3d.BlankSliceWarning")
+
 
 def raw(dtype=np.uint16, channels: int = 0, seed: int = 0, count: int = 6) -> xr.DataArray:
     rng = np.random.default_rng(seed)
@@ -165,6 +168,12 @@ def test_replay_refuses_foreign_steps_naming_the_step():
     moved = da.stack3d.flip().assign_coords(x=da.x + 1).stack3d.invert()
     with pytest.raises(ValueError, match=r"step 2 \(invert\): its input has coords"):
         stack3d.replay(da, moved)
+
+
+def test_replay_refuses_a_result_changed_after_its_last_step():
+    da = raw()
+    with pytest.raises(ValueError, match=r"result, after step 1 \(flip\), has sizes"):
+        stack3d.replay(da, da.stack3d.flip().isel(z=slice(2, 4)))
 
 
 def test_replay_refuses_another_raw_stack_and_unknown_steps():

@@ -197,6 +197,16 @@ def test_an_estimate_of_other_slices_is_refused():
         da.stack3d.register(estimate=estimate, lags=2)
 
 
+def test_frames_that_share_nothing_are_left_in_place_with_a_warning():
+    noise = np.random.default_rng(3).integers(0, 60000, (6, 96, 96)).astype(np.uint16)
+    da = stack3d.from_array(noise, pixel_size=5)
+    with pytest.warns(stack3d.UntiedSliceWarning, match="6 of 6 slices could not be tied"):
+        result = da.stack3d.register()
+    assert not result["valid"].any()
+    with pytest.warns(stack3d.BlankSliceWarning, match="no slice is valid"):
+        result.stack3d.match_histograms()
+
+
 def test_labels_keep_their_values():
     labels = (drifting(np.float32, noise=0) > 8000).astype(np.uint8) * 37
     moved = labels.stack3d.register(order=0)
@@ -214,6 +224,7 @@ def test_estimate_and_result_do_not_depend_on_chunks(z):
     np.testing.assert_array_equal(result.values, da.stack3d.register().values)
 
 
+@pytest.mark.filterwarnings("ignore::stack3d.UntiedSliceWarning")
 @pytest.mark.parametrize("shape", [(1, 40, 50), (2, 40, 50), (3, 16, 16), (4, 5, 7), (3, 1, 20)])
 @pytest.mark.parametrize("content", ["constant", "texture", "identical", "nan"])
 def test_degenerate_stacks_give_the_identity_or_flags_and_never_crash(shape, content):
@@ -238,6 +249,7 @@ def test_degenerate_stacks_give_the_identity_or_flags_and_never_crash(shape, con
     [
         ({"model": "elastic"}, "model='elastic'.*translation"),
         ({"lags": 0}, "lags=0"),
+        ({"band": 3}, "band=3"),
         ({"order": 2}, "order=2"),
         ({"fill": "wrap"}, "fill='wrap'"),
         ({"value": 3}, "value=3.*fill='constant'"),

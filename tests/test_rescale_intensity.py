@@ -295,3 +295,21 @@ def test_stacks_that_cannot_be_rescaled_are_refused():
         make()[0].stack3d.rescale_intensity(per="slice")
     with pytest.raises(TypeError, match="dtype bool"):
         (make() > 0).stack3d.rescale_intensity()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"out_range": (0, 300), "dtype": "uint8"}, ValueError, r"out_range=\(0, 300\) does not fit into dtype uint8"),
+        ({"out_range": (-1, 10)}, ValueError, r"out_range=\(-1, 10\).*uint16"),
+        ({"out_range": (0, 1e6), "dtype": "float16"}, ValueError, "out_range=.*float16"),
+        ({"in_range": (0, 9), "quantiles": (0, 1)}, ValueError, r"quantiles=\(0, 1\).*in_range.*give one"),
+        ({"in_range": (0, 9), "per": "slice"}, ValueError, "per='slice'.*in_range.*give one"),
+        ({"in_range": (0, 9), "region": {"y": slice(0, 50)}}, ValueError, "region=.*in_range.*give one"),
+        ({"quantiles": ("a", "b")}, ValueError, "quantiles="),
+        ({"clip": "x"}, TypeError, "clip='x' must be True or False"),
+    ],
+)
+def test_arguments_that_contradict_or_do_not_fit_are_named(stack, arguments, error, message):
+    with pytest.raises(error, match=message):
+        stack.stack3d.rescale_intensity(**arguments)

@@ -536,3 +536,10 @@ def test_the_synchronous_scheduler_saves_the_same(tmp_path):
         for suffix in SUFFIXES:
             save(da, tmp_path / f"stack{suffix}")
             assert_same(open_stack(tmp_path / f"stack{suffix}"), da)
+
+
+def test_arguments_of_a_wrong_type_are_named(tmp_path):
+    with pytest.raises(TypeError, match="path=3 must be a str or a path"):
+        save(make(), 3)
+    with pytest.raises(TypeError, match="overwrite='x' must be True or False"):
+        save(make(), tmp_path / "a.zarr", overwrite="x")

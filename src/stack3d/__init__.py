@@ -9,10 +9,11 @@ from stack3d._provenance import provenance
 from stack3d._replay import ReplayWarning, replay
 from stack3d._version import __version__
 from stack3d.execution import RechunkWarning, SaturationWarning
-from stack3d.io import checkpoint, open_stack, save
+from stack3d.io import BadFrameWarning, checkpoint, open_stack, save
 from stack3d.model import from_array, metadata, pixel_size
 from stack3d.operations import (
     BlankSliceWarning,
+    UntiedSliceWarning,
     apply_transforms,
     bin,
     crop,
@@ -33,10 +34,12 @@ from stack3d.options import set_options
 from stack3d.quality import slice_statistics
 
 __all__ = [
+    "BadFrameWarning",
     "BlankSliceWarning",
     "RechunkWarning",
     "ReplayWarning",
     "SaturationWarning",
+    "UntiedSliceWarning",
     "__version__",
     "accessor",
     "apply_transforms",

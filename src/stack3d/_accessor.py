@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -18,6 +17,31 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _Bound(Generic[P, R]):
+    """A function with its stack: what ``functools.partial`` is, shown in one line instead of the whole array."""
+
+    def __init__(self, function: Callable[..., R], da: xr.DataArray) -> None:
+        self._function, self._da = function, da
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(self, name, getattr(function, name))
+        signature = inspect.signature(function)
+        self.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._function(self._da, *args, **kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> _Bound[P, R]:
+        return self  # help() takes what has a __get__ for a function, and shows its docstring
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._function, self._da)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{dim}: {size}" for dim, size in self._da.sizes.items())
+        name = "stack" if self._da.name is None else repr(self._da.name)
+        return f"<stack3d {self._function.__name__} of {name} ({sizes})>"
+
+
 class _Method(Generic[P, R]):
     """Binds ``f(da, ...)`` as a method, with its signature, docstring and types."""
 
@@ -30,16 +54,7 @@ class _Method(Generic[P, R]):
     @overload
     def __get__(self, instance: Stack3D, owner: Any = None) -> Callable[P, R]: ...
     def __get__(self, instance: Stack3D | None, owner: Any = None) -> Any:
-        if instance is None:
-            return self.function
-        method = functools.partial(self.function, instance._da)
-        names = ("__module__", "__name__", "__qualname__", "__doc__")
-        functools.update_wrapper(method, self.function, assigned=names, updated=())
-        # Without `da`: __wrapped__ would show it again.
-        del method.__wrapped__  # type: ignore[attr-defined]
-        signature = inspect.signature(self.function)
-        method.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
-        return method
+        return self.function if instance is None else _Bound(self.function, instance._da)
 
 
 class Stack3D:

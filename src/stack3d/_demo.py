@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 import stack3d
+from stack3d.grid import spacing_of
 from stack3d.synthetic import SyntheticStack, make_stack
 
 _DEFECTS = {
@@ -20,16 +21,21 @@ _DEFECTS = {
     "noise": True,
     "uneven_z": True,
 }
+_SAMPLE = "synthetic stack of stack3d demo"
 _SHAPE = (100, 512, 512)
 
 
 def run(out: Path, *, seed: int = 0) -> int:
     """Make, correct, save, reopen and judge a stack; print a line a step. Return the exit status."""
     out.mkdir(parents=True, exist_ok=True)
+    for path in (out / "raw.zarr", out / "clean.zarr"):
+        if path.exists() and not _is_ours(path):
+            raise FileExistsError(f"{str(path)!r} is there and is not of this demo; choose another folder with --out")
     start = time.perf_counter()
     made = make_stack(_SHAPE, defects=_DEFECTS, seed=seed, lazy=True)
-    raw = made.stack.stack3d.checkpoint(out / "raw.zarr", overwrite=True)
+    raw = made.stack.assign_attrs(sample=_SAMPLE).stack3d.checkpoint(out / "raw.zarr", overwrite=True)
     print(f"made {out / 'raw.zarr'}: {' x '.join(map(str, raw.shape))} {raw.dtype} with {', '.join(_DEFECTS)}")
+    print("errors are rms differences from the truth, in percent of its range (0.1 % to 99.9 % quantile)")
     print(f"{'step':<44}{'error / %':>10}{'dB':>7}{'s':>7}")
     _report("raw", raw, made, time.perf_counter() - start)
     step, da = time.perf_counter(), raw
@@ -56,9 +62,16 @@ _STEPS: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
 }
 
 
+def _is_ours(path: Path) -> bool:
+    try:
+        return bool(stack3d.open_stack(path).attrs.get("sample") == _SAMPLE)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
 def _position_errors(da: xr.DataArray, made: SyntheticStack) -> tuple[float, float]:
     """Return the rms error of the measured positions in pixels, as it is and after a straight line over z."""
-    z, pixel = da["z"].values, stack3d.pixel_size(da).x
+    z, pixel = da["z"].values, spacing_of(da, "x")
     error = np.stack(
         [da[f"shift_{d}"].values - np.interp(z, made.stack["z"], made.defects[f"shift_{d}"].values) for d in ("y", "x")]
     )

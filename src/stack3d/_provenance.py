@@ -19,7 +19,7 @@ import xarray as xr
 
 from stack3d import estimates, grid
 from stack3d._version import __version__
-from stack3d.model import check_stack, with_loaded_facts
+from stack3d.model import check_stack, in_native_order, with_loaded_facts
 
 ATTR = "stack3d_provenance"
 P = ParamSpec("P")
@@ -80,7 +80,7 @@ def operation(
             arguments = bound.arguments
             first, da = next(iter(arguments.items()))
             check_stack(da, needs=needs)
-            da = arguments[first] = with_loaded_facts(da)
+            da = arguments[first] = in_native_order(with_loaded_facts(da))
             if _inside.get():
                 return function(*bound.args, **bound.kwargs)
             estimate_record = None
@@ -111,7 +111,7 @@ def estimator(*, version: int, needs: Sequence[str] = ()) -> Callable[[Callable[
             bound.apply_defaults()
             first, da = next(iter(bound.arguments.items()))
             check_stack(da, needs=needs)
-            da = bound.arguments[first] = with_loaded_facts(da)
+            da = bound.arguments[first] = in_native_order(with_loaded_facts(da))
             with _unrecorded():
                 result = function(*bound.args, **bound.kwargs)
             parameters = dict(list(bound.arguments.items())[1:])
@@ -216,7 +216,7 @@ def signature_of(da: xr.DataArray) -> dict[str, Any]:
             spacing = grid.spacing_of(da, name) or 1.0
             sha.update(np.rint(values / float(f"{spacing:.3e}") * 1e6).astype(np.int64).tobytes())
     sizes = {str(dim): int(size) for dim, size in da.sizes.items()}
-    return {"sizes": sizes, "dtype": str(da.dtype), "coords": sha.hexdigest()[:16]}
+    return {"sizes": sizes, "dtype": str(da.dtype.newbyteorder("=")), "coords": sha.hexdigest()[:16]}
 
 
 def provenance(da: xr.DataArray | xr.Dataset) -> list[dict[str, Any]]:

@@ -52,6 +52,8 @@ def replay(raw: xr.DataArray, result: xr.DataArray) -> xr.DataArray:
     done = len(provenance(raw))
     if [_identity(r) for r in provenance(raw)] != [_identity(r) for r in records[:done]]:
         raise ValueError("raw has steps of its own that are not the first steps of result; start from the raw stack")
+    last = f"step {len(records)} ({records[-1]['operation']})"
+    _check_signature(result, records[-1]["output"], f"result, after {last},")
     current = raw
     for number, record in enumerate(records[done:], start=done + 1):
         current = _step(current, record, f"step {number} ({record['operation']})")

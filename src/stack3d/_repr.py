@@ -10,6 +10,7 @@ import xarray as xr
 
 from stack3d import grid
 from stack3d._provenance import call_string, provenance
+from stack3d.model import check_stack
 
 
 def facts(da: xr.DataArray) -> list[tuple[str, str]]:
@@ -76,8 +77,19 @@ def _short_time(record: dict[str, Any]) -> str:
     return str(record.get("context", {}).get("time", "")).replace("T", " ").removesuffix("Z")
 
 
+def _why_not(da: xr.DataArray) -> str:
+    """Return in one line why an array is no stack, an empty string for a stack."""
+    try:
+        check_stack(da)
+    except (TypeError, ValueError) as error:
+        return f"not a stack: {' '.join(str(error).split())}"
+    return ""
+
+
 def text(da: xr.DataArray) -> str:
     """Return the stack as plain text."""
+    if why := _why_not(da):
+        return f"<stack3d: {why}>"
     rows = [f"{name:<11}{value}" for name, value in facts(da)]
     rows += [f"{'step ' + number:<11}{call}" for number, call, _ in _steps(da)]
     return "\n".join([f"<stack3d {da.name if da.name is not None else 'stack'}>", *rows])
@@ -85,6 +97,8 @@ def text(da: xr.DataArray) -> str:
 
 def html(da: xr.DataArray) -> str:
     """Return the stack as HTML, for notebooks; colours follow the page."""
+    if why := _why_not(da):
+        return f"<div><strong>stack3d</strong> {escape(why)}</div>"
     head = "".join(
         f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>{escape(value)}</td></tr>"
         for name, value in facts(da)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
+import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stack3d._version import __version__
+
+_OPTIONS = "pattern|pixel_size|channel|variable|on_bad_frame|on_gap|on_z"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,14 +24,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Without a terminal, progress comes as lines of the log.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        status: int = arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status: int = arguments.run(arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has had enough (`| head`); Python would complain once more at its end.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 1
     except (ValueError, TypeError, OSError) as error:
-        print(f"stack3d {arguments.command}: {error}", file=sys.stderr)
+        print(f"stack3d {arguments.command}: {_as_options(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"stack3d {arguments.command}: interrupted", file=sys.stderr)
         return 130
     return status
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"stack3d: warning: {' '.join(_as_options(str(message)).split())}", file=sys.stderr)
+
+
+def _as_options(message: str) -> str:
+    """Return a message with arguments of Python written as options of the command line."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found["name"].replace("_", "-"), found["value"]
+        return f"--{name}" + ("" if value is None else f" {shlex.quote(value)}")
+
+    message = re.sub(r"\boverwrite=True", "--overwrite", message)
+    return re.sub(rf"(?<![\w(])(?P<name>{_OPTIONS})=('(?P<value>[^']*)'|(?=[\s,;:)]|$))", option, message)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,9 +92,16 @@ def _opening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pixel-size",
         metavar="SIZE",
-        help="voxel size where the files do not say it: '10 nm', or dz,dy,dx such as '20 nm,5 nm,5 nm'",
+        help="voxel size where the files do not say it: '10 nm', dy,dx such as '5 nm,5 nm', or dz,dy,dx such as '20 nm,5 nm,5 nm'",
     )
     parser.add_argument("--pattern", help="how file names are made, such as 'slice_{slice_nb}_z={z_coord}um.tif'")
+    parser.add_argument("--channel", action="append", help="channel to open; several times for several")
+    parser.add_argument("--variable", help="variable of a NetCDF or Zarr, or series of a TIFF, where there are several")
+    parser.add_argument("--on-bad-frame", choices=("raise", "flag"), default="raise", help="default: %(default)s")
+    parser.add_argument(
+        "--on-gap", choices=("warn", "raise", "flag", "ignore"), default="warn", help="default: %(default)s"
+    )
+    parser.add_argument("--on-z", choices=("raise", "sort", "drop"), default="raise", help="default: %(default)s")
 
 
 def _open(path: Path, arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -74,7 +110,17 @@ def _open(path: Path, arguments: argparse.Namespace):  # type: ignore[no-untyped
     given = arguments.pixel_size
     sizes = None if given is None else [part.strip() for part in given.split(",")]
     pixel_size = None if sizes is None else sizes[0] if len(sizes) == 1 else sizes
-    return stack3d.open_stack(path, pixel_size=pixel_size, pattern=arguments.pattern)
+    channel, variable = arguments.channel, arguments.variable
+    return stack3d.open_stack(
+        path,
+        pixel_size=pixel_size,
+        pattern=arguments.pattern,
+        channel=channel[0] if channel and len(channel) == 1 else channel,
+        variable=int(variable) if variable and variable.isdecimal() else variable,
+        on_bad_frame=arguments.on_bad_frame,
+        on_gap=arguments.on_gap,
+        on_z=arguments.on_z,
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stack3d.options import get_option
+from stack3d.options import CHECKS, get_option
 
 _ALLOWED = ("cpu", "gpu", "auto")
 
@@ -49,6 +49,10 @@ def resolve(device: str | None = None) -> str:
     if missing:
         raise RuntimeError(f"device='gpu' cannot be used: {missing}; use device='cpu' or 'auto'")
     return "gpu"
+
+
+# Asking for a GPU that is not there is an error when the option is set, not first where it is used.
+CHECKS["device"] = lambda device: resolve("gpu") if device == "gpu" else None
 
 
 def is_cupy(array: Any) -> bool:

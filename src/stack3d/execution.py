@@ -10,7 +10,6 @@ the number of pixels that were cut to the range of an integer dtype.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ import xarray as xr
 
 from stack3d import device as devices
 from stack3d._blocks import array_from_blocks
+from stack3d._warn import warn
 from stack3d.options import worker_count
 
 Kernel = Callable[..., Any]
@@ -53,6 +53,8 @@ class Call:
 
     def frame(self, frames: Any, values: Mapping[str, Any]) -> tuple[Any, int]:
         """Return the new frame and how many of its pixels were cut to the range of its dtype."""
+        if np.dtype(self.dtype).kind in "ui":
+            _refuse_missing(frames, self.dtype)
         result = self.value(frames, values)
         result, saturated = result if isinstance(result, tuple) else (result, 0)
         if result.dtype != self.dtype:
@@ -60,15 +62,28 @@ class Call:
         return (devices.to_host(result) if self.device == "gpu" else result), int(saturated)
 
 
-def warn_saturated(saturated: int, pixels: int, dtype: Any) -> None:
-    """Warn when more than 0.1 % of `pixels` were cut to the range of `dtype`."""
-    if saturated > _SATURATION_LIMIT * pixels:
-        warnings.warn(
-            f"{100 * saturated / pixels:.2g} % of the pixels were outside the range of {np.dtype(dtype)} and were cut to it; "
-            "pass dtype='float32' to keep them",
-            SaturationWarning,
-            stacklevel=2,
-        )
+def _refuse_missing(frames: Any, dtype: Any) -> None:
+    for frame in frames if isinstance(frames, list) else [frames]:
+        if frame.dtype.kind == "f" and bool((frame != frame).any()):
+            raise ValueError(
+                f"dtype={np.dtype(dtype).name!r}: the stack has missing pixels (NaN), which integers cannot hold; use "
+                "dtype='float32', or fill them before"
+            )
+
+
+def warn_saturated(saturated: int, pixels: int, dtype: Any, *, whole: bool = True) -> None:
+    """Warn when more than 0.1 % of `pixels` were cut to the range of `dtype`.
+
+    A block of a lazy stack (`whole` False) knows only its own share: its words are the same for all blocks, so that
+    Python shows them once.
+    """
+    if saturated <= _SATURATION_LIMIT * pixels:
+        return
+    share = f"{100 * saturated / pixels:.2g} % of the pixels" if whole else "more than 0.1 % of the pixels of a block"
+    warn(
+        f"{share} were outside the range of {np.dtype(dtype)} and were cut to it; pass dtype='float32' to keep them",
+        SaturationWarning,
+    )
 
 
 def map_frames(
@@ -174,11 +189,10 @@ def whole_frames(da: xr.DataArray) -> xr.DataArray:
     chunks = da.chunksizes
     if len(chunks["y"]) == 1 and len(chunks["x"]) == 1:
         return da
-    warnings.warn(
+    warn(
         f"blocks of {max(chunks['y'])} x {max(chunks['x'])} pixels were merged to whole frames of {da.sizes['y']} x {da.sizes['x']}; "
         "open or rechunk the stack with whole frames, da.chunk(y=-1, x=-1), to spare this",
         RechunkWarning,
-        stacklevel=3,
     )
     from stack3d._blocks import frames_per_block
 
@@ -232,7 +246,7 @@ def _map_block(block: Any, values: dict[str, np.ndarray], call: Call) -> Any:
                 out = np.empty_like(frame, shape=(*lead, *frame.shape))
             out[index] = frame
     if out is not None and saturated:
-        warn_saturated(saturated, out.size, call.dtype)
+        warn_saturated(saturated, out.size, call.dtype, whole=False)
     return out
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import xarray as xr
 
 from stack3d import grid
-from stack3d.units import Length, canonical_unit, parse_length
+from stack3d.units import Length, canonical_unit, conversion_factor, parse_length
 
 DIMS = ("channel", "z", "y", "x")
 
 
 class PixelSize(NamedTuple):
-    """Distance between voxels along each axis (`z` None for a single frame) and its unit."""
+    """Distance between voxels along each axis, None where it is not known, and its unit (``"1"``: pixels)."""
 
     z: float | None
-    y: float
-    x: float
+    y: float | None
+    x: float | None
     units: str
 
 
@@ -87,6 +87,30 @@ def _check_positions(coord: xr.DataArray, dim: str, name: str) -> None:
         )
 
 
+def result_dtype(dtype: Any, da: xr.DataArray) -> np.dtype[Any]:
+    """Return the dtype of a result, that of `da` by default, in the byte order of the machine.
+
+    Raises
+    ------
+    TypeError
+        When it holds no grey values.
+    """
+    try:
+        found = np.dtype(da.dtype if dtype is None else dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind not in "uif" and not (dtype is None and found.kind == "b"):
+        raise TypeError(
+            f"dtype={dtype!r} is not allowed; it must be an integer or a real float, such as 'uint8' or 'float32'"
+        )
+    return found.newbyteorder("=")
+
+
+def in_native_order(da: xr.DataArray) -> xr.DataArray:
+    """Return `da` in the byte order of the machine, which compiled kernels need."""
+    return da if da.dtype.isnative else da.astype(da.dtype.newbyteorder("="))
+
+
 def with_loaded_facts(da: xr.DataArray) -> xr.DataArray:
     """Return `da` with its 1-D coordinates in memory: ``da.chunk()`` makes even those lazy, and they are tiny."""
     lazy = {name: c.variable.compute() for name, c in da.coords.items() if c.ndim <= 1 and c.chunks is not None}
@@ -109,7 +133,8 @@ def pixel_size(da: xr.DataArray) -> PixelSize:
     Returns
     -------
     PixelSize
-        Named tuple ``(z, y, x, units)``; `z` is the median step where slices are uneven, None without a z dim.
+        Named tuple ``(z, y, x, units)``; `z` is the median step where slices are uneven, None without a z dim. An axis
+        that is not calibrated while others are is None; without any calibration all are 1, in unit ``"1"``.
 
     Examples
     --------
@@ -117,8 +142,15 @@ def pixel_size(da: xr.DataArray) -> PixelSize:
     PixelSize(z=20.0, y=5.0, x=5.0, units='nm')
     """
     check_stack(da)
-    z = grid.spacing_of(da, "z") if "z" in da.dims else None
-    return PixelSize(z, grid.spacing_of(da, "y"), grid.spacing_of(da, "x"), grid.units_of(da, "x"))
+    units = {dim: grid.units_of(da, dim) for dim in grid.SPATIAL if dim in da.dims}
+    known = [units[dim] for dim in ("x", "y", "z") if units.get(dim, "1") != "1"]
+    unit = known[0] if known else "1"
+    sizes: dict[str, float | None] = dict.fromkeys(grid.SPATIAL)
+    for dim, own in units.items():
+        # Beside calibrated axes, a count of pixels is no length.
+        if own == unit or own != "1":
+            sizes[dim] = grid.spacing_of(da, dim) * conversion_factor(own, unit)
+    return PixelSize(sizes["z"], sizes["y"], sizes["x"], unit)
 
 
 def metadata(da: xr.DataArray) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,10 @@ _ALLOWED = {
     "progress": "True, False or 'auto'",
 }
 _OPTIONS: dict[str, Any] = {"device": "cpu", "workers": None, "progress": "auto"}
+
+
+#: What layers above have to say to a value that is allowed as such.
+CHECKS: dict[str, Callable[[Any], object]] = {}
 
 
 def _is_allowed(name: str, value: Any) -> bool:
@@ -44,6 +49,8 @@ class set_options:
     ------
     ValueError
         For an unknown option or a value that is not allowed.
+    RuntimeError
+        For ``device="gpu"`` where there is no GPU that can be used; the message says what is missing.
 
     Examples
     --------
@@ -58,6 +65,8 @@ class set_options:
                 raise ValueError(f"unknown option {name!r}; allowed are {', '.join(map(repr, _OPTIONS))}")
             if not _is_allowed(name, value):
                 raise ValueError(f"{name}={value!r} is not allowed; it must be {_ALLOWED[name]}")
+            if name in CHECKS:
+                CHECKS[name](value)
         self._before = {name: _OPTIONS[name] for name in options}
         _OPTIONS.update(options)
 

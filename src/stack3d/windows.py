@@ -199,7 +199,7 @@ def _window_frames(blocks: list[Any], call: Call, windows: Windows, values: dict
                 out = np.empty_like(frame, shape=(*lead, len(windows), *frame.shape), order="C")
             out[(*index, k)] = frame
     if saturated and out is not None:
-        execution.warn_saturated(saturated, out.size, call.dtype)
+        execution.warn_saturated(saturated, out.size, call.dtype, whole=False)
     return out
 
 

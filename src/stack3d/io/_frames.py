@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stack3d import _blocks
+from stack3d._warn import warn
 
 if TYPE_CHECKING:
     import dask.array
@@ -55,14 +56,30 @@ class Header(NamedTuple):
 class FrameError(ValueError):
     """A frame cannot be read, or is not like the others."""
 
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what + hint)
+        #: What is wrong, without what could be done.
+        self.what = what
+
+
+class BadFrameWarning(UserWarning):
+    """A frame that was found bad only when its pixels were read was filled; the coordinate ``valid`` calls it good."""
+
 
 def unreadable(path: str, why: Any) -> FrameError:
     """Return the error for a frame that cannot be read."""
     return FrameError(
-        f"frame {path} cannot be read: {why}. Mend the file, or open the stack with on_bad_frame='flag' (a frame "
-        "whose header or "
-        "length is wrong becomes an empty slice with valid=False); if that does not find it, move it away and use "
-        "on_gap='flag'"
+        f"frame {path} cannot be read: {why}",
+        ". Mend the file, or open the stack with on_bad_frame='flag' (the frame becomes an empty slice, with "
+        "valid=False where its header or its length tells)",
+    )
+
+
+def gone(path: str) -> FrameError:
+    """Return the error for a frame whose file was there when the stack was opened."""
+    return FrameError(
+        f"frame {path} cannot be read: the file is no longer there",
+        ". Put it back, or open the stack again",
     )
 
 
@@ -70,9 +87,9 @@ def unlike(path: str, found: Header, expected: Header) -> FrameError:
     """Return the error for a frame of another size or dtype than the rest."""
     what = "size" if (found.shape, found.samples) != (expected.shape, expected.samples) else "dtype"
     return FrameError(
-        f"frame {path} has another {what} than the rest: {found.describe()}, expected {expected.describe()}. "
-        "Leave it out with "
-        "pattern=, convert it, or open the stack with on_bad_frame='flag' (it becomes an empty slice with valid=False)"
+        f"frame {path} has another {what} than the rest: {found.describe()}, expected {expected.describe()}",
+        ". Leave it out with pattern=, convert it, or open the stack with on_bad_frame='flag' (it becomes an empty "
+        "slice with valid=False)",
     )
 
 
@@ -125,8 +142,10 @@ def read_frame(ref: Ref) -> np.ndarray:
             return _read_tiff(ref)
         with open(ref.path, "rb") as file:
             return _decode(file.read(), ref.path)
-    except (FileNotFoundError, FrameError, MemoryError):
+    except (FrameError, MemoryError):
         raise
+    except FileNotFoundError as error:
+        raise gone(ref.path) from error
     except Exception as error:
         raise unreadable(ref.path, error) from error
 
@@ -254,6 +273,8 @@ class Frames:
     header: Header
     has_channel: bool
     token: str
+    #: Whether a frame that cannot be read is filled, with a warning.
+    fill_bad: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -276,11 +297,11 @@ class Frames:
 
         return _blocks.array_from_blocks(
             read_frames,
-            name=f"read-frames-{self.token}-{per_block}",
+            name=f"read-frames-{self.token}-{per_block}" + ("-filled" if self.fill_bad else ""),
             chunks=(*leading, lengths, (ny,), (nx,)),
             dtype=self.header.dtype,
             per_block=refs_of,
-            arguments={"header": self.header, "has_channel": self.has_channel},
+            arguments={"header": self.header, "has_channel": self.has_channel, "fill_bad": self.fill_bad},
         )
 
 
@@ -296,7 +317,9 @@ def fill_value(dtype: np.dtype[Any]) -> Any:
     return np.nan if dtype.kind == "f" else dtype.type(0)
 
 
-def read_frames(refs: tuple[tuple[Ref | None, ...], ...], *, header: Header, has_channel: bool) -> np.ndarray:
+def read_frames(
+    refs: tuple[tuple[Ref | None, ...], ...], *, header: Header, has_channel: bool, fill_bad: bool = False
+) -> np.ndarray:
     """Return frames as (channel, z, y, x), or (z, y, x) without channels.
 
     Parameters
@@ -307,11 +330,18 @@ def read_frames(refs: tuple[tuple[Ref | None, ...], ...], *, header: Header, has
         What each frame must be.
     has_channel : bool
         Whether the rows, or the colours, are a dim of the result.
+    fill_bad : bool
+        Whether a frame that cannot be read, or is not like the others, is filled.
 
     Raises
     ------
     FrameError
-        When a frame cannot be read or is not like the others.
+        When a frame cannot be read or is not like the others, unless it is filled.
+
+    Warns
+    -----
+    BadFrameWarning
+        For each frame that is filled so.
     """
     samples = header.samples
     out = np.empty((samples or len(refs), len(refs[0]), *header.shape), header.dtype)
@@ -320,19 +350,37 @@ def read_frames(refs: tuple[tuple[Ref | None, ...], ...], *, header: Header, has
             target = out[:, column] if samples else out[row, column]
             if ref is None:
                 target[...] = fill_value(header.dtype)
-            elif ref.raw is not None:
-                _read_raw(ref, target, samples)
-            else:
-                frame = read_frame(ref)
-                found = header_of(frame)
-                if found[:3] != header[:3]:
-                    raise unlike(ref.path, found, header)
-                target[...] = np.moveaxis(frame, -1, 0) if samples else frame
+                continue
+            try:
+                _read_into(ref, target, header)
+            except FrameError as error:
+                if not fill_bad:
+                    raise
+                target[...] = fill_value(header.dtype)
+                warn(
+                    f"{error.what}. It is filled with {fill_value(header.dtype)}; the coordinate 'valid' was made "
+                    "when the stack was opened and does not tell",
+                    BadFrameWarning,
+                )
     return out if has_channel else out[0]
 
 
+def _read_into(ref: Ref, target: np.ndarray, header: Header) -> None:
+    if ref.raw is not None:
+        _read_raw(ref, target, header.samples)
+        return
+    frame = read_frame(ref)
+    found = header_of(frame)
+    if found[:3] != header[:3]:
+        raise unlike(ref.path, found, header)
+    target[...] = np.moveaxis(frame, -1, 0) if header.samples else frame
+
+
 def _read_raw(ref: Ref, target: np.ndarray, samples: int) -> None:
-    values = np.fromfile(ref.path, np.dtype(ref.raw), target.size, offset=ref.offset or 0)
+    try:
+        values = np.fromfile(ref.path, np.dtype(ref.raw), target.size, offset=ref.offset or 0)
+    except FileNotFoundError as error:
+        raise gone(ref.path) from error
     if values.size < target.size:
         raise unreadable(ref.path, f"it is cut short: the frame at byte {ref.offset} needs {target.nbytes} bytes")
     target[...] = (

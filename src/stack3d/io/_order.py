@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from stack3d._warn import warn
 from stack3d.io._listing import FrameFile, some
 from stack3d.io._names import FrameName, NamePattern, length_in, natural_key, numbers_in, positions_in
 from stack3d.io._source import Settings
@@ -74,11 +74,7 @@ def _default_numbers(files: list[FrameFile], pattern: NamePattern | None) -> lis
         if pattern is None:
             raise
         # The pattern chose the files, so that their order is all there is to decide.
-        warnings.warn(
-            f"the slice numbers are not known, frames are in the natural order of their names: {error}",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn(f"the slice numbers are not known, frames are in the natural order of their names: {error}")
         return None
 
 
@@ -126,7 +122,7 @@ def _gaps(slices: list[Slice], folder: Path, settings: Settings) -> list[Slice]:
         raise ValueError(f"{message} Choose: {choices}")
     placed = slices[0].z is not None or settings.z is not None
     where = "" if placed else " (a slice spacing for each number, so z has a hole there)"
-    warnings.warn(f"{message} The slices found are kept where they are{where}; {choices}", UserWarning, stacklevel=2)
+    warn(f"{message} The slices found are kept where they are{where}; {choices}")
     return slices
 
 
@@ -167,11 +163,9 @@ def _ordered(slices: list[Slice], folder: Path, settings: Settings, unit: str) -
             "places every slice"
         )
     if dropped:
-        warnings.warn(
+        warn(
             f"on_z='drop' left out {len(dropped)} slices of {folder} that lie no deeper than those before: "
-            f"{some(dropped)}",
-            UserWarning,
-            stacklevel=2,
+            f"{some(dropped)}"
         )
     return kept
 

@@ -44,7 +44,9 @@ class FrameArray(BackendArray):
         chosen = [0] if samples or rows is None else rows
         for i, row in enumerate(chosen):
             for k, column in enumerate(columns):
-                frame = read_frames(((frames.refs[row][column],),), header=frames.header, has_channel=True)[:, 0]
+                frame = read_frames(
+                    ((frames.refs[row][column],),), header=frames.header, has_channel=True, fill_bad=frames.fill_bad
+                )[:, 0]
                 part = frame[:, inner[0]][:, :, inner[1]]
                 if samples:
                     out[:, k] = part[rows]

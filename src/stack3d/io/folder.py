@@ -59,7 +59,13 @@ def _assemble(path: Path, rows: dict[str | None, list[Slice]], settings: Setting
         tuple(Ref(item.file.path) if item.file is not None and item.file.path not in bad else None for item in row)
         for row in rows.values()
     )
-    frames = Frames(refs, header, bool(header.samples) or names != [None], digest(files, refs, header))
+    frames = Frames(
+        refs,
+        header,
+        bool(header.samples) or names != [None],
+        digest(files, refs, header),
+        settings.on_bad_frame == "flag",
+    )
     stored, attrs = _of_first_file(refs)
     has_z = first[0].z is not None
     numbers = np.array([item.number for item in first if item.number is not None], dtype=np.int64)
@@ -156,7 +162,7 @@ def _scan(files: list[FrameFile]) -> tuple[Header, set[str]]:
         try:
             header = read_header(file.path) if file.size else None
             return header if header is not None and is_complete(file.path, header) else None
-        except FrameError:
+        except (FrameError, OSError):
             return None
 
     headers = []
@@ -166,7 +172,7 @@ def _scan(files: list[FrameFile]) -> tuple[Header, set[str]]:
             advance(1)
     counts = Counter(header[:3] for header in headers if header is not None)
     if not counts:
-        raise unreadable(files[0].path, "and none of the others either")
+        raise FrameError(f"none of the {len(files)} frames can be read, such as {files[0].path}")
     (usual, _), *_ = counts.most_common(1)
     chosen = next(header for header in headers if header is not None and header[:3] == usual)
     return chosen, {file.path for file, header in zip(files, headers) if header is None or header[:3] != usual}

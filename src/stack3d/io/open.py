@@ -60,8 +60,9 @@ def open_stack(
     on_bad_frame : {"raise", "flag"}
         A frame that cannot be read, or whose size or dtype is not that of the others. ``"raise"``: an error that names
         the file, when it is read. ``"flag"``: the header and the length of every file are checked at once, bad frames
-        are filled with 0 (NaN for floats) and marked in the coordinate ``valid``; damage inside compressed pixels
-        shows only when they are decoded and is an error.
+        are filled with 0 (NaN for floats) and marked in the coordinate ``valid``. Damage inside compressed pixels
+        shows only when they are decoded: such a frame is filled too, with a `BadFrameWarning` that names the file,
+        but ``valid`` is made by then and calls it good.
     on_gap : {"warn", "raise", "flag", "ignore"}
         Numbers missing between the first and the last slice. ``"warn"`` and ``"ignore"`` keep the slices that are
         there at their places (z has a hole), ``"flag"`` inserts the missing ones as empty slices with
@@ -92,6 +93,8 @@ def open_stack(
     -----
     UserWarning
         For missing slice numbers and whatever else was decided without being told.
+    BadFrameWarning
+        With ``on_bad_frame="flag"``, when the stack is computed, for each frame whose damage shows only then.
 
     Examples
     --------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
+from stack3d._warn import warn
 from stack3d.io import _atomic, _attrs, _reads_from, _stream, write_netcdf, write_tiff, write_zarr
 from stack3d.model import check_stack
 
@@ -80,6 +81,10 @@ def save(
     'clean.zarr'
     """
     check_stack(da)
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path={path!r} must be a str or a path, not {type(path).__name__}")
+    if not isinstance(overwrite, (bool, np.bool_)):
+        raise TypeError(f"overwrite={overwrite!r} must be True or False")
     path = Path(path)
     writer = _writer(path)
     compression = _compression(compression, writer, path)
@@ -94,7 +99,7 @@ def save(
     ds = _attrs.encode_stack(da)
     left = _atomic.left_behind(target)
     if left:
-        warnings.warn(left, _atomic.UnfinishedSaveWarning, stacklevel=2)
+        warn(left, _atomic.UnfinishedSaveWarning)
     with _atomic.written_beside(target, overwrite=overwrite) as partial:
         writer.write(da, ds, partial, compression=compression, label=f"save {path.name}")
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stack3d._warn import warn
 from stack3d.io._frames import FrameError, Frames, Header, Ref, digest, page_header, unreadable
 from stack3d.io._positions import Calibration, calibration, coordinates
 from stack3d.io._source import Settings, Source, adjusted, colour_names, pick_channels
@@ -82,7 +82,11 @@ def _open(tif: Any, path: Path, settings: Settings) -> Source:
     info = os.stat(path)
     many = len(refs) > 1
     frames = Frames(
-        refs, header, bool(header.samples) or many, digest(str(path), info.st_size, info.st_mtime_ns, refs, header)
+        refs,
+        header,
+        bool(header.samples) or many,
+        digest(str(path), info.st_size, info.st_mtime_ns, refs, header),
+        settings.on_bad_frame == "flag",
     )
     stored, attrs, names = _described(tif, index)
     attrs["source"] = str(path)
@@ -237,11 +241,7 @@ def _leading(series: Any, header: Header, path: Path) -> tuple[str, tuple[int, .
     axes = [(axis, size) for axis, size in zip(series.axes, series.shape) if axis not in "YXS" and size > 1]
     letters = "".join("Z" if axis in _SLICES else axis for axis, _ in axes)
     if letters.replace("C", "") == "T":
-        warnings.warn(
-            f"{path} has {dict(axes)['T']} points of time and no z; they are taken as the slices",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn(f"{path} has {dict(axes)['T']} points of time and no z; they are taken as the slices")
         letters = letters.replace("T", "Z")
     if letters not in ("", "Z", "C", "ZC", "CZ") or inner > 3:
         raise ValueError(

@@ -11,6 +11,7 @@ import scipy.fft
 from stack3d.kernels import _affine_loops as loops
 from stack3d.kernels import _groups as groups
 from stack3d.kernels import _phase_fit as fit
+from stack3d.kernels import _phase_frame_loops as frame_loops
 from stack3d.kernels import _phase_loops as phase_loops
 from stack3d.kernels import phase
 from stack3d.kernels._affine_plan import EDGE, TAILS, Geometry, Plan, centre, to_image
@@ -59,11 +60,11 @@ class Match(NamedTuple):
 
 def transformed(residual: Any, window_y: Any, window_x: Any, tables: Tables) -> phase.Spectrum:
     tapered = residual.copy()
-    phase_loops.taper(tapered, window_y, window_x, 2 * CLIP, 1.0)
+    frame_loops.taper(tapered, window_y, window_x, 2 * CLIP, 1.0)
     part = scipy.fft.rfft(tapered, tables.transformed[1], axis=1, workers=1)[:, : tables.columns]
     part = scipy.fft.fft(part, tables.transformed[0], axis=0, workers=1, overwrite_x=True)
     t = tables
-    coefficients, power = phase_loops.gather(part, t.rows, t.start, t.first, t.cell, t.counts, t.ring, t.axis, t.rings)
+    coefficients, power = frame_loops.gather(part, t.rows, t.start, t.first, t.cell, t.counts, t.ring, t.axis, t.rings)
     return phase.Spectrum(coefficients, power, True)
 
 

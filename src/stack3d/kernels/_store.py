@@ -25,6 +25,8 @@ def limits(dtype: Any, low: float | None = None, high: float | None = None) -> t
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         smallest, largest = float(info.min), float(info.max)
+        if int(largest) > info.max:  # 64 bits: the float above the limit would wrap around
+            largest = float(np.nextafter(largest, 0.0))
         if low is not None:
             smallest = min(max(smallest, float(np.ceil(low))), largest)
         if high is not None:

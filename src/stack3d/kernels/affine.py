@@ -24,7 +24,7 @@ import numpy as np
 from stack3d.kernels import _affine_loops as loops
 from stack3d.kernels import _groups as groups
 from stack3d.kernels import _phase_arrays, phase
-from stack3d.kernels import _phase_loops as phase_loops
+from stack3d.kernels import _phase_frame_loops as frame_loops
 from stack3d.kernels._affine_fit import (
     CLIP,
     Match,
@@ -114,7 +114,7 @@ def prepare(frame: Any, plan: Plan) -> Prepared:
     binned, smallest = phase.binned_frame(frame, plan.spectrum.binning, edge, namespace(frame) is np)
     if binned is None:
         return Prepared(empty, empty, np.zeros(edge.binned, np.float32), (), ())
-    residual, deviation = phase_loops.flatten(_phase_arrays.to_host(binned), edge.trend_y, edge.trend_x)
+    residual, deviation = frame_loops.flatten(_phase_arrays.to_host(binned), edge.trend_y, edge.trend_x)
     if not deviation > smallest:
         return Prepared(empty, empty, np.zeros(edge.binned, np.float32), (), ())
     residual = np.clip(residual / np.float32(deviation), -CLIP, CLIP, dtype=np.float32)

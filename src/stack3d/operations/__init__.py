@@ -15,10 +15,12 @@ from stack3d.operations._register import apply_transforms as apply_transforms
 from stack3d.operations._register import register as register
 from stack3d.operations._resample import resample as resample
 from stack3d.operations._reslice import reslice as reslice
+from stack3d.operations._transforms import UntiedSliceWarning as UntiedSliceWarning
 from stack3d.operations._transforms import estimate_transforms as estimate_transforms
 
 __all__ = [
     "BlankSliceWarning",
+    "UntiedSliceWarning",
     "apply_transforms",
     "bin",
     "crop",

@@ -10,7 +10,7 @@ import xarray as xr
 from stack3d import kernels
 from stack3d._provenance import operation
 from stack3d.grid import SPATIAL, coordinate, spacing_of, units_of
-from stack3d.model import rebuild
+from stack3d.model import rebuild, result_dtype
 from stack3d.operations._along_z import slice_facts
 from stack3d.windows import map_windows
 
@@ -67,7 +67,7 @@ def bin(
             raise ValueError(f"{dim}={factor} must be between 1 and the {da.sizes.get(dim, 1)} voxels along {dim}")
     if da.dtype == bool and dtype is None:
         dtype = np.float32
-    out_dtype = np.dtype(dtype or da.dtype)
+    out_dtype = result_dtype(dtype, da)
     count = {dim: da.sizes[dim] // factor for dim, factor in factors.items() if dim in da.dims}
     flat = da if "z" in da.dims else da.expand_dims("z", axis=da.ndim - 2)
     windows = np.stack([np.arange(count.get("z", 1)) * z, (np.arange(count.get("z", 1)) + 1) * z], axis=1)

@@ -34,6 +34,8 @@ def flip(da: xr.DataArray, *, dims: str | Sequence[str] = "y") -> xr.DataArray:
     >>> bool((flipped.values == stack.values[..., ::-1]).all())
     True
     """
+    if not isinstance(dims, Sequence):
+        raise TypeError(f"dims={dims!r} must be a name or a sequence of names, not {type(dims).__name__}")
     chosen = (dims,) if isinstance(dims, str) else tuple(dims)
     wrong = [dim for dim in chosen if dim not in SPATIAL or dim not in da.dims]
     if wrong or not chosen or len(set(chosen)) != len(chosen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import xarray as xr
 
 from stack3d import estimates
 from stack3d._region import region as in_region
+from stack3d._warn import warn
 from stack3d.model import valid_slices
 
 _BLANK = 0.999  # of the pixels in one bin: such a slice has no contrast
@@ -66,14 +66,6 @@ def check_grey_range(limits: Any, name: str) -> tuple[float, float] | None:
     return low, high
 
 
-def check_dtype(dtype: Any, da: xr.DataArray) -> np.dtype[Any]:
-    """Return the dtype of the result, that of `da` by default."""
-    found = np.dtype(da.dtype if dtype is None else dtype)
-    if found.kind not in "uif":
-        raise TypeError(f"dtype={dtype!r} is not allowed; it must be an integer or a real float")
-    return found
-
-
 def neighbours(window: int, index: int, count: int) -> slice:
     """Return the `window` slices around one, fewer at the ends of the stack."""
     start = index - (window - 1) // 2
@@ -88,16 +80,17 @@ def are_blank(counts: np.ndarray) -> np.ndarray:
 def good_slices(da: xr.DataArray, blank: np.ndarray) -> np.ndarray:
     """Return which frames can be used, shape of the leading dims; warn of those that `valid` did not announce."""
     valid = np.broadcast_to(valid_slices(da) if "z" in da.dims else True, blank.shape)
+    if not np.any(valid):
+        warn("no slice is valid, so the stack is returned unchanged; see the coordinate 'valid'", BlankSliceWarning)
     found = np.argwhere(blank & valid)
     if found.size:
         frames = "frame has" if len(found) == 1 else "frames have"
         place = ", ".join(f"{dim} {index}" for dim, index in zip(da.dims, found[0]))
-        warnings.warn(
+        warn(
             f"{len(found)} {frames} no contrast or no measured pixel and will be left unchanged"
             + (f" (the first is {place})" if place else "")
             + "; set the coordinate 'valid' to False there to say that this is known",
             BlankSliceWarning,
-            stacklevel=4,
         )
     return np.asarray(valid & ~blank)
 

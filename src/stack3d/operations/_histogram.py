@@ -11,7 +11,7 @@ import xarray as xr
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
 from stack3d.execution import map_frames, reduce_frames
-from stack3d.model import check_stack, rebuild
+from stack3d.model import check_stack, rebuild, result_dtype
 from stack3d.operations import _grey
 
 Reference = Literal["mean"] | xr.DataArray | xr.Dataset
@@ -193,7 +193,7 @@ def match_histograms(
     True
     """
     found = _grey.fitted(estimate, da, "histogram")
-    out_dtype = _grey.check_dtype(dtype, da)
+    out_dtype = result_dtype(dtype, da)
     data = map_frames(
         da,
         _matched,

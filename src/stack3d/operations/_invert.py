@@ -33,12 +33,11 @@ def invert(da: xr.DataArray, *, range: tuple[float, float] | None = None, device
     >>> int(inverted[0, 0, 0]) == 65535 - int(stack[0, 0, 0])
     True
     """
-    if da.dtype == bool:
-        return rebuild(da, ~da.data)
-    if range is None:
-        limits = np.iinfo(da.dtype) if da.dtype.kind in "ui" else None
-        low, high = (limits.min, limits.max) if limits is not None else (0.0, 1.0)
-    else:
+    if range is None and da.dtype.kind in "bui":
+        # The sum of the limits less the value is the complement of its bits, for every integer.
+        return rebuild(da, map_frames(da, np.invert, device=device, label="invert"))
+    low, high = 0.0, 1.0
+    if range is not None:
         if np.shape(range) != (2,) or not np.all(np.isfinite(range)) or not range[0] < range[1]:
             raise ValueError(f"range={range!r} must be two numbers (low, high) with low < high")
         low, high = range

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
 from stack3d.execution import map_frames, reduce_frames
-from stack3d.model import rebuild
+from stack3d.model import rebuild, result_dtype
 from stack3d.operations import _grey
 
 Model = Literal["gain", "offset", "both"]
@@ -209,7 +210,7 @@ def level_slices(
     ('z',)
     """
     found = _grey.fitted(estimate, da, "levels")
-    out_dtype = _grey.check_dtype(dtype, da)
+    out_dtype = result_dtype(dtype, da)
     data = map_frames(
         da,
         _levelled,
@@ -295,6 +296,9 @@ def _check(
         raise ValueError(f"model={model!r} is not allowed; it must be one of {_MODELS}")
     if statistic not in _STATISTICS:
         raise ValueError(f"statistic={statistic!r} is not allowed; it must be one of {_STATISTICS}")
+    for name, value in (("trim", trim), ("low", low), ("high", high)):
+        if not (isinstance(value, Real) or (value is None and name != "trim")):
+            raise TypeError(f"{name}={value!r} must be a number, not {type(value).__name__}")
     if not 0 <= trim < 0.5:
         raise ValueError(f"trim={trim!r} must be at least 0 and below 0.5")
     for name, value in (("low", low), ("high", high)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -11,11 +12,12 @@ import xarray as xr
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
 from stack3d.execution import map_frames, reduce_frames
-from stack3d.model import rebuild, valid_slices
+from stack3d.model import rebuild, result_dtype, valid_slices
 from stack3d.operations import _grey
 
 Per = Literal["stack", "slice", "window"]
 _PER = ("stack", "slice", "window")
+_QUANTILES = (0.001, 0.999)
 _NBINS = 4096
 _RESOLVED = 0.0005  # fraction at each end that the bins of a frame do not resolve
 
@@ -24,7 +26,7 @@ _RESOLVED = 0.0005  # fraction at each end that the bins of a frame do not resol
 def estimate_range(
     da: xr.DataArray,
     *,
-    quantiles: tuple[float, float] = (0.001, 0.999),
+    quantiles: tuple[float, float] = _QUANTILES,
     per: Per = "stack",
     window: int | None = None,
     in_range: tuple[float, float] | None = None,
@@ -79,8 +81,15 @@ def estimate_range(
     _check(da, quantiles, per, window)
     known = _grey.check_grey_range(in_range, "in_range")
     if known is not None:
-        if per != "stack":
-            raise ValueError(f"per={per!r} says how the range is found, but in_range={in_range!r} gives it; give one")
+        for name, value, unused in (
+            ("quantiles", quantiles, tuple(quantiles) == _QUANTILES),
+            ("per", per, per == "stack"),
+            ("region", region, region is None),
+        ):
+            if not unused:
+                raise ValueError(
+                    f"{name}={value!r} says how the range is found, but in_range={in_range!r} gives it; give one"
+                )
         return estimates.make("range", _variables((), np.float64(known[0]), np.float64(known[1])), da)
     lead = da.dims[:-2]
     part = _grey.measured(da, region)
@@ -116,7 +125,7 @@ def rescale_intensity(
     da: xr.DataArray,
     *,
     estimate: xr.Dataset | None = None,
-    quantiles: tuple[float, float] = (0.001, 0.999),
+    quantiles: tuple[float, float] = _QUANTILES,
     per: Per = "stack",
     window: int | None = None,
     in_range: tuple[float, float] | None = None,
@@ -172,11 +181,18 @@ def rescale_intensity(
     (dtype('uint8'), 0, 255)
     """
     found = _grey.fitted(estimate, da, "range")
-    out_dtype = _grey.check_dtype(dtype, da)
+    out_dtype = result_dtype(dtype, da)
+    if not isinstance(clip, bool | np.bool_):
+        raise TypeError(f"clip={clip!r} must be True or False")
     target = _grey.check_grey_range(out_range, "out_range")
+    info = np.iinfo(out_dtype) if out_dtype.kind in "ui" else np.finfo(out_dtype)
+    lowest, highest = float(info.min), float(info.max)
     if target is None:
-        info = np.iinfo(out_dtype) if out_dtype.kind in "ui" else None
-        target = (float(info.min), float(info.max)) if info is not None else (0.0, 1.0)
+        target = (lowest, highest) if out_dtype.kind in "ui" else (0.0, 1.0)
+    elif not lowest <= target[0] < target[1] <= highest:
+        raise ValueError(
+            f"out_range={out_range!r} does not fit into dtype {out_dtype}, which holds {info.min} to {info.max}"
+        )
     data = map_frames(
         da,
         _rescaled,
@@ -236,7 +252,11 @@ def _variables(lead: Any, low: Any, high: Any) -> dict[str, Any]:
 
 
 def _check(da: xr.DataArray, quantiles: Any, per: Any, window: Any) -> None:
-    if np.shape(quantiles) != (2,) or not 0 <= quantiles[0] < quantiles[1] <= 1:
+    if (
+        np.shape(quantiles) != (2,)
+        or not all(isinstance(part, Real) for part in quantiles)
+        or not 0 <= quantiles[0] < quantiles[1] <= 1
+    ):
         raise ValueError(f"quantiles={quantiles!r} must be two fractions (low, high) with 0 <= low < high <= 1")
     if per not in _PER:
         raise ValueError(f"per={per!r} is not allowed; it must be one of {_PER}")

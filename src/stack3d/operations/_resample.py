@@ -12,13 +12,15 @@ from stack3d import kernels
 from stack3d._provenance import operation
 from stack3d.execution import Kernel, map_frames
 from stack3d.grid import bounds, coordinate, regular, spacing_of, units_of
-from stack3d.model import rebuild
+from stack3d.model import rebuild, result_dtype
 from stack3d.operations._along_z import Weights, nearest_of, slice_facts, windows_of
 from stack3d.units import Length, parse_length
 from stack3d.windows import map_windows
 
 Method = Literal["linear", "nearest", "cubic"]
 _METHODS = ("linear", "nearest", "cubic")
+# Slices at about the distance asked for are interpolated: jitter of their positions is no change of scale.
+_COARSER = 1.05
 
 
 @operation(version=1)
@@ -60,7 +62,8 @@ def resample(
     -------
     DataArray
         Lazy where `da` is. z runs from the first position in steps of `dz` up to the last one (included where it is
-        met); y and x keep the outer edges of the frame. Of the facts known of each slice, numbers are interpolated,
+        met); where it gets coarser, by more than 5 %, the new slices cover the old ones from the outer edge of the first
+        to that of the last. y and x keep the outer edges of the frame. Of the facts known of each slice, numbers are interpolated,
         flags taken from any slice used, others from the nearest. A pixel is missing (NaN) where its nearest input is.
 
     Raises
@@ -88,18 +91,26 @@ def resample(
         if "z" not in da.dims:
             raise ValueError("give dy or dx: the stack has no z to make even")
         dz = spacing_of(da, "z")
-    out_dtype = np.dtype(dtype or da.dtype)
+    out_dtype = result_dtype(dtype, da)
     frames_too = dy is not None or dx is not None
     result = da
     if dz is not None or z is not None:
         between = np.dtype("float32") if frames_too and method != "nearest" and out_dtype.itemsize < 4 else out_dtype
-        result = _along_z(da, _positions(da, dz, z), method, antialias, between)
+        result = _along_z(da, *_positions(da, dz, z, method, antialias), method, antialias, between)
     if frames_too:
         result = _in_frames(result, dy, dx, method, antialias, out_dtype)
     return result
 
 
-def _positions(da: xr.DataArray, dz: Length | None, z: Any) -> np.ndarray:
+def _is_coarser(step: float, spacing: float, method: Method, antialias: bool) -> bool:
+    """Return whether new voxels are so much larger that several old ones are averaged."""
+    return antialias and method != "nearest" and step > _COARSER * spacing
+
+
+def _positions(
+    da: xr.DataArray, dz: Length | None, z: Any, method: Method, antialias: bool
+) -> tuple[np.ndarray, float]:
+    """Return the new slice positions and the distance between them."""
     old, unit, spacing = da["z"].values.astype(np.float64), units_of(da, "z"), spacing_of(da, "z")
     if z is not None:
         new = np.asarray(z, dtype=np.float64)
@@ -110,10 +121,23 @@ def _positions(da: xr.DataArray, dz: Length | None, z: Any) -> np.ndarray:
             raise ValueError(
                 f"z runs from {new[0]:g} to {new[-1]:g}, beyond the stack's {old[0]:g} to {old[-1]:g} {unit}"
             )
-        return new
+        return new, float(np.median(np.diff(new))) if new.size > 1 else spacing
     step = _step(dz, unit, spacing, "dz")
+    if _is_coarser(step, spacing, method, antialias):
+        # Cells of the new slices begin at the outer edge of the first and cover the last.
+        edges = bounds(old, spacing)
+        count = int(np.ceil((edges[-1] - edges[0]) / step * (1 - 1e-12) - 1e-6))
+        return regular(float(edges[0]) + step / 2, step, max(1, count)), step
+    _check_count((old[-1] - old[0]) / step, old.size, dz, "dz", spacing, unit)
     # A last position met but for rounding counts as met.
-    return regular(float(old[0]), step, int(np.floor((old[-1] - old[0]) / step * (1 + 1e-12) + 1e-6)) + 1)
+    return regular(float(old[0]), step, int(np.floor((old[-1] - old[0]) / step * (1 + 1e-12) + 1e-6)) + 1), step
+
+
+def _check_count(wanted: float, have: int, value: Any, name: str, spacing: float, unit: str) -> None:
+    if wanted > 1000 * max(have, 10):
+        raise ValueError(
+            f"{name}={value!r} would make {wanted:.3g} voxels of {have}; voxels are {spacing:g} {unit} apart now. Is the unit right?"
+        )
 
 
 def _step(value: Length | None, unit: str, spacing: float, name: str) -> float:
@@ -123,12 +147,13 @@ def _step(value: Length | None, unit: str, spacing: float, name: str) -> float:
     return step
 
 
-def _along_z(da: xr.DataArray, new: np.ndarray, method: Method, antialias: bool, dtype: np.dtype[Any]) -> xr.DataArray:
+def _along_z(
+    da: xr.DataArray, new: np.ndarray, step: float, method: Method, antialias: bool, dtype: np.dtype[Any]
+) -> xr.DataArray:
     old = da["z"].values.astype(np.float64)
     spacing = spacing_of(da, "z")
-    step = float(np.median(np.diff(new))) if new.size > 1 else spacing
     weights = _z_weights(old, new, spacing, step, method, antialias)
-    coarser = antialias and method != "nearest" and step > spacing * (1 + 1e-6)
+    coarser = _is_coarser(step, spacing, method, antialias)
     coords: dict[str, Any] = dict(slice_facts(da, weights))
     coords["z"] = coordinate("z", new, units=units_of(da, "z"), spacing=step)
     if "mask" in da.coords and "z" in da["mask"].dims:
@@ -154,10 +179,17 @@ def _z_weights(
         return [(0, np.ones(1, np.float32))] * new.size
     if method == "nearest":
         return kernels.zweights.nearest_weights(old, new)
-    if antialias and step > spacing * (1 + 1e-6):
-        return kernels.zweights.area_weights(bounds(old, spacing), bounds(new, step))
+    if _is_coarser(step, spacing, method, antialias):
+        return kernels.zweights.area_weights(bounds(old, spacing), _cells(new, step, bounds(old, spacing)))
     by = kernels.zweights.linear_weights if method == "linear" else kernels.zweights.cubic_weights
     return by(old, new)
+
+
+def _cells(new: np.ndarray, step: float, edges: np.ndarray) -> np.ndarray:
+    """Return the borders of new cells; those at the ends reach to the ends of the stack, so that nothing is lost."""
+    borders = bounds(new, step)
+    borders[0], borders[-1] = min(borders[0], edges[0]), max(borders[-1], edges[-1])
+    return borders
 
 
 def _blended(
@@ -179,6 +211,7 @@ def _in_frames(
         step = _step(value, units_of(da, dim), spacing, f"d{dim}")
         edges = bounds(old, spacing)
         # The new cells begin at the outer edge of the frame.
+        _check_count((edges[-1] - edges[0]) / step, old.size, value, f"d{dim}", spacing, units_of(da, dim))
         new = regular(float(edges[0]) + step / 2, step, max(1, round((edges[-1] - edges[0]) / step)))
         coords[dim] = coordinate(dim, new, units=units_of(da, dim), spacing=step)
         weights[dim] = _frame_weights(old, new, edges, spacing, step, method, antialias)
@@ -206,8 +239,8 @@ def _frame_weights(
         return [(0, np.ones(1, np.float32))] * new.size
     if method == "nearest":
         return kernels.zweights.nearest_weights(old, inside)
-    if antialias and step > spacing * (1 + 1e-6):
-        return kernels.zweights.area_weights(edges, bounds(new, step))
+    if _is_coarser(step, spacing, method, antialias):
+        return kernels.zweights.area_weights(edges, _cells(new, step, edges))
     return kernels.zweights.linear_weights(old, inside)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d._provenance import estimator
+from stack3d._warn import warn
 from stack3d.grid import Frame
 from stack3d.model import DIMS, one_channel, valid_slices
 from stack3d.operations._transform_frames import Treatment, compared
@@ -22,6 +23,10 @@ from stack3d.windows import reduce_windows
 # How far a slice looks that finds too few partners: times `lags`, and slices at least.
 _REACH, _LEAST_REACH = 4, 8
 _TEMPLATE_RADIUS = 7
+
+
+class UntiedSliceWarning(UserWarning):
+    """Most slices share too little with their neighbours to be placed."""
 
 
 @estimator(version=1, needs=("z",))
@@ -176,8 +181,8 @@ def estimate_transforms(
 
 
 def _check_for_method(method: str, stripes: Any, band: Any, detector: Any, template_radius: Any) -> None:
-    if len(tuple(band)) != 2:
-        raise ValueError(f"band={band!r} must be two frequencies, each a number or None")
+    if not isinstance(band, tuple | list) or len(band) != 2:
+        raise ValueError(f"band={band!r} must be (low, high) in cycles per pixel, each a number or None")
     if detector not in ("sift", "orb"):
         raise ValueError(f"detector={detector!r} is not allowed; it must be 'sift' or 'orb'")
     if stripes is not None and not np.isfinite(stripes):
@@ -250,6 +255,13 @@ def _pairs_of(
 def _described(da: xr.DataArray, one: xr.DataArray, solved: Solved, valid: np.ndarray) -> xr.Dataset:
     # A stack of one slice has no pairs and nothing wrong with it.
     ok = solved.ok & valid if len(valid) > 1 else valid
+    lost = int(np.sum(valid & ~ok))
+    if lost > 0.5 * max(1, int(valid.sum())):
+        warn(
+            f"{lost} of {int(valid.sum())} slices could not be tied to any other; they are marked valid=False and stay where "
+            "they are. Is there structure that neighbouring slices share? A lower `band` or a `region` may help",
+            UntiedSliceWarning,
+        )
     dataset = describe(da, in_frame(solved.matrices, Frame.of(one), Frame.of(da)), ok)
     dataset["quality"] = ("z", solved.quality, {"long_name": "trusted share of the pairs"})
     dataset["step_error"] = (

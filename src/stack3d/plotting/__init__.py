@@ -19,6 +19,10 @@ class Plots:
     def __init__(self, da: xr.DataArray) -> None:
         self._da = da
 
+    def __repr__(self) -> str:
+        name = "a stack" if self._da.name is None else repr(self._da.name)
+        return f"<stack3d plots of {name}: {', '.join(m for m in dir(self) if not m.startswith('_'))}>"
+
     def cut_planes(
         self,
         at: Mapping[str, float | str] | None = None,

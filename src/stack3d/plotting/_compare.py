@@ -10,7 +10,7 @@ import xarray as xr
 
 from stack3d.grid import spacing_of, units_of
 from stack3d.model import check_stack, one_channel
-from stack3d.plotting._image import grey_limits, position, scale_bar, show
+from stack3d.plotting._image import axes_given, channel_shown, grey_limits, position, scale_bar, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,6 +64,8 @@ def compare(
     chosen = sorted({count // 4, count // 2, 3 * count // 4}) if z is None else [int(k) for k in z]
     if not chosen or any(not -count <= k < count for k in chosen):
         raise ValueError(f"z={z!r} must be numbers of slices between {-count} and {count - 1}")
+    if axes is not None:
+        axes = [axes_given(row, 3, f"axes[{k}]") for k, row in enumerate(axes_given(axes, len(chosen)))]
     places = after["z"].values[chosen]
     partners = [int(np.argmin(np.abs(first["z"].values - place))) for place in places]
     shown = xr.Dataset(
@@ -78,6 +80,7 @@ def compare(
         _, grid = plt.subplots(len(chosen), 3, figsize=(12, 4 * len(chosen)), squeeze=False, layout="constrained")
         axes = grid.tolist()
     same = first.shape[-2:] == after.shape[-2:]
+    channels = {"before": channel_shown(before, first), "after": channel_shown(da, after)}
     rows = []
     for k, row in enumerate(axes):
         pair = {"before": (first, shown["before"].values[k]), "after": (after, shown["after"].values[k])}
@@ -85,7 +88,8 @@ def compare(
             low, high = limits or grey_limits(image)
             show(ax, image, position(stack, "y"), position(stack, "x"), cmap=cmap, vmin=low, vmax=high)
             unit = units_of(stack, "z")
-            ax.set_title(f"{title}, z = {places[k]:.6g}" + ("" if unit == "1" else f" {unit}"))
+            named = title + (f", {channels[title]}" if channels[title] else "")
+            ax.set_title(f"{named}, z = {places[k]:.6g}" + ("" if unit == "1" else f" {unit}"))
         scale_bar(row[0], first.sizes["x"] * spacing_of(first, "x"), units_of(first, "x"))
         if same:
             difference = pair["after"][1].astype(np.float64) - pair["before"][1]

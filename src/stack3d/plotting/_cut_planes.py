@@ -10,7 +10,7 @@ import xarray as xr
 
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.model import check_stack, one_channel
-from stack3d.plotting._image import grey_limits, position, scale_bar, show
+from stack3d.plotting._image import axes_given, channel_shown, grey_limits, position, scale_bar, show
 from stack3d.units import parse_length
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ def cut_planes(
     """
     check_stack(da, needs=("z",))
     volume = one_channel(da, channel)
+    if at is not None and not isinstance(at, Mapping):
+        raise TypeError(f"at={at!r} must be a dict such as {{'z': 200}}, not {type(at).__name__}")
+    given = None if axes is None else axes_given(axes, 3)
     index = {dim: _index(volume, dim, (at or {}).get(dim)) for dim in SPATIAL}
     unknown = set(at or {}) - set(SPATIAL)
     if unknown:
@@ -67,13 +70,14 @@ def cut_planes(
         {name: ((f"{name}_row", f"{name}_column"), plane.data) for name, plane in cuts.items()}
     ).compute()
     low, high = limits or grey_limits(*(planes[name].values for name in _PLANES))
-    drawn = dict(zip(_PLANES, _new_axes(volume) if axes is None else axes, strict=True))
+    drawn = dict(zip(_PLANES, _new_axes(volume) if given is None else given, strict=True))
+    of_channel = channel_shown(da, volume)
     for name, (cut, row, column) in _PLANES.items():
         rows, columns = position(volume, row), position(volume, column)
         show(drawn[name], planes[name].values, rows, columns, cmap=cmap, vmin=low, vmax=high)
         unit = units_of(volume, cut)
         place = f"{float(volume[cut].values[index[cut]]):.6g}" + ("" if unit == "1" else f" {unit}")
-        drawn[name].set_title(f"{name.upper()} at {cut} = {place}")
+        drawn[name].set_title(f"{of_channel + ', ' if of_channel else ''}{name.upper()} at {cut} = {place}")
         for dim, line in ((row, drawn[name].axhline), (column, drawn[name].axvline)):
             line(float(volume[dim].values[index[dim]]), color="C1", lw=0.6, ls="--")
     extent = volume.sizes["x"] * spacing_of(volume, "x")

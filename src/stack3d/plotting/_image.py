@@ -44,6 +44,22 @@ def show(ax: Axes, image: np.ndarray, rows: xr.DataArray, columns: xr.DataArray,
     return artist
 
 
+def channel_shown(da: xr.DataArray, shown: xr.DataArray) -> str:
+    """Return the name of the channel that is shown of a stack with several, an empty string for others."""
+    return str(shown["channel"].item()) if da.sizes.get("channel", 1) > 1 and "channel" in shown.coords else ""
+
+
+def axes_given(axes: Any, count: int, name: str = "axes") -> list[Any]:
+    """Return the axes that the user gave as a list, or raise."""
+    try:
+        given = list(axes)
+    except TypeError:
+        raise TypeError(f"{name}={axes!r} must be a sequence of {count}, not {type(axes).__name__}") from None
+    if len(given) != count:
+        raise ValueError(f"{name} must be {count}, got {len(given)}")
+    return given
+
+
 def _label(coord: xr.DataArray) -> str:
     unit = str(coord.attrs.get("units", "1"))
     return f"{coord.name} / {'pixel' if unit == '1' else unit}"

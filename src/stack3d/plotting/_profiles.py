@@ -10,6 +10,7 @@ import xarray as xr
 
 from stack3d.grid import units_of
 from stack3d.model import check_stack, one_channel, valid_slices
+from stack3d.plotting._image import channel_shown
 from stack3d.quality import slice_statistics
 
 if TYPE_CHECKING:
@@ -63,5 +64,7 @@ def profiles(
     unit = units_of(volume, "z")
     ax.set_xlabel(f"z / {'slice' if unit == '1' else unit}")
     ax.set_ylabel("grey value")
+    if of_channel := channel_shown(da, volume):
+        ax.set_title(of_channel)
     ax.legend(loc="best", fontsize="small")
     return ax

@@ -11,7 +11,7 @@ import xarray as xr
 from stack3d import kernels
 from stack3d._region import region as in_region
 from stack3d.execution import map_frames
-from stack3d.model import check_stack
+from stack3d.model import check_stack, in_native_order
 
 _NAMES = ("minimum", "maximum", "mean", "standard_deviation", "count")
 
@@ -51,7 +51,7 @@ def slice_statistics(
     fractions = np.asarray(quantiles, dtype=np.float64)
     if fractions.ndim != 1 or np.any(~((fractions >= 0) & (fractions <= 1))):
         raise ValueError(f"quantiles={quantiles!r} must be fractions between 0 and 1")
-    part = in_region(da, region)
+    part = in_native_order(in_region(da, region))
     if "mask" in part.coords:
         part = part.where(part["mask"])
     count = len(_NAMES) + fractions.size
