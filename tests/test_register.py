@@ -338,6 +338,7 @@ def test_stackreg_says_what_to_install(monkeypatch):
         drifting().stack3d.register(method="stackreg")
 
 
+@pytest.mark.filterwarnings("ignore::stack3d.UntiedSliceWarning")
 @pytest.mark.parametrize("method", ["features", "template"])
 @pytest.mark.parametrize("content", ["blank", "nan", "noise", "constant"])
 def test_every_method_flags_what_holds_nothing(method, content):

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import grid
-from stack3d.io._frames import Frames
+from stack3d.io._lazy_frames import Frames
 from stack3d.io._positions import calibration, coordinates
 from stack3d.model import DIMS, check_stack
 from stack3d.units import canonical_unit, conversion_factor

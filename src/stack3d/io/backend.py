@@ -11,7 +11,7 @@ import xarray as xr
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
-from stack3d.io._frames import Frames, read_frames
+from stack3d.io._lazy_frames import Frames, read_frames
 from stack3d.io._source import Settings
 from stack3d.io.open import existing, kind_of, read_source
 from stack3d.io.stores import open_store

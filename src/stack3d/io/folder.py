@@ -9,17 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stack3d.io._frames import (
-    TIFF_SUFFIXES,
-    FrameError,
-    Frames,
-    Header,
-    Ref,
-    digest,
-    is_complete,
-    read_header,
-    unreadable,
-)
+from stack3d.io._frames import TIFF_SUFFIXES, FrameError, Header, Ref, is_complete, read_header, unreadable
+from stack3d.io._lazy_frames import Frames, digest
 from stack3d.io._listing import FrameFile, by_channel, some
 from stack3d.io._names import NamePattern
 from stack3d.io._order import Slice, slices_of

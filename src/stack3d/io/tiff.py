@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from stack3d._warn import warn
-from stack3d.io._frames import FrameError, Frames, Header, Ref, digest, page_header, unreadable
+from stack3d.io._frames import FrameError, Header, Ref, page_header, unreadable
+from stack3d.io._lazy_frames import Frames, digest
 from stack3d.io._positions import Calibration, calibration, coordinates
 from stack3d.io._source import Settings, Source, adjusted, colour_names, pick_channels
 from stack3d.io._vendor import describe

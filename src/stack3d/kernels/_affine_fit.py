@@ -17,6 +17,7 @@ from stack3d.kernels import phase
 from stack3d.kernels._affine_plan import EDGE, TAILS, Geometry, Plan, centre, to_image
 from stack3d.kernels._phase_plan import Tables, tables_of
 
+PAD = 4  # pixels put round a residual, for the taps of places at its edge
 CLIP = 6.0  # residual grey values beyond this many (mean-absolute) deviations are clipped
 _HUBER = 2.5  # differences beyond this many mean-absolute differences are limited
 _COARSE = 0.25  # correlation of the coarsest images below which turned starts are tried too
@@ -33,7 +34,8 @@ class Prepared(NamedTuple):
     inner : phase.Spectrum
         The same within the window of the plan.
     residual : array
-        The binned frame, freed of the mean and slope of its rows and columns and of outliers, float32.
+        The binned frame, freed of the mean and slope of its rows and columns and of outliers, float32; a few pixels
+        mirrored at its edges are put round it.
     images : tuple of array
         Filtered images, float32, from coarse to fine.
     hessians : tuple of array
@@ -141,7 +143,8 @@ def judged(
     tables = tables_of(plan.spectrum)
     to = to_image(t, len(t.sizes) - 1)
     matrix = to @ best.transform @ np.linalg.inv(to)
-    moved = loops.warped(second.residual, matrix, 3, t.poly, *t.sizes[-1])
+    matrix[:2, 2] += PAD
+    moved = loops.warped(second.residual, matrix, PAD - 1, t.poly, *t.sizes[-1])
     other = transformed(moved, tables.window_y, tables.window_x, tables)
     machine = fit.CompiledSums(first.inner, other, tables)
     d = fit.refine(machine, np.zeros((1, 2)), tables, plan.spectrum)

@@ -12,7 +12,7 @@ from stack3d.kernels import _phase_arrays as arrays
 from stack3d.kernels import _phase_loops as loops
 from stack3d.kernels._phase_plan import Plan, Tables
 
-_SIGNIFICANCE = 5.5  # deviations above chance that a peak must have
+SIGNIFICANCE = 5.5  # deviations above chance that a peak must have
 _DISAGREEMENT = 5.0  # deviations by which two bands may differ
 _FLOOR = 0.005  # systematic part of the error, in binned pixels, added to the statistical one
 _LOW = 2  # rings of the band that are compared as its lowest part
@@ -156,7 +156,7 @@ def judge(machine: Any, d: tuple[float, float], first: Any, second: Any, tables:
     rings = np.bincount(t.ring, share * coherence, t.rings) / np.maximum(np.bincount(t.ring, share, t.rings), 1)
     share = share * prior
     quality = float(np.clip((share * coherence).sum() / max(share.sum(), 1e-300), 0, 1))
-    if not significance >= _SIGNIFICANCE:
+    if not significance >= SIGNIFICANCE:
         return refusal("no displacement stands out from chance", t, quality, significance, rings, d)
     trusted = np.minimum(coherence, loops.LIMIT)
     per_cell = 2 * t.dof * trusted**2 / (1 - trusted**2) * t.spread

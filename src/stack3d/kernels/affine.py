@@ -27,6 +27,7 @@ from stack3d.kernels import _phase_arrays, phase
 from stack3d.kernels import _phase_frame_loops as frame_loops
 from stack3d.kernels._affine_fit import (
     CLIP,
+    PAD,
     Match,
     Prepared,
     follow,
@@ -39,13 +40,14 @@ from stack3d.kernels._affine_fit import (
 )
 from stack3d.kernels._affine_plan import SMALLEST, Geometry, Plan, centre, geometry_of, plan
 from stack3d.kernels._namespace import namespace
-from stack3d.kernels._phase_fit import PairShift
+from stack3d.kernels._phase_fit import SIGNIFICANCE, PairShift
 from stack3d.kernels._phase_plan import tables_of
 
 __all__ = ["MODELS", "Pair", "Plan", "Prepared", "pair", "plan", "prepare", "regularise"]
 
 MODELS = tuple(groups.MODELS)
 _FINEST = 0.36  # highest frequency of an image, in cycles per pixel of that image
+_EXTRA = 1.5  # deviations above chance asked for with each parameter of the linear part
 _FLOOR = 0.01  # systematic part of the error, in binned pixels
 
 
@@ -55,8 +57,8 @@ class Pair(NamedTuple):
     Attributes
     ----------
     matrix : numpy.ndarray
-        (3, 3): takes (x, y, 1) of what lies there in the first frame to where it lies in the second. The identity where
-        nothing could be found.
+        (3, 3): takes (x, y, 1) of what lies there in the first frame to where it lies in the second. The identity for a
+        refused pair.
     weight : float
         1 / (mean variance, over the frame, of the displacement along one axis), in 1 / pixel^2; 0 for a refused pair.
     quality : float
@@ -127,7 +129,7 @@ def prepare(frame: Any, plan: Plan) -> Prepared:
         image = image_of(wide, np.where(t.frequency <= finest * 1.02, power, 0), grid, shape, edge)
         images.append(image)
         hessians.append(loops.hessian(image, box, place))
-    return Prepared(wide, near, residual, tuple(images), tuple(hessians))
+    return Prepared(wide, near, np.pad(residual, PAD, mode="symmetric"), tuple(images), tuple(hessians))
 
 
 def pair(first: Prepared, second: Prepared, plan: Plan, *, guess: Any = None) -> Pair:
@@ -173,14 +175,18 @@ def pair(first: Prepared, second: Prepared, plan: Plan, *, guess: Any = None) ->
         best = follow(*images, first.hessians[level], best.transform, best.gain, steps, level, t, tolerance)
     verdict, weight, other = judged(first, second, best, plan, t)
     if verdict.extra.refused:
-        return _refusal(verdict.extra.refused, plan, best.transform, verdict)
+        return _refusal(verdict.extra.refused, plan, verdict)
+    # every parameter beside the displacement is a chance more to agree by chance
+    if verdict.extra.significance < SIGNIFICANCE + _EXTRA * (t.columns.shape[1] - 2):
+        return _refusal("no transform stands out from chance", plan, verdict)
     box = overlap(best.transform, t)
     if min(box[1] - box[0], box[3] - box[2]) < SMALLEST // 2:
-        return _refusal("the frames do not overlap", plan, best.transform, verdict)
-    a, b = (weighed(residual, weight, box, t) for residual in (first.residual, other))
+        return _refusal("the frames do not overlap", plan, verdict)
+    inside = np.ascontiguousarray(first.residual[PAD:-PAD, PAD:-PAD])
+    a, b = (weighed(residual, weight, box, t) for residual in (inside, other))
     rest = follow(a, b, loops.hessian(a, box, t.frames[-1]), np.eye(3), best.gain, 8, last, t, 0.002, box)
     if not rest.correlation > 0:
-        return _refusal("the frames do not overlap", plan, best.transform, verdict)
+        return _refusal("the frames do not overlap", plan, verdict)
     best = rest._replace(transform=best.transform @ rest.transform)
     return _result(best, verdict, plan, t)
 
@@ -224,11 +230,10 @@ def _result(best: Match, verdict: PairShift, plan: Plan, t: Geometry) -> Pair:
     )
 
 
-def _refusal(why: str, plan: Plan, transform: Any = None, verdict: Any = None) -> Pair:
+def _refusal(why: str, plan: Plan, verdict: PairShift | None = None) -> Pair:
     number = groups.generators(plan.model).shape[1]
     quality, significance = (0.0, 0.0) if verdict is None else (verdict.quality, verdict.extra.significance)
-    matrix = np.eye(3) if transform is None else _pixels(transform, plan, geometry_of(plan))
-    return Pair(matrix, 0.0, quality, why, np.inf, np.full((number, number), np.inf), significance)
+    return Pair(np.eye(3), 0.0, quality, why, np.inf, np.full((number, number), np.inf), significance)
 
 
 def regularise(
