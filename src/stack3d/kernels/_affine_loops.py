@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from stack3d.kernels._warp_loops import mix, places, taps_at
+from stack3d.kernels._warp_loops import mix, places, run_end, taps_at
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _SUMS: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "reassoc"}}  # sums in lanes
@@ -112,9 +112,7 @@ def pull(b: Any, y: int, matrix: Any, margin: int, poly: Any, work: Any, whole: 
             line[x] = 0
             use[x] = 0
             continue
-        end = min(columns, x + width - margin - 1 - ix[x])
-        while stop < end and iy[stop] == iy[x] and ix[stop] - stop == ix[x] - x:
-            stop += 1
+        stop = run_end(ix, iy, x, min(columns, x + width - margin - 1 - ix[x]))
         mix(b, iy[x] - 2, ix[x] - 2, wx, wy, x, stop, line)
         use[x:stop] = 1
 

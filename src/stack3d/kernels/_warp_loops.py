@@ -183,6 +183,24 @@ def mix(rows: Any, row: int, at: int, wx: Any, wy: Any, begin: int, end: int, li
 
 
 @njit(**_OPTIONS)
+def run_end(ix: Any, iy: Any, x: int, end: int) -> int:
+    """Where the run of places that begins at x ends: rows and columns less the index never turn back, so bisect."""
+    row, column = iy[x], ix[x] - x
+    low, step = x, 8
+    while low + step < end and iy[low + step] == row and ix[low + step] - (low + step) == column:
+        low += step
+        step *= 2
+    high = min(low + step, end)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if iy[middle] == row and ix[middle] - middle == column:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@njit(**_OPTIONS)
 def affine(
     frame: Any, rows: Any, first: int, out: Any, top: int, matrix: Any, poly: Any, mirror: bool, smallest: Any,
     largest: Any,
@@ -210,9 +228,7 @@ def affine(
             at, row = ix[x] - 2, iy[x] - 2
             stop += 1
             if row >= 0 and row + 6 <= height and at >= 0 and at + 6 <= width:
-                end = min(columns, x + width - 5 - at)
-                while stop < end and iy[stop] - 2 == row and ix[stop] - stop == ix[x] - x:
-                    stop += 1
+                stop = run_end(ix, iy, x, min(columns, x + width - 5 - at))
                 mix(rows, row - first, at, wx, wy, x, stop, line)
             else:
                 value = poly.dtype.type(0)
