@@ -19,7 +19,9 @@ from stack3d.execution import SaturationWarning
 from stack3d.grid import spacing_of
 
 # Small random frames share nothing: registration says so, which is not the subject here.
-pytestmark = pytest.mark.filterwarnings("ignore::stack3d.UntiedSliceWarning", "ignore::stack3d.BlankSliceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::stack3d.SaturationWarning", "ignore::stack3d.UntiedSliceWarning", "ignore::stack3d.BlankSliceWarning"
+)
 
 
 def raw(dtype=np.uint16, channels: int = 0, seed: int = 0, count: int = 6) -> xr.DataArray:
