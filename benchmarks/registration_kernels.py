@@ -1,12 +1,16 @@
 """Speed and accuracy of the kernels of registration beside their peers, one thread each.
 
-Usage: ``python benchmarks/registration_kernels.py [speed] [synthetic] [real FOLDER] [warp]``
+Usage: ``python benchmarks/registration_kernels.py [speed] [synthetic] [real FOLDER] [warp] [affine]
+[turned FOLDER]``
 
 - speed: estimation per frame with lags 1, 2, 3 beside pystackreg per pair, at 1024 and 2048 pixels a side;
 - synthetic: an evolving texture with drift, jumps, gain, curtains, noise and a bad slice;
 - real FOLDER: a folder of numbered PNG slices, re-sliced along y, with planted shifts made in the Fourier plane of
   the mirrored planes;
-- warp: shift of a frame beside OpenCV's cubic.
+- warp: shift and turn of a frame beside OpenCV's cubic;
+- affine: time and accuracy of affine pairs beside pystackreg's, on a texture moved by fifth-order splines;
+- turned FOLDER: slices as for real, turned and moved by known matrices, one slice against itself ("same") and against
+  its neighbours, with noise, stripes, gain and a bad slice.
 
 Positions are compared with the truth after their mean ("rms") and after a line over z ("detrended") is taken off;
 "pair" is the error of a step after that line.
@@ -27,8 +31,9 @@ from typing import Any
 import cv2
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 
-from stack3d.kernels import phase, solve, warp
+from stack3d.kernels import affine, phase, solve, warp
 
 cv2.setNumThreads(1)
 
@@ -215,11 +220,133 @@ def warps(side: int) -> None:
     print(f"{side} uint16 rotation by 0.29 degrees: stack3d {ours:.1f} ms, cv2 cubic {theirs:.1f} ms")
 
 
+def about(linear: Any, shift: Any, side: int) -> np.ndarray:
+    matrix, centre = np.eye(3), (side - 1) / 2
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = centre + np.asarray(shift) - np.asarray(linear) @ [centre, centre]
+    return matrix
+
+
+def turn(degrees: float) -> np.ndarray:
+    angle = np.deg2rad(degrees)
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def moved(canvas: np.ndarray, matrix: np.ndarray, side: int, margin: int) -> np.ndarray:
+    """What is seen of a canvas whose content was moved by a matrix."""
+    back = np.linalg.inv(matrix)
+    y, x = np.mgrid[:side, :side].astype(float)
+    places = [back[i, 0] * x + back[i, 1] * y + back[i, 2] + margin for i in (1, 0)]
+    return scipy.ndimage.map_coordinates(canvas, places, order=5, mode="mirror")
+
+
+def corners(side: int) -> np.ndarray:
+    return np.array([[0, 0, 1], [side - 1, 0, 1], [0, side - 1, 1], [side - 1, side - 1, 1.0]]).T
+
+
+def affines(side: int) -> None:
+    from pystackreg import StackReg
+
+    rng, margin = np.random.default_rng(0), 64
+    size = side + 2 * margin
+    k = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
+    spectrum = scipy.fft.rfft2(rng.standard_normal((size, size))) / (k + 0.004) ** 1.5 * np.exp(-((k / 0.12) ** 2))
+    canvas = scipy.fft.irfft2(spectrum, (size, size))
+    canvas /= canvas.std()
+    linear = turn(0.3) @ [[1.004, 0.002], [-0.003, 0.998]]
+    kinds = {"rigid": turn(0.3), "similarity": turn(0.3) * 1.004, "affine": linear}
+    peers = {"rigid": StackReg.RIGID_BODY, "similarity": StackReg.SCALED_ROTATION, "affine": StackReg.AFFINE}
+    for model, part in kinds.items():
+        matrix = about(part, (3.3, -5.6), side)
+        clean = moved(canvas, np.eye(3), side, margin), moved(canvas, matrix, side, margin)
+        for noise in (0.0, 0.5):
+            frames = [np.rint(30000 + 3000 * (frame + noise * rng.standard_normal(frame.shape))) for frame in clean]
+            first, second = (frame.clip(0, 65535).astype("uint16") for frame in frames)
+            plan = affine.plan(first.shape, model)
+            one, two = affine.prepare(first, plan), affine.prepare(second, plan)
+            found = affine.pair(one, two, plan)
+            register = StackReg(peers[model])
+            begin = time.perf_counter()
+            theirs = register.register(first.astype(float), second.astype(float))
+            peer = 1e3 * (time.perf_counter() - begin)
+            frame_ms = median_ms(partial(affine.prepare, first, plan))
+            pair_ms = median_ms(partial(affine.pair, one, two, plan))
+            worst = [np.abs(((m - matrix) @ corners(side))[:2]).max() for m in (found.matrix, theirs)]
+            print(
+                f"{side} {model:10s} noise {noise}: prepare {frame_ms:.1f} ms, pair {pair_ms:.1f} ms, corner error "
+                f"{worst[0]:.4f} px (expected {found.error:.3f}); pystackreg {peer:.0f} ms, {worst[1]:.4f} px; "
+                f"ratio {peer / (frame_ms + pair_ms):.0f}"
+            )
+
+
+def turned(folder: str) -> None:
+    from pystackreg import StackReg
+
+    paths = sorted(Path(folder).glob("*.png"))
+    volume = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths])
+    planes = volume.transpose(1, 0, 2)[75:115].astype(np.float64)
+    margin, count = 8, len(planes)
+    side = min(planes.shape[1:]) - 2 * margin
+    peers = {"rigid": StackReg.RIGID_BODY, "affine": StackReg.AFFINE}
+    for model, same in (("rigid", True), ("affine", True), ("rigid", False), ("affine", False)):
+        rng, truth, frames = np.random.default_rng(3), [], []
+        for j in range(count):
+            linear = turn(rng.normal(0, 0.3))
+            if model == "affine":
+                linear = linear @ (np.eye(2) + rng.normal(0, 0.003, (2, 2)))
+            truth.append(about(linear, rng.normal(0, 1.5, 2), side))
+            frame = moved(planes[0 if same else j], truth[j], side, margin) * rng.uniform(0.85, 1.15)
+            frame += rng.normal(0, 12, frame.shape) + 10 * (rng.standard_normal(side) * (rng.random(side) < 0.3))
+            if j == count // 2:
+                frame = rng.normal(120, 20, frame.shape)
+            frames.append(np.clip(np.rint(frame), 0, 255).astype("uint8"))
+        plan = affine.plan((side, side), model)
+        prepared = [affine.prepare(frame, plan) for frame in frames]
+        pairs = [(j - lag, j) for j in range(count) for lag in (1, 2, 3) if lag <= j]
+        found = [affine.pair(prepared[i], prepared[j], plan) for i, j in pairs]
+        first, second = np.array(pairs).T
+        solved = solve.poses(
+            first,
+            second,
+            [p.matrix for p in found],
+            [p.weight for p in found],
+            count,
+            ((side - 1) / 2,) * 2,
+            model=model,
+        )
+        exact = [truth[j] @ np.linalg.inv(truth[i]) for i, j in pairs]
+        near = [p for p, (i, j) in enumerate(pairs) if j - i == 1 and found[p].weight > 0]
+        use = np.arange(count) != count // 2
+        steps = np.flatnonzero(use[1:] & use[:-1])
+        poses = solved.matrices[steps + 1] @ np.linalg.inv(solved.matrices[steps])
+        register = StackReg(peers[model])
+        theirs = [register.register(*(frames[k].astype(float) for k in pairs[p])) for p in near]
+        print(
+            f"{model}, {'same slice' if same else 'neighbours'}: refused {[pairs[p] for p in range(len(pairs)) if found[p].refused]}"
+        )
+        for name, matrices, truths in (
+            ("pairs, lag 1", [found[p].matrix for p in near], [exact[p] for p in near]),
+            ("steps, solved", poses, [truth[k + 1] @ np.linalg.inv(truth[k]) for k in steps]),
+            ("pystackreg, lag 1", theirs, [exact[p] for p in near]),
+        ):
+            error = np.array(matrices) - np.array(truths)
+            corner, angle = (error @ corners(side))[:, :2], np.rad2deg(error[:, 1, 0] - error[:, 0, 1]) / 2
+            print(
+                f"  {name:18s} corner rms {np.sqrt((corner**2).mean()):.3f} max {np.abs(corner).max():.3f} px, "
+                f"rotation rms {np.sqrt((angle**2).mean()):.4f} degrees"
+            )
+
+
 if __name__ == "__main__":
     words = sys.argv[1:] or ["speed", "synthetic", "warp"]
     for index, word in enumerate(words):
         if word == "real":
             real(words[index + 1])
+        elif word == "turned":
+            turned(words[index + 1])
+        elif word == "affine":
+            affines(512)
+            affines(1024)
         elif word == "synthetic":
             synthetic()
         elif word in ("speed", "warp"):

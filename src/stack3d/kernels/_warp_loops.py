@@ -158,7 +158,14 @@ def places(start: float, slope: float, whole: Any, rest: Any) -> None:
 
 @njit(**_FUSED)
 def mix(rows: Any, row: int, at: int, wx: Any, wy: Any, begin: int, end: int, line: Any) -> None:
-    """Interpolate at the run `begin` to `end` of places, whose pixels follow each other in six rows."""
+    """Interpolate at the run `begin` to `end` of places, whose pixels follow each other in six rows.
+
+    Where there is room, a run is lengthened to a multiple of eight places: what lies after it must be done later.
+    """
+    if end - begin > 5:
+        longer = max(16, (end - begin + 7) // 8 * 8)
+        if begin + longer <= line.size and at + longer + 5 <= rows.shape[1]:
+            end = begin + longer
     high = at + end - begin + 5
     b0, b1, b2 = rows[row][at:high], rows[row + 1][at:high], rows[row + 2][at:high]
     b3, b4, b5 = rows[row + 3][at:high], rows[row + 4][at:high], rows[row + 5][at:high]
