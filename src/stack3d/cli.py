@@ -11,9 +11,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stack3d._version import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _OPTIONS = "pattern|pixel_size|channel|variable|on_bad_frame|on_gap|on_z"
 
@@ -104,7 +107,7 @@ def _opening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-z", choices=("raise", "sort", "drop"), default="raise", help="default: %(default)s")
 
 
-def _open(path: Path, arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _open(path: Path, arguments: argparse.Namespace) -> xr.DataArray:
     import stack3d
 
     given = arguments.pixel_size
