@@ -47,7 +47,7 @@ def profiles(
     """
     check_stack(da, needs=("z",))
     volume = one_channel(da, channel)
-    table = slice_statistics(volume, quantiles=(), region=region).compute()
+    table = slice_statistics(volume, quantiles=(), box=region).compute()
     if ax is None:
         import matplotlib.pyplot as plt
 

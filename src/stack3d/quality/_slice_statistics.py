@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from stack3d import kernels
-from stack3d._region import region as in_region
-from stack3d.execution import map_frames
-from stack3d.model import check_stack, in_native_order
+from stack3d.model import check_stack
+from stack3d.quality._box import boxed
+from stack3d.quality._table import measured
 
 _NAMES = ("minimum", "maximum", "mean", "standard_deviation", "count")
 
@@ -20,7 +20,7 @@ def slice_statistics(
     da: xr.DataArray,
     *,
     quantiles: Sequence[float] = (0.01, 0.5, 0.99),
-    region: Mapping[str, Any] | None = None,
+    box: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Measure the grey values of each slice.
 
@@ -29,9 +29,9 @@ def slice_statistics(
     da : DataArray (..., [z], y, x)
     quantiles : sequence of float
         Fractions between 0 and 1; empty for none.
-    region : dict, optional
+    box : dict, optional
         Part of the frame, such as ``dict(y=slice(0, 500), x=slice("1 um", "2 um"))``; add ``by="index"`` to count
-        pixels.
+        pixels. A pair of slices, ``y=(slice(0, 500), slice(80, 580))``, slides along z from the first to the second.
 
     Returns
     -------
@@ -51,27 +51,20 @@ def slice_statistics(
     fractions = np.asarray(quantiles, dtype=np.float64)
     if fractions.ndim != 1 or np.any(~((fractions >= 0) & (fractions <= 1))):
         raise ValueError(f"quantiles={quantiles!r} must be fractions between 0 and 1")
-    part = in_native_order(in_region(da, region))
-    if "mask" in part.coords:
-        part = part.where(part["mask"])
-    count = len(_NAMES) + fractions.size
-    arguments = {"fractions": fractions}
-    values = map_frames(
-        part, _measured, arguments=arguments, shape=(1, count), dtype=np.float64, label="slice statistics"
-    )
-    lead = da.dims[:-2]
-    coords = {name: c.variable for name, c in da.coords.items() if set(c.dims) <= set(lead)}
-    table = xr.DataArray(values, dims=(*lead, "y", "statistic"), coords=coords).isel(y=0)
-    result = xr.Dataset({name: table.isel(statistic=k) for k, name in enumerate(_NAMES)})
-    if fractions.size:
-        rows = table.isel(statistic=slice(len(_NAMES), None)).rename(statistic="quantile")
-        result["quantile_value"] = rows.assign_coords(quantile=fractions)
-    for name, variable in result.data_vars.items():
-        variable.attrs = {"long_name": str(name).replace("_", " "), "units": "1" if name == "count" else "grey value"}
+    levels = [f"level {k}" for k in range(fractions.size)]
+    units = dict.fromkeys([*_NAMES, *levels], "grey value") | {"count": "1"}
+    table = measured(boxed(da, box), _numbers, units, arguments={"fractions": fractions}, label="slice statistics")
+    result = table[list(_NAMES)]
+    if levels:
+        result["quantile_value"] = xr.concat([table[name] for name in levels], "quantile", coords="minimal").transpose(
+            ..., "quantile"
+        )
+        result["quantile_value"].attrs = {"long_name": "quantile value", "units": "grey value"}
+        result = result.assign_coords(quantile=fractions)
     return result
 
 
-def _measured(frame: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+def _numbers(frame: np.ndarray, fractions: np.ndarray) -> np.ndarray:
     numbers = np.array(kernels.statistics.frame_statistics(frame), dtype=np.float64)
     levels = kernels.statistics.quantiles(frame, fractions) if fractions.size else fractions
-    return np.concatenate([numbers, np.asarray(levels, dtype=np.float64)])[None, :]
+    return np.concatenate([numbers, np.asarray(levels, dtype=np.float64)])
