@@ -53,6 +53,7 @@ STEPS = {
     "register": lambda s: s.stack3d.register(lags=2),
     "resample": lambda s: s.stack3d.resample(),
     "invert": lambda s: s.stack3d.invert(),
+    "astype": lambda s: s.stack3d.astype(dtype="float32"),
     "match_histograms": lambda s: s.stack3d.match_histograms(nbins=64),
     "level_slices": lambda s: s.stack3d.level_slices(estimate=edited(s.stack3d.estimate_levels())),
     "rescale_intensity": lambda s: s.stack3d.rescale_intensity(dtype="uint8"),
@@ -78,7 +79,7 @@ def test_replay_of_a_random_chain_is_equal_to_the_bit(names, dtype, channels, ch
         warnings.simplefilter("ignore", SaturationWarning)
         for name in names:
             result = STEPS[name](result)
-        note([stack3d._provenance.call_string(step) for step in stack3d.provenance(result)])
+        note([stack3d._records.call_string(step) for step in stack3d.provenance(result)])
         source = start if chunk is None else start.copy(data=start.chunk(z=chunk).data)
         again = stack3d.replay(source, result)
         np.testing.assert_array_equal(again.values, result.values)
@@ -235,11 +236,11 @@ def test_a_broken_record_is_said_to_be_broken():
     ],
 )
 def test_parameters_come_back_from_json(value):
-    again = stack3d._provenance.decode_value(json.loads(json.dumps(stack3d._provenance.encode_value(value))))
+    again = stack3d._records.decode_value(json.loads(json.dumps(stack3d._records.encode_value(value))))
     np.testing.assert_equal(again, value)
     assert isinstance(again, type(value)) or isinstance(value, np.generic)
 
 
 def test_parameters_that_cannot_be_recorded_are_refused_before_work():
     with pytest.raises(TypeError, match="cannot be recorded"):
-        stack3d._provenance.encode_value(object())
+        stack3d._records.encode_value(object())

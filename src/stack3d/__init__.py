@@ -5,7 +5,7 @@ Importing it registers the accessor ``.stack3d`` of `xarray.DataArray`.
 
 from stack3d import _accessor, plotting, synthetic, transforms
 from stack3d._accessor import accessor
-from stack3d._provenance import provenance
+from stack3d._records import provenance
 from stack3d._replay import ReplayWarning, replay
 from stack3d._version import __version__
 from stack3d.execution import RechunkWarning, SaturationWarning
@@ -15,6 +15,7 @@ from stack3d.operations import (
     BlankSliceWarning,
     UntiedSliceWarning,
     apply_transforms,
+    astype,
     bin,
     crop,
     estimate_histogram,
@@ -32,17 +33,21 @@ from stack3d.operations import (
 )
 from stack3d.options import set_options
 from stack3d.quality import slice_statistics
+from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
     "BadFrameWarning",
     "BlankSliceWarning",
     "RechunkWarning",
+    "Recipe",
+    "RecipeError",
     "ReplayWarning",
     "SaturationWarning",
     "UntiedSliceWarning",
     "__version__",
     "accessor",
     "apply_transforms",
+    "astype",
     "bin",
     "checkpoint",
     "crop",
@@ -65,6 +70,7 @@ __all__ = [
     "resample",
     "rescale_intensity",
     "reslice",
+    "run",
     "save",
     "set_options",
     "slice_statistics",

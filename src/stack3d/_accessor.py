@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import xarray as xr
 
-from stack3d import _provenance, io, model, operations, quality
+from stack3d import _records, io, model, operations, quality
 
 if TYPE_CHECKING:
     from stack3d.plotting import Plots
@@ -89,6 +89,7 @@ class Stack3D:
     estimate_range = _Method(operations.estimate_range)
     rescale_intensity = _Method(operations.rescale_intensity)
     invert = _Method(operations.invert)
+    astype = _Method(operations.astype)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
     # out
@@ -98,7 +99,7 @@ class Stack3D:
     @property
     def provenance(self) -> list[dict[str, Any]]:
         """The steps that made this stack, first to last: see `stack3d.provenance`."""
-        return _provenance.provenance(self._da)
+        return _records.provenance(self._da)
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import json
 import platform
@@ -17,11 +16,12 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import xarray as xr
 
-from stack3d import estimates, grid
+from stack3d import device, estimates, grid
+from stack3d._records import ATTR, call_string, encode_value, provenance, signature_of
 from stack3d._version import __version__
-from stack3d.model import check_stack, in_native_order, with_loaded_facts
+from stack3d._warn import warn
+from stack3d.model import check_stack, in_native_order, result_dtype, with_loaded_facts
 
-ATTR = "stack3d_provenance"
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -34,10 +34,13 @@ class Operation:
     version: int
     function: Callable[..., Any]
     estimator: Callable[..., Any] | None = None
+    dear: bool = False
 
 
 OPERATIONS: dict[str, Operation] = {}
 _inside: ContextVar[bool] = ContextVar("stack3d_inside_operation", default=False)
+_keeper: ContextVar[Callable[..., xr.Dataset] | None] = ContextVar("stack3d_keeper_of_estimates", default=None)
+_extra: ContextVar[Mapping[str, Any] | None] = ContextVar("stack3d_context_of_records", default=None)
 
 
 @contextmanager
@@ -49,8 +52,33 @@ def _unrecorded() -> Any:
         _inside.reset(token)
 
 
+@contextmanager
+def keeping_estimates(keeper: Callable[..., xr.Dataset]) -> Any:
+    """Let ``keeper(estimator, da, parameters)`` make, or find again, the estimates that operations need here."""
+    token = _keeper.set(keeper)
+    try:
+        yield
+    finally:
+        _keeper.reset(token)
+
+
+@contextmanager
+def noting(**context: Any) -> Any:
+    """Add plain values to the context of the records made here; they take no part in a replay."""
+    token = _extra.set({**(_extra.get() or {}), **context})
+    try:
+        yield
+    finally:
+        _extra.reset(token)
+
+
 def operation(
-    *, version: int, needs: Sequence[str] = (), estimator: Callable[..., Any] | None = None
+    *,
+    version: int,
+    needs: Sequence[str] = (),
+    estimator: Callable[..., Any] | None = None,
+    dear: bool = False,
+    check: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make ``f(da, *, ...) -> DataArray`` a recorded operation.
 
@@ -66,6 +94,12 @@ def operation(
     estimator : callable, optional
         The public ``estimate_X``. `f` must have a parameter ``estimate``; where the user gave none it is made here,
         from those parameters of the call that the estimator takes.
+    dear : bool
+        It takes so long that repeating it for an estimate is worth a warning; `f` gives its own name as the ``label``
+        under which it runs.
+    check : callable, optional
+        ``check(**those arguments of the call that it names)`` raises for what `f` would refuse, before an estimate is
+        made. Dtype and device are checked in any case.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -84,6 +118,7 @@ def operation(
             if _inside.get():
                 return function(*bound.args, **bound.kwargs)
             estimate_record = None
+            _check_before(da, arguments, check)
             if estimator is not None:
                 estimate_record = _complete_estimate(name, estimator, da, arguments, given)
             elif "estimate" in arguments:
@@ -93,7 +128,7 @@ def operation(
             parameters = {key: value for key, value in list(arguments.items())[1:] if key != "estimate"}
             return _recorded(da, result, name, version, parameters, estimate_record)  # type: ignore[return-value]
 
-        OPERATIONS[name] = Operation(name, version, wrapper, estimator)
+        OPERATIONS[name] = Operation(name, version, wrapper, estimator, dear)
         return wrapper
 
     return decorate
@@ -111,6 +146,7 @@ def estimator(*, version: int, needs: Sequence[str] = ()) -> Callable[[Callable[
             bound.apply_defaults()
             first, da = next(iter(bound.arguments.items()))
             check_stack(da, needs=needs)
+            _warn_of_repeats(function.__name__, da)
             da = bound.arguments[first] = in_native_order(with_loaded_facts(da))
             with _unrecorded():
                 result = function(*bound.args, **bound.kwargs)
@@ -124,13 +160,45 @@ def estimator(*, version: int, needs: Sequence[str] = ()) -> Callable[[Callable[
     return decorate
 
 
+def _check_before(da: xr.DataArray, arguments: Mapping[str, Any], check: Callable[..., Any] | None) -> None:
+    if "dtype" in arguments:
+        result_dtype(arguments["dtype"], da)
+    if "device" in arguments:
+        device.resolve(arguments["device"])
+    if check is not None:
+        check(**{name: arguments[name] for name in inspect.signature(check).parameters})
+
+
+class RepeatedWorkWarning(UserWarning):
+    """An estimate does a step again that takes long, and so will every later use of the stack."""
+
+
+def dear_steps(da: xr.DataArray) -> list[str]:
+    """Return the steps that take long and that are done again whenever this lazy stack is computed."""
+    if da.chunks is None:
+        return []
+    layers = {str(name).rpartition("-")[0] for name in da.__dask_graph__().layers}
+    return sorted(name for name, known in OPERATIONS.items() if known.dear and name.replace("_", "-") in layers)
+
+
+def _warn_of_repeats(name: str, da: xr.DataArray) -> None:
+    again = dear_steps(da)
+    if again:
+        warn(
+            f"{name} does {', '.join(again)} again for every frame, and so will what follows; "
+            "da.stack3d.checkpoint(path) before it writes the result once",
+            RepeatedWorkWarning,
+        )
+
+
 def _complete_estimate(
     name: str, estimator: Callable[..., Any], da: xr.DataArray, arguments: dict[str, Any], given: set[str]
 ) -> dict[str, Any]:
     takes = [key for key in list(inspect.signature(estimator).parameters)[1:] if key in arguments]
     if arguments["estimate"] is None:
         parameters = {key: arguments[key] for key in takes}
-        made = estimator(da, **parameters)
+        keeper = _keeper.get()
+        made = estimator(da, **parameters) if keeper is None else keeper(estimator, da, parameters)
         arguments["estimate"] = made
         record: dict[str, Any] = {"digest": estimates.digest(made)}
         # Something besides the stack went in: recomputing from raw could not give it.
@@ -194,124 +262,6 @@ def _record(name: str, version: int, parameters: Mapping[str, Any]) -> dict[str,
             "stack3d": __version__,
             "numpy": np.__version__,
             "xarray": xr.__version__,
+            **(_extra.get() or {}),
         },
     }
-
-
-def signature_of(da: xr.DataArray) -> dict[str, Any]:
-    """Return what must chain between two steps: sizes, dtype, and a fingerprint of channels and positions.
-
-    Facts that were measured on the stack, such as shifts, are left out, and positions are rounded to a millionth of a
-    voxel: they may differ in the last bit on another machine.
-    """
-    sha = hashlib.sha256()
-    for name in ("channel", *grid.SPATIAL):
-        if name not in da.coords:
-            continue
-        sha.update(f"{name}{da[name].dims}{da[name].attrs.get('units', '')}".encode())
-        values = np.atleast_1d(da[name].values)
-        if name == "channel":
-            sha.update(json.dumps([str(value) for value in values]).encode())
-        else:
-            spacing = grid.spacing_of(da, name) or 1.0
-            sha.update(np.rint(values / float(f"{spacing:.3e}") * 1e6).astype(np.int64).tobytes())
-    sizes = {str(dim): int(size) for dim, size in da.sizes.items()}
-    return {"sizes": sizes, "dtype": str(da.dtype.newbyteorder("=")), "coords": sha.hexdigest()[:16]}
-
-
-def provenance(da: xr.DataArray | xr.Dataset) -> list[dict[str, Any]]:
-    """Return the steps that made a stack (or an estimate), first to last.
-
-    Parameters
-    ----------
-    da : DataArray or Dataset
-
-    Returns
-    -------
-    list of dict
-        For each step ``operation``, ``version``, ``parameters`` (all, with defaults), ``estimate`` (fingerprint, and
-        the estimate itself where it could not be made again from the raw stack), ``input`` and ``output`` (sizes,
-        dtype, fingerprint of the coordinates), and ``context`` (time, host, library versions).
-
-    Raises
-    ------
-    ValueError
-        When the attr is there but cannot be read.
-
-    Examples
-    --------
-    >>> [step["operation"] for step in stack.stack3d.invert().stack3d.provenance]
-    ['invert']
-    """
-    text = da.attrs.get(ATTR)
-    if text is None:
-        return []
-    try:
-        records = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"attrs[{ATTR!r}] is not readable as JSON ({error}); it was edited or cut") from None
-    return list(records)
-
-
-def encode_value(value: Any) -> Any:
-    """Return a parameter as plain JSON values."""
-    if value is None or isinstance(value, bool | int | float | str):
-        if isinstance(value, float) and not np.isfinite(value):
-            return {"float": repr(value)}
-        return value
-    if isinstance(value, xr.DataArray):
-        return {"stack": {**signature_of(value), "provenance": provenance(value)}}
-    if isinstance(value, xr.Dataset):
-        return {"dataset": estimates.encode(value)}
-    if isinstance(value, np.generic):
-        return encode_value(value.item())
-    if isinstance(value, slice):
-        return {"slice": [encode_value(part) for part in (value.start, value.stop, value.step)]}
-    if isinstance(value, tuple):
-        return {"tuple": [encode_value(item) for item in value]}
-    if isinstance(value, list):
-        return [encode_value(item) for item in value]
-    if isinstance(value, Mapping):
-        return {"dict": {str(key): encode_value(item) for key, item in value.items()}}
-    if isinstance(value, np.ndarray):
-        return {"array": estimates.encode_array(value)}
-    if isinstance(value, np.dtype | type):
-        return np.dtype(value).name
-    raise TypeError(f"a parameter of type {type(value).__name__} cannot be recorded: {value!r}")
-
-
-def decode_value(value: Any) -> Any:
-    """Return the parameter that `encode_value` described."""
-    if isinstance(value, list):
-        return [decode_value(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "float":
-        return float(content)
-    if kind == "slice":
-        return slice(*(decode_value(part) for part in content))
-    if kind == "tuple":
-        return tuple(decode_value(item) for item in content)
-    if kind == "dict":
-        return {key: decode_value(item) for key, item in content.items()}
-    if kind == "array":
-        return estimates.decode_array(content)
-    if kind == "dataset":
-        return estimates.decode(content)
-    raise ValueError(f"a parameter of kind {kind!r} cannot be made again from its record")
-
-
-def call_string(record: Mapping[str, Any]) -> str:
-    """Return a step as a short call, for history lines and tables."""
-    shown = []
-    for key, value in record["parameters"].items():
-        if value is None:
-            continue
-        text = repr(decode_value(value)) if not _is_opaque(value) else f"<{next(iter(value))}>"
-        shown.append(f"{key}={text if len(text) <= 60 else text[:57] + '...'}")
-    return f"{record['operation']}({', '.join(shown)})"
-
-
-def _is_opaque(value: Any) -> bool:
-    return isinstance(value, dict) and next(iter(value), None) in ("array", "stack", "dataset")

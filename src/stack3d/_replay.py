@@ -8,7 +8,8 @@ from typing import Any
 import xarray as xr
 
 from stack3d import estimates
-from stack3d._provenance import OPERATIONS, decode_value, provenance, signature_of
+from stack3d._provenance import OPERATIONS
+from stack3d._records import decode_value, provenance, signature_of
 from stack3d.model import check_stack
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import grid
-from stack3d._provenance import call_string, provenance
+from stack3d._records import call_string, provenance
 from stack3d.model import check_stack
 
 

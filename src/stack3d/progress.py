@@ -12,12 +12,28 @@ import logging
 import operator
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from stack3d import _meter
 from stack3d._meter import Meter, metering
 
 _LOGGER = logging.getLogger("stack3d")
+_refusing: ContextVar[bool] = ContextVar("stack3d_refusing_work", default=False)
+
+
+class WorkRefused(BaseException):
+    """Something would be computed where nothing may be: all checks before it have passed."""
+
+
+@contextlib.contextmanager
+def refusing_work() -> Iterator[None]:
+    """Raise `WorkRefused` in place of computing lazy stacks, so that calls check their arguments and no more."""
+    token = _refusing.set(True)
+    try:
+        yield
+    finally:
+        _refusing.reset(token)
 
 
 def compute(*collections: Any, label: str, total: int | None = None, unit: str | None = None) -> tuple[Any, ...]:
@@ -50,6 +66,8 @@ def compute(*collections: Any, label: str, total: int | None = None, unit: str |
     """
     import dask
 
+    if _refusing.get():
+        raise WorkRefused(label)
     unit = unit or ("tasks" if total is None else "frames")
     with metering(label, unit, shown=total) as meter:
         if meter is None:

@@ -21,6 +21,8 @@ import xarray as xr
 if TYPE_CHECKING:
     import dask.array
 
+Needed = Callable[[str, tuple[int, ...], tuple[int, ...]], bool]
+
 # A chunk in a file holds a frame; compressors take no more than 2 GiB.
 _LARGEST_CHUNK = 2**30
 
@@ -73,7 +75,13 @@ def template(ds: xr.Dataset) -> xr.Dataset:
 
 
 def write_frames(
-    ds: xr.Dataset, write: Callable[..., None], partial: Path, *, label: str, arguments: Callable[[str], dict[str, Any]]
+    ds: xr.Dataset,
+    write: Callable[..., None],
+    partial: Path,
+    *,
+    label: str,
+    arguments: Callable[[str], dict[str, Any]],
+    needed: Needed | None = None,
 ) -> None:
     """Call ``write(block, start, **arguments(name))`` for each block of frames of each variable made of frames.
 
@@ -92,9 +100,14 @@ def write_frames(
         For the progress.
     arguments : callable
         Gives what `write` takes beside, for the name of a variable.
+    needed : callable, optional
+        ``needed(name, start, shape)``: whether a block is to be written at all (default: all are). What only the
+        others need is not computed.
     """
     from stack3d import progress
 
+    with _writes:
+        _stopped.discard(str(partial))
     lazy = []
     try:
         for name, variable in ds.variables.items():
@@ -102,9 +115,10 @@ def write_frames(
                 continue
             task = _Write(write, str(partial), arguments(str(name)))
             if variable.chunks is None:
-                _write_in_threads(variable, task, label)
+                _write_in_threads(variable, task, label, str(name), needed)
             else:
-                lazy.append(_lazy_write(_whole_frames(variable), task))
+                data = _whole_frames(variable)
+                lazy += _needed_parts(_lazy_write(data, task), data.chunks, str(name), needed)
         if lazy:
             progress.compute(*lazy, label=label)
     except BaseException:
@@ -112,13 +126,50 @@ def write_frames(
         raise
 
 
-def _write_in_threads(variable: xr.Variable, task: _Write, label: str) -> None:
+def _needed_parts(
+    writes: dask.array.Array, chunks: tuple[tuple[int, ...], ...], name: str, needed: Needed | None
+) -> list[dask.array.Array]:
+    """Return the lazy writes of the blocks that are needed, in runs along z."""
+    if needed is None:
+        return [writes]
+    edges = [np.cumsum((0, *lengths)) for lengths in chunks]
+    wanted = np.array(
+        [
+            needed(
+                name,
+                tuple(int(edge[k]) for edge, k in zip(edges, index)),
+                tuple(lengths[k] for lengths, k in zip(chunks, index)),
+            )
+            for index in np.ndindex(writes.shape)
+        ],
+        dtype=bool,
+    ).reshape(writes.shape)
+    if wanted.all():
+        return [writes]
+    along = max(range(writes.ndim), key=lambda axis: writes.shape[axis])
+    parts = []
+    for index in np.ndindex(*(1 if axis == along else size for axis, size in enumerate(writes.shape))):
+        row = wanted[tuple(slice(None) if axis == along else k for axis, k in enumerate(index))]
+        steps = np.flatnonzero(np.diff(np.concatenate([[False], row, [False]]).astype(np.int8)))
+        for begin, end in steps.reshape(-1, 2):
+            place = tuple(slice(begin, end) if axis == along else slice(k, k + 1) for axis, k in enumerate(index))
+            parts.append(writes[place])
+    return parts
+
+
+def _write_in_threads(variable: xr.Variable, task: _Write, label: str, name: str, needed: Needed | None) -> None:
     from stack3d import device, progress
     from stack3d.options import worker_count
 
     lengths = _block_lengths(variable)
-    starts = itertools.product(*(range(0, size, length) for size, length in zip(variable.shape, lengths)))
+    starts = list(itertools.product(*(range(0, size, length) for size, length in zip(variable.shape, lengths))))
     frames = int(np.prod([size for dim, size in variable.sizes.items() if dim not in ("y", "x")]))
+    if needed is not None:
+        cut = [
+            tuple(min(begin + n, size) - begin for begin, n, size in zip(start, lengths, variable.shape))
+            for start in starts
+        ]
+        starts = [start for start, shape in zip(starts, cut) if needed(name, start, shape)]
 
     def block(start: tuple[int, ...]) -> int:
         place = tuple(slice(begin, begin + length) for begin, length in zip(start, lengths))

@@ -38,6 +38,18 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     label : str
         For the progress.
     """
+    declare(ds, path, compression=compression)
+    _stream.write_frames(ds, write_block, path, label=label, arguments=lambda name: {"path": str(path), "name": name})
+
+
+def declare(ds: xr.Dataset, path: Path, *, compression: str | None) -> None:
+    """Write all of an encoded stack but its frames: what `write_block` then fills.
+
+    Parameters
+    ----------
+    ds, path, compression
+        As for `write`.
+    """
     # Of fixed width they have no specification in Zarr v3.
     texts = {name: variable.astype(object) for name, variable in ds.variables.items() if variable.dtype.kind == "U"}
     ds = ds.assign_coords(texts)
@@ -53,10 +65,10 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     _stream.template(ds).to_zarr(
         str(path), mode="w-", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
     )
-    _stream.write_frames(ds, _write_block, path, label=label, arguments=lambda name: {"path": str(path), "name": name})
 
 
-def _write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
+def write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
+    """Write a block of whole frames into the declared variable `name`."""
     # Blocks hold whole frames and a chunk is at most one, so that no two blocks share a chunk.
     _array(path, name)[tuple(slice(begin, begin + length) for begin, length in zip(start, block.shape))] = block
 

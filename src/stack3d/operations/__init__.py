@@ -1,5 +1,6 @@
 """Corrections: DataArray in, DataArray (or a Dataset of estimates) out, one public function a file."""
 
+from stack3d.operations._astype import astype as astype
 from stack3d.operations._bin import bin as bin
 from stack3d.operations._crop import crop as crop
 from stack3d.operations._flip import flip as flip
@@ -22,6 +23,7 @@ __all__ = [
     "BlankSliceWarning",
     "UntiedSliceWarning",
     "apply_transforms",
+    "astype",
     "bin",
     "crop",
     "estimate_histogram",

@@ -27,6 +27,35 @@ _FILLS = ("edge", "reflect", "constant", "nan")
 _ORDERS = (0, 1, 3, "lanczos")
 
 
+def _checked(da: xr.DataArray, order: Any, fill: Any, value: Any, canvas: Any, crop: Any) -> dict[str, Any]:
+    """Return what is filled in, after all that could be wrong was looked at."""
+    if order not in _ORDERS or isinstance(order, bool):
+        raise ValueError(f"order={order!r} is not allowed; it must be one of {_ORDERS}")
+    if fill not in _FILLS:
+        raise ValueError(f"fill={fill!r} is not allowed; it must be one of {_FILLS}")
+    if canvas not in ("same", "union"):
+        raise ValueError(f"canvas={canvas!r} is not allowed; it must be 'same' or 'union'")
+    share = isinstance(crop, int | float | np.number) and not isinstance(crop, bool) and 0 < crop <= 1
+    if not share and crop not in ("none", "common"):
+        raise ValueError(f"crop={crop!r} is not allowed; it must be 'none', 'common' or a fraction above 0 and up to 1")
+    if value is not None and fill != "constant":
+        raise ValueError(f"value={value!r} has a meaning only with fill='constant', not fill={fill!r}")
+    if value is not None and da.dtype.kind in "ui" and not _fits(value, da.dtype):
+        raise ValueError(
+            f"value={value!r} does not fit {da.dtype}; convert with da.astype('float32') before, or give another"
+        )
+    if fill == "nan" and da.dtype.kind != "f":
+        raise ValueError(f"fill='nan' needs a float stack, not {da.dtype}; convert with da.astype('float32') before")
+    if value is None:
+        value = float("nan") if da.dtype.kind == "f" else 0.0
+    return {"fill": "constant" if fill == "nan" else fill, "value": value}
+
+
+def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+    limits = np.iinfo(dtype)
+    return bool(np.isfinite(value) and limits.min <= value <= limits.max and value == round(value))
+
+
 @operation(version=1, needs=("z",))
 def apply_transforms(
     da: xr.DataArray,
@@ -84,7 +113,7 @@ def apply_transforms(
     return _apply(da, estimate, order, integer, fill, value, canvas, crop)
 
 
-@operation(version=1, needs=("z",), estimator=estimate_transforms)
+@operation(version=1, needs=("z",), estimator=estimate_transforms, check=_checked)
 def register(
     da: xr.DataArray,
     *,
@@ -179,35 +208,6 @@ def _apply(
         share = 1.0 if crop == "common" else float(crop)
         result = result.isel(_canvas.covered_box(matrices[good], frame.shape, shape, share))
     return result
-
-
-def _checked(da: xr.DataArray, order: Any, fill: Any, value: Any, canvas: Any, crop: Any) -> dict[str, Any]:
-    """Return what is filled in, after all that could be wrong was looked at."""
-    if order not in _ORDERS or isinstance(order, bool):
-        raise ValueError(f"order={order!r} is not allowed; it must be one of {_ORDERS}")
-    if fill not in _FILLS:
-        raise ValueError(f"fill={fill!r} is not allowed; it must be one of {_FILLS}")
-    if canvas not in ("same", "union"):
-        raise ValueError(f"canvas={canvas!r} is not allowed; it must be 'same' or 'union'")
-    share = isinstance(crop, int | float | np.number) and not isinstance(crop, bool) and 0 < crop <= 1
-    if not share and crop not in ("none", "common"):
-        raise ValueError(f"crop={crop!r} is not allowed; it must be 'none', 'common' or a fraction above 0 and up to 1")
-    if value is not None and fill != "constant":
-        raise ValueError(f"value={value!r} has a meaning only with fill='constant', not fill={fill!r}")
-    if value is not None and da.dtype.kind in "ui" and not _fits(value, da.dtype):
-        raise ValueError(
-            f"value={value!r} does not fit {da.dtype}; convert with da.astype('float32') before, or give another"
-        )
-    if fill == "nan" and da.dtype.kind != "f":
-        raise ValueError(f"fill='nan' needs a float stack, not {da.dtype}; convert with da.astype('float32') before")
-    if value is None:
-        value = float("nan") if da.dtype.kind == "f" else 0.0
-    return {"fill": "constant" if fill == "nan" else fill, "value": value}
-
-
-def _fits(value: float, dtype: np.dtype[Any]) -> bool:
-    limits = np.iinfo(dtype)
-    return bool(np.isfinite(value) and limits.min <= value <= limits.max and value == round(value))
 
 
 def _whole_pixels(matrices: np.ndarray) -> np.ndarray:

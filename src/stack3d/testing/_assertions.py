@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import vocabulary
-from stack3d._provenance import ATTR
+from stack3d._records import ATTR
 from stack3d.device import to_host
 from stack3d.grid import SPATIAL
 from stack3d.model import check_stack

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from stack3d._provenance import ATTR, provenance
+from stack3d._records import ATTR, provenance
 from stack3d.execution import RechunkWarning
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.model import is_lazy

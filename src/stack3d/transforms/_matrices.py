@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from stack3d import estimates
-from stack3d._provenance import ATTR, _record, provenance
+from stack3d._provenance import _record
+from stack3d._records import ATTR, provenance
 from stack3d.grid import Frame
 
 P = ParamSpec("P")

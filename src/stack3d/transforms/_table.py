@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import estimates
-from stack3d._provenance import ATTR, provenance
+from stack3d._records import ATTR, provenance
 from stack3d.transforms._given import from_matrices, from_shifts
 from stack3d.transforms._matrices import matrices_of, valid_of, with_parameters
 

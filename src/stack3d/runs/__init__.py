@@ -1,0 +1,8 @@
+"""Recipes and running them: ordered operations on stacks larger than memory, with resume."""
+
+from stack3d.runs.recipe import Recipe as Recipe
+from stack3d.runs.recipe import RecipeError as RecipeError
+from stack3d.runs.recipe import Step as Step
+from stack3d.runs.runner import run as run
+
+__all__ = ["Recipe", "RecipeError", "Step", "run"]

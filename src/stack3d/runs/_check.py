@@ -1,0 +1,75 @@
+"""Everything that is wrong with a recipe, before any work: names, parameters, and how they fit a stack."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import warnings
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from stack3d import progress
+from stack3d._provenance import OPERATIONS
+
+if TYPE_CHECKING:
+    from stack3d.runs.recipe import Recipe
+
+
+def problems(recipe: Recipe, da: xr.DataArray | None) -> list[str]:
+    """Return a line for each problem; no frame of `da` is read."""
+    found: dict[int, list[str]] = {number: _of_names(recipe, number) for number in range(len(recipe.steps))}
+    if da is not None:
+        for number, message in _of_values(recipe, da):
+            found[number].append(message)
+    return [line for lines in found.values() for line in lines]
+
+
+def _of_names(recipe: Recipe, number: int) -> list[str]:
+    step = recipe.steps[number]
+    known = OPERATIONS.get(step.operation)
+    if known is None:
+        return [f"{recipe.where(number, 'operation')}: no operation has this name{_like(step.operation, OPERATIONS)}"]
+    allowed = dict(list(inspect.signature(known.function).parameters.items())[1:])
+    lines = []
+    for key in step.parameters:
+        if key not in allowed:
+            hint = _like(key, allowed) or f"; it takes {', '.join(allowed)}"
+            lines.append(f"{recipe.where(number, key)}: there is no parameter {key!r}{hint}")
+    for key, parameter in allowed.items():
+        if parameter.default is inspect.Parameter.empty and key not in step.parameters:
+            lines.append(f"{recipe.where(number)}: the parameter {key!r} is needed")
+    return lines
+
+
+def _of_values(recipe: Recipe, da: xr.DataArray) -> list[tuple[int, str]]:
+    lines = []
+    if da.chunks is None:
+        da = da.chunk(dict.fromkeys(da.dims[:-2], 1))
+    with progress.refusing_work(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number, step in enumerate(recipe.steps):
+            known = OPERATIONS.get(step.operation)
+            if known is None:
+                continue
+            allowed = list(inspect.signature(known.function).parameters.values())[1:]
+            if any(p.default is inspect.Parameter.empty and p.name not in step.parameters for p in allowed):
+                continue
+            try:
+                da = known.function(
+                    da, **{p.name: step.parameters[p.name] for p in allowed if p.name in step.parameters}
+                )
+            except progress.WorkRefused:
+                # What an estimate needs is right. Its result is not known yet: the later steps are tried on its input.
+                if step.parameters.get("dtype") is not None:
+                    da = da.astype(step.parameters["dtype"])
+            except (ValueError, TypeError, ImportError, KeyError, OSError, RuntimeError) as error:
+                text = str(error)
+                key = next((key for key in step.parameters if f"{key}=" in text), None)
+                lines.append((number, f"{recipe.where(number, key)}: {text}"))
+    return lines
+
+
+def _like(word: str, words: object) -> str:
+    near = difflib.get_close_matches(word, [str(known) for known in words], n=1)  # type: ignore[attr-defined]
+    return f"; did you mean {near[0]!r}?" if near else ""

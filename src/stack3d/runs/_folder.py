@@ -1,0 +1,164 @@
+"""The folder of a run: its lock, its estimates and checkpoints, what is known of each step."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stack3d import estimates
+from stack3d._records import signature_of
+from stack3d.runs import _store
+from stack3d.runs._values import normalised
+
+_SAMPLED_FRAMES = 3
+
+
+class RunFolder:
+    """What a run keeps beside its result: ``NAME.run``.
+
+    Parameters
+    ----------
+    path : Path
+        Made when it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for folder in (path, path / "estimates", path / "checkpoints"):
+            folder.mkdir(exist_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder: two runs must not write the same result.
+
+        Raises
+        ------
+        RuntimeError
+            When another run holds it, saying which.
+        """
+        lock = self.path / "lock"
+        me = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        while True:
+            try:
+                with lock.open("x", encoding="utf-8") as file:
+                    json.dump(me, file)
+                break
+            except FileExistsError:
+                holder = _holder(lock)
+                if holder is None or _is_dead(holder):
+                    lock.unlink(missing_ok=True)
+                    continue
+                raise RuntimeError(
+                    f"another run is writing this result: process {holder['pid']} on {holder['host']}, since {holder['since']}. "
+                    f"Wait for it; if it is known to be dead, delete {str(lock)!r} and run again"
+                ) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+    def estimate(self, number: int, name: str, key: str) -> Path:
+        """Return where the estimate of a step is kept."""
+        return self.path / "estimates" / f"{number:02d}_{name.removeprefix('estimate_')}_{key}.nc"
+
+    def checkpoint(self, number: int, name: str, key: str) -> Path:
+        """Return where the result of a step is kept."""
+        return self.path / "checkpoints" / f"{number:02d}_{name}_{key}.zarr"
+
+    def keep_estimate(self, path: Path, estimate: xr.Dataset) -> None:
+        """Save an estimate, whole or not at all."""
+        beside = path.with_suffix(".unfinished")
+        estimate.to_netcdf(beside)
+        os.replace(beside, path)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the last run noted of its steps."""
+        try:
+            found: dict[str, Any] = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def note(self, state: Mapping[str, Any]) -> None:
+        """Write what is known of the run, whole or not at all."""
+        beside = self.path / "state.unfinished"
+        beside.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        os.replace(beside, self.path / "state.json")
+
+    def forget(self, first: int) -> None:
+        """Delete the estimates and checkpoints of step `first` (from 1) and later ones."""
+        for path in [*(self.path / "estimates").iterdir(), *(self.path / "checkpoints").iterdir()]:
+            if int(path.name[:2]) >= first:
+                _store.remove(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def clean(self) -> int:
+        """Delete all checkpoints, finished or not; return how many bytes that gave back."""
+        folder = self.path / "checkpoints"
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        shutil.rmtree(folder)
+        folder.mkdir()
+        return size
+
+
+def load_estimate(path: Path) -> xr.Dataset:
+    """Read an estimate back, equal to what was kept."""
+    with xr.open_dataset(path) as found:
+        return found.load().drop_encoding()
+
+
+def key_of(before: str, name: str, version: int, parameters: Mapping[str, Any]) -> str:
+    """Return the key of a step: it changes with the step, its parameters, and all that came before."""
+    content = json.dumps([before, name, version, normalised(dict(parameters))], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None) -> str:
+    """Return the key of a raw stack: its labels, a few whole frames, and names, sizes and times of its files."""
+    sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
+    if path is not None:
+        root = Path(path)
+        files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+        for file in files:
+            facts = file.stat()
+            sha.update(f"{file.relative_to(root.parent)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    count = da.sizes.get("z", 1)
+    for k in np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_FRAMES)).astype(int)):
+        frame = da.isel(z=int(k)) if "z" in da.dims else da
+        sha.update(json.dumps(estimates.digest(xr.Dataset({"frame": frame.reset_coords(drop=True)}))).encode())
+    return sha.hexdigest()[:12]
+
+
+def _holder(lock: Path) -> dict[str, Any] | None:
+    for _ in range(20):
+        try:
+            found: dict[str, Any] = json.loads(lock.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:  # just being written
+            time.sleep(0.05)
+            continue
+        return found
+    return None
+
+
+def _is_dead(holder: Mapping[str, Any]) -> bool:
+    if holder.get("host") != platform.node():
+        return False
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

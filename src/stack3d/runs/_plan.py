@@ -1,0 +1,141 @@
+"""What a run must know before it begins: where from, where to, which steps, how much space."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from stack3d.io import _atomic
+
+if TYPE_CHECKING:
+    from stack3d.runs.recipe import Recipe
+
+
+def target_of(recipe: Recipe, out: str | os.PathLike[str] | None) -> Path:
+    """Return where the result goes, links followed."""
+    given = out if out is not None else recipe.output.get("path")
+    if given is None:
+        raise ValueError("out=None: say where the result goes, by out= or by path in the recipe's [output]")
+    unknown = set(recipe.output) - {"path", "dtype"}
+    if unknown:
+        raise ValueError(f"[output] has {', '.join(sorted(unknown))}; it knows path and dtype")
+    path = Path(given)
+    if path.suffix not in (".zarr", ".nc", ".tif", ".tiff"):
+        raise ValueError(f"out={str(given)!r}: the suffix says no format; allowed are .zarr, .nc, .tif, .tiff")
+    if not Path(os.path.realpath(path)).parent.is_dir():
+        raise FileNotFoundError(f"out={str(given)!r}: there is no folder {str(path.parent)!r}; make it first")
+    return Path(os.path.realpath(path))
+
+
+def source_of(recipe: Recipe) -> str:
+    """Return the path of the raw stack."""
+    path = recipe.input.get("path")
+    if path is None:
+        raise ValueError("da=None: give the raw stack, or its path in the recipe's [input]")
+    return str(path)
+
+
+def opening(recipe: Recipe) -> dict[str, Any]:
+    """Return what `open_stack` takes beside the path."""
+    return {key: value for key, value in recipe.input.items() if key != "path"}
+
+
+def number_of(recipe: Recipe, step: str | int) -> int:
+    """Return the place (from 0) of a step given by name or by number (from 1)."""
+    names = [item.operation for item in recipe.steps]
+    if isinstance(step, str) and step.isdecimal():
+        step = int(step)
+    if isinstance(step, int) and not isinstance(step, bool) and 1 <= step <= len(names):
+        return step - 1
+    if isinstance(step, str) and names.count(step) == 1:
+        return names.index(step)
+    count = names.count(str(step))
+    several = f" ({count} steps have this name: give a number)" if count > 1 else ""
+    raise ValueError(
+        f"step {step!r} is not in the recipe{several}; it has {', '.join(f'{k}. {n}' for k, n in enumerate(names, 1))}"
+    )
+
+
+def chosen(recipe: Recipe, steps: Sequence[str | int] | None) -> list[int]:
+    """Return the places of the steps to do, in the order of the recipe."""
+    return list(range(len(recipe.steps))) if steps is None else sorted({number_of(recipe, step) for step in steps})
+
+
+def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the float in which pixels are carried between steps."""
+    return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+
+
+def leaves_holes(recipe: Recipe) -> bool:
+    """Return whether a step marks pixels as missing, which integers cannot hold."""
+    return any(step.parameters.get("fill") == "nan" for step in recipe.steps)
+
+
+def check_target(target: Path, ours: dict[str, Any], overwrite: bool) -> None:
+    """Raise where the result must not, or could not, be written."""
+    made_by_run = target.exists() and ours.get("made") == stamp(target)
+    _atomic.check_target(target, overwrite=overwrite or made_by_run, folder=target.suffix == ".zarr")
+
+
+def check_space(folder: Path, raw: xr.DataArray, recipe: Recipe) -> None:
+    """Raise OSError when the result and the checkpoints could not fit, uncompressed, on the disk."""
+    written = 1 + sum(step.checkpoint for step in recipe.steps)
+    needed = raw.size * (raw.dtype.itemsize + 4 * (written - 1))
+    done = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    free = shutil.disk_usage(folder).free
+    if needed - done > free:
+        raise OSError(
+            f"{str(folder)!r}: the result and {written - 1} checkpoints take up to {needed / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} GiB are free; make room, or choose another disk with out="
+        )
+
+
+def stamp(target: Path) -> list[int]:
+    """Return what changes when somebody else replaces a result: the time of its header, or of the file."""
+    header = target / "zarr.json"
+    facts = (header if header.is_file() else target).stat()
+    return [facts.st_mtime_ns, facts.st_size]
+
+
+def put_in_place(held: Path, target: Path) -> None:
+    """Rename a finished store to the name of the result, setting aside what was there until it is done."""
+    if target.exists():
+        previous = Path(f"{target}.previous-{os.getpid()}")
+        os.replace(target, previous)
+        os.replace(held, target)
+        shutil.rmtree(previous, ignore_errors=True)
+    else:
+        os.replace(held, target)
+
+
+def peak_memory() -> int | None:
+    """Return the largest resident memory of this process so far, in bytes, where the system tells."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+@contextlib.contextmanager
+def noting_warnings(lines: list[str]) -> Iterator[None]:
+    """Show warnings as always, and keep their texts."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def keep(message: Warning | str, category: Any, *rest: Any, **more: Any) -> None:
+            lines.append(f"{category.__name__}: {message}")
+            shown(message, category, *rest, **more)
+
+        warnings.showwarning = keep
+        yield

@@ -1,0 +1,255 @@
+"""Recipes: which corrections, in which order, with which parameters."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from stack3d._provenance import OPERATIONS
+from stack3d._records import decode_value, provenance
+from stack3d.runs import _document
+from stack3d.runs._values import normalised
+
+
+class RecipeError(ValueError):
+    """What is wrong with a recipe, all of it at once.
+
+    Attributes
+    ----------
+    problems : list of str
+        One line each; those of a file begin with its name and the number of the line.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        count = len(self.problems)
+        super().__init__(f"{count} problem{'s' if count > 1 else ''} in the recipe:\n" + "\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One correction of a recipe.
+
+    Attributes
+    ----------
+    operation : str
+        Name of an operation, such as ``"register"``.
+    parameters : mapping
+        Those that differ from the defaults.
+    checkpoint : bool
+        Whether its result is written to the run's folder, to be looked at or started from.
+    """
+
+    operation: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: bool = False
+
+    def complete(self) -> dict[str, Any]:
+        """Return all parameters, defaults included, as plain comparable values."""
+        known = OPERATIONS.get(self.operation)
+        values: dict[str, Any] = {}
+        if known is not None:
+            allowed = list(inspect.signature(known.function).parameters.values())[1:]
+            values = {p.name: normalised(p.default) for p in allowed if p.default is not inspect.Parameter.empty}
+        values.update({name: normalised(value) for name, value in self.parameters.items()})
+        return values
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Step):
+            return NotImplemented
+        return (self.operation, self.checkpoint) == (other.operation, other.checkpoint) and (
+            self.complete() == other.complete()
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Recipe:
+    """An ordered list of corrections with their parameters.
+
+    Parameters
+    ----------
+    steps : iterable
+        Each a `Step`, a name, or ``(name, parameters)``.
+    input : mapping, optional
+        Arguments of `stack3d.open_stack`, ``path`` first of all.
+    output : mapping, optional
+        ``path`` of the result and ``dtype`` of its pixels.
+
+    Examples
+    --------
+    >>> recipe = stack3d.Recipe([("crop", {"y": slice(0, 16), "by": "index"}), "match_histograms"])
+    >>> [step.operation for step in recipe.steps]
+    ['crop', 'match_histograms']
+    >>> result = recipe.apply(stack)
+    >>> stack3d.Recipe.from_provenance(result) == recipe
+    True
+    """
+
+    def __init__(
+        self,
+        steps: Iterable[Any],
+        *,
+        input: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.steps = [_step(item) for item in steps]
+        self.input = dict(input or {})
+        self.output = dict(output or {})
+        self._source: _document.Source | None = None
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Recipe:
+        """Read a recipe from a TOML file.
+
+        Raises
+        ------
+        RecipeError
+            With every problem of its form, by line.
+        FileNotFoundError
+        """
+        return cls._read(_document.Source.read(Path(path)))
+
+    @classmethod
+    def from_text(cls, text: str) -> Recipe:
+        """Read a recipe from the text of a TOML file."""
+        return cls._read(_document.Source(text))
+
+    @classmethod
+    def _read(cls, source: _document.Source) -> Recipe:
+        problems, content = _document.parsed(source)
+        if problems:
+            raise RecipeError(problems)
+        recipe = cls([Step(*parts) for parts in content["steps"]], input=content["input"], output=content["output"])
+        recipe._source = source
+        return recipe
+
+    @classmethod
+    def from_provenance(cls, result: xr.DataArray) -> Recipe:
+        """Return the recipe that the record of a stack amounts to.
+
+        Parameters
+        ----------
+        result : DataArray
+            A stack with provenance. Conversions of dtype that a run made around its steps are left out.
+
+        Raises
+        ------
+        ValueError
+            When there is no record, or a step took a second stack.
+        """
+        records = [record for record in provenance(result) if not record["context"].get("inserted")]
+        if not records:
+            raise ValueError(
+                "result has no provenance; a recipe is made from the record that stack3d writes into attrs"
+            )
+        return cls([_from_record(number, record) for number, record in enumerate(records, start=1)])
+
+    def problems(self, da: xr.DataArray | None = None) -> list[str]:
+        """Return everything that is wrong, nothing computed: names and values, and, with a stack, how they fit it.
+
+        Parameters
+        ----------
+        da : DataArray, optional
+            The stack the recipe is meant for; no frame of it is read.
+        """
+        from stack3d.runs._check import problems
+
+        return problems(self, da)
+
+    def check(self, da: xr.DataArray | None = None) -> None:
+        """Raise `RecipeError` with everything that is wrong; see `problems`."""
+        found = self.problems(da)
+        if found:
+            raise RecipeError(found)
+
+    def apply(self, da: xr.DataArray) -> xr.DataArray:
+        """Do the steps one after another on a stack, with no files; lazy where `da` is. See `stack3d.run` for more.
+
+        Parameters
+        ----------
+        da : DataArray
+        """
+        self.check(da)
+        for step in self.steps:
+            da = OPERATIONS[step.operation].function(da, **step.parameters)
+        return da
+
+    def to_text(self) -> str:
+        """Return the recipe as TOML; comments of the file it was read from are kept."""
+        return _document.written(self, self._source)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the recipe as TOML; comments of the file it was read from are kept."""
+        path = Path(path)
+        path.write_text(self.to_text(), encoding="utf-8")
+        return path
+
+    def where(self, number: int, key: str | None = None) -> str:
+        """Return where step `number` (from 0), or a parameter of it, stands: line of the file, or count of the step."""
+        line = None if self._source is None else self._source.line_of("step", number, key)
+        name = f"step {number + 1} ({self.steps[number].operation})"
+        return name if line is None or self._source is None else f"{self._source.name}, line {line}: {name}"
+
+    def __eq__(self, other: object) -> bool:
+        return self.steps == other.steps if isinstance(other, Recipe) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __repr__(self) -> str:
+        lines = [f"<stack3d Recipe, {len(self.steps)} steps>"]
+        for number, step in enumerate(self.steps, start=1):
+            shown = ", ".join(f"{key}={_short(value)}" for key, value in step.parameters.items())
+            lines.append(f"  {number}. {step.operation}({shown}){' -> checkpoint' if step.checkpoint else ''}")
+        return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    text = f"<{type(value).__name__}>" if hasattr(value, "dims") or hasattr(value, "shape") else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _step(item: Any) -> Step:
+    if isinstance(item, Step):
+        return item
+    if isinstance(item, str):
+        return Step(item)
+    if isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Mapping):
+        return Step(item[0], dict(item[1]))
+    raise TypeError(f"steps: {item!r} must be a name, (name, parameters) or a Step")
+
+
+def _from_record(number: int, record: Mapping[str, Any]) -> Step:
+    name, known = record["operation"], OPERATIONS.get(record["operation"])
+    defaults = (
+        {} if known is None else {p.name: p.default for p in inspect.signature(known.function).parameters.values()}
+    )
+    travelling = record.get("estimate", {}).get("data")
+    parameters: dict[str, Any] = {}
+    for key, value in record["parameters"].items():
+        if travelling is not None and isinstance(value, dict) and "stack" in value:
+            continue  # it only served to make the estimate, which is in the record
+        if key in record["context"].get("filled", ()):
+            continue
+        try:
+            decoded = decode_value(value)
+        except ValueError:
+            raise ValueError(
+                f"step {number} ({name}): {key} was another stack, which its record does not hold"
+            ) from None
+        if key not in defaults or normalised(decoded) != normalised(defaults[key]):
+            parameters[key] = decoded
+    if travelling is not None:
+        from stack3d import estimates
+
+        parameters["estimate"] = estimates.decode(travelling)
+    return Step(name, parameters)
