@@ -133,3 +133,25 @@ def test_the_demo_replaces_its_own_results_and_nobody_elses(tmp_path, capsys, mo
     np.testing.assert_array_equal(stack3d.open_stack(tmp_path / "raw.zarr"), other)
     assert main(["demo", "--out", str(tmp_path / "own")]) == 0
     assert main(["demo", "--out", str(tmp_path / "own")]) == 0
+
+
+def test_run_does_a_recipe_beside_its_files_and_clean_gives_space_back(tmp_path, capsys):
+    made = stack3d.synthetic.make_stack((4, 32, 32), defects={"gain": True}).stack
+    made.stack3d.save(tmp_path / "raw.zarr")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[input]\npath = "raw.zarr"\n[output]\npath = "clean.zarr"\n[[step]]\noperation = "level_slices"\ncheckpoint = true\n'
+    )
+    assert main(["run", str(recipe), "--check"]) == 0
+    assert not (tmp_path / "clean.zarr").exists()
+    assert main(["run", str(recipe)]) == 0
+    assert [step["operation"] for step in stack3d.open_stack(tmp_path / "clean.zarr").stack3d.provenance] == [
+        "astype",
+        "level_slices",
+        "astype",
+    ]
+    assert main(["clean", str(tmp_path / "clean.zarr")]) == 0
+    assert "MiB given back" in capsys.readouterr().out
+    recipe.write_text('[input]\npath = "raw.zarr"\n[[step]]\noperation = "levelslices"\n')
+    assert main(["run", str(recipe), "--out", str(tmp_path / "other.zarr")]) == 1
+    assert "recipe.toml, line 4: step 1 (levelslices)" in capsys.readouterr().err

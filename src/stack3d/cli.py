@@ -1,4 +1,4 @@
-"""The command line: ``stack3d demo``, ``stack3d info``, ``stack3d convert``."""
+"""The command line: ``stack3d demo``, ``info``, ``convert``, ``run``, ``clean``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read has had enough (`| head`); Python would complain once more at its end.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 1
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"stack3d {arguments.command}: {_as_options(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -88,6 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--overwrite", action="store_true", help="replace what is there")
     _opening(convert)
     convert.set_defaults(run=_convert)
+
+    recipe = commands.add_parser("run", help="run a recipe on a stack, with resume")
+    recipe.add_argument("recipe", type=Path, metavar="RECIPE", help="a TOML file")
+    recipe.add_argument("--input", type=Path, metavar="PATH", help="the raw stack (default: the recipe's [input])")
+    recipe.add_argument("--out", type=Path, metavar="PATH", help="the result (default: the recipe's [output])")
+    recipe.add_argument("--steps", metavar="A,B", help="only these steps, by name or number")
+    recipe.add_argument("--from", dest="from_step", metavar="STEP", help="do this step and the later ones again")
+    recipe.add_argument("--scheduler", metavar="S", help="threads, processes, synchronous, or tcp://HOST:PORT")
+    recipe.add_argument("--overwrite", action="store_true", help="replace a result that this recipe did not make")
+    recipe.add_argument("--check", action="store_true", help="list what is wrong with the recipe, and do nothing")
+    recipe.set_defaults(run=_run)
+
+    clean = commands.add_parser("clean", help="delete the checkpoints of a run; its result and estimates stay")
+    clean.add_argument("result", type=Path, metavar="RESULT", help="the result of a run, such as clean.zarr")
+    clean.set_defaults(run=_clean)
     return parser
 
 
@@ -145,6 +160,42 @@ def _convert(arguments: argparse.Namespace) -> int:
     da = _open(arguments.source, arguments)
     path = da.stack3d.save(arguments.target, overwrite=arguments.overwrite)
     print(path)
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import stack3d
+
+    recipe = stack3d.Recipe.from_file(arguments.recipe)
+    for part in (recipe.input, recipe.output):
+        # What a file names is looked for beside it.
+        if "path" in part:
+            part["path"] = str(arguments.recipe.parent / part["path"])
+    if arguments.input is not None:
+        recipe.input["path"] = str(arguments.input)
+    if arguments.check:
+        opening = {key: value for key, value in recipe.input.items() if key != "path"}
+        path = recipe.input.get("path")
+        recipe.check(None if path is None else stack3d.open_stack(path, **opening))
+        print(f"{arguments.recipe}: {len(recipe)} steps, nothing wrong")
+        return 0
+    steps = None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")]
+    clean = stack3d.run(
+        recipe,
+        out=arguments.out,
+        steps=steps,
+        from_step=arguments.from_step,
+        scheduler=arguments.scheduler,
+        overwrite=arguments.overwrite,
+    )
+    print(clean.stack3d)
+    return 0
+
+
+def _clean(arguments: argparse.Namespace) -> int:
+    from stack3d.runs import clean
+
+    print(f"{clean(arguments.result) / 2**20:.1f} MiB given back")
     return 0
 
 

@@ -3,6 +3,7 @@
 from stack3d.runs.recipe import Recipe as Recipe
 from stack3d.runs.recipe import RecipeError as RecipeError
 from stack3d.runs.recipe import Step as Step
+from stack3d.runs.runner import clean as clean
 from stack3d.runs.runner import run as run
 
-__all__ = ["Recipe", "RecipeError", "Step", "run"]
+__all__ = ["Recipe", "RecipeError", "Step", "clean", "run"]

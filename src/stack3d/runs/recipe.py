@@ -24,6 +24,14 @@ class RecipeError(ValueError):
     ----------
     problems : list of str
         One line each; those of a file begin with its name and the number of the line.
+
+    Examples
+    --------
+    >>> try:
+    ...     stack3d.Recipe(["destrip"]).check()
+    ... except stack3d.RecipeError as error:
+    ...     print(len(error.problems))
+    1
     """
 
     def __init__(self, problems: Sequence[str]) -> None:

@@ -115,6 +115,27 @@ def run(
             return job.result(target, chosen, from_step, overwrite)
 
 
+def clean(result: str | os.PathLike[str]) -> int:
+    """Delete the checkpoints of a run, finished or not; the result and the estimates stay.
+
+    Parameters
+    ----------
+    result : path
+        What `run` made or was to make, such as ``"clean.zarr"``.
+
+    Returns
+    -------
+    int
+        How many bytes that gave back.
+    """
+    folder = Path(f"{os.path.realpath(result)}.run")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"result={str(result)!r}: there is no folder {str(folder)!r} of a run")
+    kept = RunFolder(folder)
+    with kept.locked():
+        return kept.clean()
+
+
 class _Run:
     """One run: what has been done so far, and its notes."""
 
