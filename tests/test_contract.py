@@ -51,6 +51,11 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.resample(**along_z(s, "0.7 px"), dy="1.5 px", method="nearest"),
     ],
     "invert": [lambda s: s.stack3d.invert()],
+    "remove_background": [
+        lambda s: s.stack3d.remove_background(degree=1),
+        lambda s: s.stack3d.remove_background(method="gaussian", per="slice"),
+    ],
+    "flatten": [lambda s: s.stack3d.flatten(degree=1)],
     "astype": [lambda s: s.stack3d.astype(dtype="float32")],
     "match_histograms": [lambda s: s.stack3d.match_histograms(nbins=32)],
     "level_slices": [
@@ -230,6 +235,8 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
     "invert": [(0, 0)],
     "astype": [(0, 0)],
+    "flatten": [(0, 0)],
+    "remove_background": [(0, 0), (0, 0)],
     "match_histograms": [(0, 0)],
     "level_slices": [(0, 0), (0, 0)],
     "rescale_intensity": [(0, 0)],

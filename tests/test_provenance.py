@@ -53,6 +53,8 @@ STEPS = {
     "register": lambda s: s.stack3d.register(lags=2),
     "resample": lambda s: s.stack3d.resample(),
     "invert": lambda s: s.stack3d.invert(),
+    "remove_background": lambda s: s.stack3d.remove_background(degree=1),
+    "flatten": lambda s: s.stack3d.flatten(degree=1),
     "astype": lambda s: s.stack3d.astype(dtype="float32"),
     "match_histograms": lambda s: s.stack3d.match_histograms(nbins=64),
     "level_slices": lambda s: s.stack3d.level_slices(estimate=edited(s.stack3d.estimate_levels())),

@@ -82,6 +82,10 @@ class Stack3D:
     register = _Method(operations.register)
     resample = _Method(operations.resample)
     # grey values
+    estimate_shading = _Method(operations.estimate_shading)
+    flatten = _Method(operations.flatten)
+    estimate_background = _Method(operations.estimate_background)
+    remove_background = _Method(operations.remove_background)
     estimate_histogram = _Method(operations.estimate_histogram)
     match_histograms = _Method(operations.match_histograms)
     estimate_levels = _Method(operations.estimate_levels)

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from stack3d.kernels import binning as binning
     from stack3d.kernels import blend as blend
     from stack3d.kernels import cast as cast
+    from stack3d.kernels import cells as cells
     from stack3d.kernels import curve as curve
+    from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import phase as phase
     from stack3d.kernels import regrid as regrid
     from stack3d.kernels import solve as solve
     from stack3d.kernels import statistics as statistics
+    from stack3d.kernels import surface as surface
     from stack3d.kernels import warp as warp
     from stack3d.kernels import zweights as zweights
 
@@ -31,12 +34,15 @@ _MODULES = (
     "binning",
     "blend",
     "cast",
+    "cells",
     "curve",
+    "fit",
     "histogram",
     "phase",
     "regrid",
     "solve",
     "statistics",
+    "surface",
     "warp",
     "zweights",
 )

@@ -1,6 +1,9 @@
 """Corrections: DataArray in, DataArray (or a Dataset of estimates) out, one public function a file."""
 
 from stack3d.operations._astype import astype as astype
+from stack3d.operations._background import UnfittedSliceWarning as UnfittedSliceWarning
+from stack3d.operations._background import estimate_background as estimate_background
+from stack3d.operations._background import remove_background as remove_background
 from stack3d.operations._bin import bin as bin
 from stack3d.operations._crop import crop as crop
 from stack3d.operations._flip import flip as flip
@@ -16,25 +19,32 @@ from stack3d.operations._register import apply_transforms as apply_transforms
 from stack3d.operations._register import register as register
 from stack3d.operations._resample import resample as resample
 from stack3d.operations._reslice import reslice as reslice
+from stack3d.operations._shading import estimate_shading as estimate_shading
+from stack3d.operations._shading import flatten as flatten
 from stack3d.operations._transforms import UntiedSliceWarning as UntiedSliceWarning
 from stack3d.operations._transforms import estimate_transforms as estimate_transforms
 
 __all__ = [
     "BlankSliceWarning",
+    "UnfittedSliceWarning",
     "UntiedSliceWarning",
     "apply_transforms",
     "astype",
     "bin",
     "crop",
+    "estimate_background",
     "estimate_histogram",
     "estimate_levels",
     "estimate_range",
+    "estimate_shading",
     "estimate_transforms",
+    "flatten",
     "flip",
     "invert",
     "level_slices",
     "match_histograms",
     "register",
+    "remove_background",
     "resample",
     "rescale_intensity",
     "reslice",

@@ -1,0 +1,94 @@
+"""Linear models fitted to samples some of which do not belong: iteratively reweighted least squares.
+
+P. J. Huber, Robust Statistics (1981), doi:10.1002/0471725250; F. R. Hampel, J. Am. Stat. Assoc. 69, 383 (1974),
+doi:10.1080/01621459.1974.10482962; A. E. Beaton and J. W. Tukey, Technometrics 16, 147 (1974),
+doi:10.1080/00401706.1974.10489171.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_NORMAL = 0.6744897501960817  # median of the absolute value of a standard normal variable
+WEIGHTS = ("huber", "hampel", "tukey", "none")
+
+
+class Fit(NamedTuple):
+    """Coefficients, the weight that each sample had in the end, coefficient of determination, rms of the residuals."""
+
+    coefficients: np.ndarray
+    weights: np.ndarray
+    r_squared: float
+    rmse: float
+
+
+def robust(design: Any, values: Any, amounts: Any, *, weights: str = "huber", iterations: int = 30) -> Fit:
+    """Fit ``design @ coefficients`` to values.
+
+    Parameters
+    ----------
+    design : (samples, terms) array
+    values : (samples,) array
+        NaN is left out.
+    amounts : (samples,) array
+        How much each counts from the outset, such as the number of pixels it stands for.
+    weights : {"huber", "hampel", "tukey", "none"}
+        How samples far from the model lose weight: in units of the scale ``median |residual| / 0.6745``, Huber's
+        limit is 1.345, Hampel's 2, 4 and 8, Tukey's 4.685.
+    iterations : int
+        How many times at most; ends before when no coefficient changes.
+
+    Returns
+    -------
+    Fit
+        NaN where there are fewer good samples than terms.
+    """
+    design, values = np.asarray(design, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    amounts = np.where(np.isfinite(values), amounts, 0.0).astype(np.float64)
+    good = amounts > 0
+    used, target, mass = design[good], values[good], amounts[good]
+    given = np.zeros(len(values))
+    nothing = Fit(np.full(design.shape[1], np.nan), given, np.nan, np.nan)
+    if len(target) < design.shape[1]:
+        return nothing
+    # Columns of equal size: the powers of positions are badly matched otherwise.
+    norm = np.sqrt(np.einsum("st,st->t", used, used)) + 1e-300
+    used = used / norm
+    share = np.ones(len(target))
+    solution = _solve(used, target, mass)
+    for _ in range(0 if weights == "none" else iterations):
+        residual = target - used @ solution
+        scale = np.median(np.abs(residual)) / _NORMAL
+        if not scale > 1e-12 * max(np.abs(target).max(), 1e-300):
+            break
+        share = _weight(np.abs(residual) / scale, weights)
+        before, solution = solution, _solve(used, target, mass * share)
+        if np.all(np.abs(solution - before) <= 1e-10 * np.abs(solution).max()):
+            break
+    residual = target - used @ solution
+    total = mass * share
+    centre = np.average(target, weights=total)
+    spread = float(np.sum(total * (target - centre) ** 2))
+    left = float(np.sum(total * residual**2))
+    given[good] = share
+    return Fit(solution / norm, given, 1 - left / spread if spread > 0 else np.nan, float(np.sqrt(left / total.sum())))
+
+
+def _solve(design: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    root = np.sqrt(weights)
+    found: np.ndarray = np.linalg.lstsq(design * root[:, None], values * root, rcond=1e-12)[0]
+    return found
+
+
+def _weight(distance: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "huber":
+        return np.asarray(np.minimum(1.0, 1.345 / np.maximum(distance, 1e-300)))
+    if kind == "tukey":
+        return np.asarray(np.where(distance < 4.685, (1 - (distance / 4.685) ** 2) ** 2, 0.0))
+    safe = np.maximum(distance, 1e-300)
+    fading = 2.0 * (8.0 - safe) / (safe * 4.0)
+    return np.asarray(
+        np.where(distance <= 2, 1.0, np.where(distance <= 4, 2.0 / safe, np.where(distance <= 8, fading, 0.0)))
+    )

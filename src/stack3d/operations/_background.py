@@ -1,0 +1,342 @@
+"""What varies slowly over a stack and is not the specimen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from stack3d import estimates, kernels
+from stack3d._provenance import estimator, operation
+from stack3d._warn import warn
+from stack3d.execution import map_frames
+from stack3d.model import rebuild, result_dtype
+from stack3d.operations import _grey, _surface_fit, _surface_grid, _terms
+
+Method = Literal["polynomial", "gaussian", "morphological"]
+Weights = Literal["huber", "hampel", "tukey", "none"]
+_METHODS = ("polynomial", "gaussian", "morphological")
+
+
+class UnfittedSliceWarning(UserWarning):
+    """Slices without enough pixels to fit were left as they are."""
+
+
+@estimator(version=1)
+def estimate_background(
+    da: xr.DataArray,
+    *,
+    method: Method = "polynomial",
+    per: Literal["stack", "slice"] = "stack",
+    terms: str | None = None,
+    degree: int | Mapping[str, int] = 2,
+    cross: bool = True,
+    coefficients: Any = None,
+    weights: Weights = "huber",
+    size: Any = None,
+    structures: Literal["bright", "dark"] = "bright",
+    low: float | None = None,
+    high: float | None = None,
+    region: Mapping[str, Any] | None = None,
+    subsample: int | tuple[int, int, int] | None = None,
+    device: str | None = None,
+) -> xr.Dataset:
+    """Fit the slow variation of grey values over the frame, and over the stack.
+
+    One pass; of each frame only the means of 32 x 32 cells (fewer for more than 2,000 slices) are kept.
+
+    Parameters
+    ----------
+    da : DataArray (..., [z], y, x)
+        Channels are fitted one by one.
+    method : {"polynomial", "gaussian", "morphological"}
+        A polynomial of the position; the mean under a Gaussian; or the envelope below (above) structures that are
+        smaller than `size`, smoothed.
+    per : {"stack", "slice"}
+        One surface for the whole stack (a polynomial of z, y and x), or one for each slice (of y and x).
+    terms : str, optional
+        The terms of the polynomial, such as ``"1 + x + y + x*y + x**2 + z"``; in place of `degree`.
+    degree : int or dict
+        Total degree of the polynomial, or the largest power of each axis, ``dict(y=2, x=1)``.
+    cross : bool
+        Whether products of axes are terms.
+    coefficients : sequence of float, optional
+        A known polynomial: one coefficient for each term, in the order of ``term``; nothing is fitted. Positions run
+        from 0 to 1 over the stack given here.
+    weights : {"huber", "hampel", "tukey", "none"}
+        How cells that do not fit (pores, charging) lose weight.
+    size : length, optional
+        For ``"gaussian"`` (standard deviation) and ``"morphological"``: a number in the coordinate unit, or such as
+        ``"2 um"`` or ``"300 px"``; by default an eighth (a quarter) of the shorter side.
+    structures : {"bright", "dark"}
+        For ``"morphological"``: what the background lies beneath (or above).
+    low, high : float, optional
+        Only pixels in this range, both ends included, are measured, so that pores or charging have no say. All are
+        corrected.
+    region : dict, optional
+        Part of the frame that is measured, such as ``dict(y=slice(0, 500))``; add ``by="index"`` to count pixels.
+    subsample : int or (int, int, int), optional
+        Fit to every n-th voxel along z, y and x instead of cell means; the memory is that of these voxels.
+    device : {"cpu", "gpu", "auto"}, optional
+
+    Returns
+    -------
+    Dataset
+        Kind ``"background"``. For a polynomial ``coefficient`` (..., [z], term) with the exponents ``power_z``,
+        ``power_y``, ``power_x``; ``level``, the mean of the surface where it was measured; ``r_squared`` and ``rmse``;
+        ``origin_z`` ... ``span_x``, the positions that are 0 and 1. Otherwise ``grid`` (..., [z], grid_y, grid_x) and
+        ``level``. NaN where a slice could not be fitted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and what is allowed.
+
+    Examples
+    --------
+    >>> background = stack.stack3d.estimate_background(degree=1)
+    >>> [str(term) for term in background["term"].values]
+    ['1', 'x', 'y', 'z']
+    """
+    _grey.check_numbers(da, "estimate_background")
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r} is not allowed; it must be one of {_METHODS}")
+    if per not in ("stack", "slice"):
+        raise ValueError(f"per={per!r} is not allowed; it must be 'stack' or 'slice'")
+    if weights not in kernels.fit.WEIGHTS:
+        raise ValueError(f"weights={weights!r} is not allowed; it must be one of {kernels.fit.WEIGHTS}")
+    sampling = _surface_fit.check_sampling(low, high, subsample)
+    _check_method(method, terms, degree, coefficients, subsample, size, structures)
+    if method != "polynomial":
+        return _surface_grid.estimated(da, "background", method, per, size, structures, sampling, region, device)
+    axes = tuple(dim for dim in ("z", "y", "x") if dim in da.dims and not (dim == "z" and per == "slice"))
+    powers = _terms.powers(terms, degree, cross, axes)
+    frame = _surface_fit.frame_of(da)
+    if coefficients is not None:
+        return _given(da, powers, coefficients, frame)
+    sample = _surface_fit.sampled(da, sampling, region, device, "estimate background")
+    return fitted(da, "background", sample, powers, weights, per, frame)
+
+
+@operation(version=1, estimator=estimate_background)
+def remove_background(
+    da: xr.DataArray,
+    *,
+    estimate: xr.Dataset | None = None,
+    method: Method = "polynomial",
+    per: Literal["stack", "slice"] = "stack",
+    terms: str | None = None,
+    degree: int | Mapping[str, int] = 2,
+    cross: bool = True,
+    coefficients: Any = None,
+    weights: Weights = "huber",
+    size: Any = None,
+    structures: Literal["bright", "dark"] = "bright",
+    low: float | None = None,
+    high: float | None = None,
+    region: Mapping[str, Any] | None = None,
+    subsample: int | tuple[int, int, int] | None = None,
+    operation: Literal["subtract", "divide"] = "subtract",
+    keep: Literal["mean", "constant", "nothing"] = "mean",
+    dtype: Any = None,
+    device: str | None = None,
+) -> xr.DataArray:
+    """Take out what varies slowly over the frame, and over the stack.
+
+    Parameters
+    ----------
+    da : DataArray (..., [z], y, x)
+    estimate : Dataset, optional
+        From `estimate_background`, made here from the next parameters if not given; it fits parts and binned versions of
+        the stack it was made on, and other channels where it has none.
+    method, per, terms, degree, cross, coefficients, weights, size, structures, low, high, region, subsample
+        How the background is found; see `estimate_background`.
+    operation : {"subtract", "divide"}
+        For what was added (offset, shadow of a detector), or multiplied (shading).
+    keep : {"mean", "constant", "nothing"}
+        What stays: the mean of the background, so that the grey values keep their level; the constant term of the
+        polynomial (as PyStack3D without ``preserve_avg``); or nothing, for a background that is to become 0.
+    dtype : dtype, optional
+        By default that of `da`, rounded and cut to its range.
+    device : {"cpu", "gpu", "auto"}, optional
+
+    Returns
+    -------
+    DataArray
+        Lazy where `da` is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and what is allowed; for ``"divide"`` also when the background is not positive.
+
+    Warns
+    -----
+    UnfittedSliceWarning
+        When slices could not be fitted; they stay as they are.
+
+    Examples
+    --------
+    >>> even = stack.stack3d.remove_background(degree=1, per="slice")
+    >>> even.dtype == stack.dtype
+    True
+    """
+    _grey.check_numbers(da, "remove_background")
+    if operation not in ("subtract", "divide"):
+        raise ValueError(f"operation={operation!r} is not allowed; it must be 'subtract' or 'divide'")
+    if keep not in ("mean", "constant", "nothing"):
+        raise ValueError(f"keep={keep!r} is not allowed; it must be 'mean', 'constant' or 'nothing'")
+    if operation == "divide" and keep == "nothing":
+        raise ValueError("keep='nothing' would divide everything to nothing; with operation='divide' keep 'mean'")
+    found = _grey.fitted(estimate, da, "background")
+    return applied(da, found, operation == "divide", keep, 0.0, result_dtype(dtype, da), device, "remove background")
+
+
+def fitted(
+    da: xr.DataArray,
+    kind: str,
+    sample: _surface_fit.Sample,
+    powers: np.ndarray,
+    weights: str,
+    per: str,
+    frame: Mapping[str, float],
+) -> xr.Dataset:
+    """Return the estimate of a polynomial fitted to a sample, for the stack or for each slice."""
+    lead: tuple[Any, ...] = tuple(dim for dim in da.dims[:-2] if dim != "z")
+    if per == "stack":
+        sample = _surface_fit.grouped(sample)
+    groups = sample.values.shape[:-3]
+    by_slice = per == "slice" and "z" in da.dims
+    shape = (*groups, da.sizes["z"]) if by_slice else groups
+    numbers = {name: np.full(shape, np.nan) for name in ("level", "r_squared", "rmse")}
+    coefficient = np.full((*shape, len(powers)), np.nan)
+    for index in np.ndindex(shape):
+        if by_slice:
+            values, amounts = sample.values[index], sample.amounts[index]
+            one = sample._replace(z=np.ones((1, 10)))
+        else:
+            values, amounts, one = sample.values[index], sample.amounts[index], sample
+        matrix = _surface_fit.design(one, powers)
+        fit = kernels.fit.robust(matrix, values.ravel(), amounts.ravel(), weights=weights)
+        coefficient[index] = fit.coefficients
+        used = amounts.ravel() * np.isfinite(values.ravel())
+        if used.sum() > 0:
+            numbers["level"][index] = np.average(matrix @ fit.coefficients, weights=used)
+        numbers["r_squared"][index], numbers["rmse"][index] = fit.r_squared, fit.rmse
+    dims = (*lead, "z") if by_slice else lead
+    return _polynomial(da, kind, dims, coefficient, powers, numbers, frame)
+
+
+def applied(
+    da: xr.DataArray,
+    found: xr.Dataset,
+    divide: bool,
+    keep: str,
+    dark: float,
+    dtype: np.dtype[Any],
+    device: str | None,
+    label: str,
+) -> xr.DataArray:
+    """Return a stack without the surface of an estimate that belongs to it."""
+    polynomial = "coefficient" in found
+    level = found["level"].fillna(0.0)
+    if keep == "nothing":
+        level = level * 0.0
+    elif keep == "constant":
+        if not polynomial:
+            raise ValueError("keep='constant' needs a polynomial; keep='mean' keeps the level of a grid")
+        level = found["coefficient"].isel(term=0, drop=True).fillna(0.0)
+    if polynomial:
+        values, rows, cols = _surface_grid.matrices(found, da, divide)
+    else:
+        values, rows, cols = _surface_grid.grids(found, da, divide)
+    bad = values.isnull().any(dim=[dim for dim in values.dims if dim not in da.dims])
+    if bool(bad.any()):
+        count = int(bad.sum())
+        warn(f"{count} slices could not be fitted and are left as they are; see estimate['rmse']", UnfittedSliceWarning)
+    # A slice that could not be fitted keeps its pixels: 0 is taken from them, or they are divided by 1.
+    neutral = xr.zeros_like(values)
+    if divide:
+        neutral[{dim: 0 for dim in values.dims if dim not in da.dims} if polynomial else ...] = 1.0
+    values, level = values.where(~bad, neutral), level.where(~bad, 1.0 if divide else 0.0)
+    data = map_frames(
+        da,
+        _taken_out,
+        arguments={
+            "rows": rows,
+            "cols": cols,
+            "dtype": dtype,
+            "kind": "polynomial" if polynomial else "grid",
+            "divide": divide,
+            "dark": dark,
+        },
+        per_frame={"values": values, "level": level},
+        dtype=dtype,
+        device=device,
+        label=label,
+    )
+    return rebuild(da, data)
+
+
+def _taken_out(frame: np.ndarray, values: np.ndarray, level: Any, **arguments: Any) -> tuple[np.ndarray, int]:
+    return kernels.surface.take_out(frame, values=values, level=float(level), **arguments)
+
+
+def _given(da: xr.DataArray, powers: np.ndarray, coefficients: Any, frame: Mapping[str, float]) -> xr.Dataset:
+    values = np.asarray(coefficients, dtype=np.float64)
+    if values.shape != (len(powers),) or not np.all(np.isfinite(values)):
+        names = ", ".join(_surface_fit.term_names(powers))
+        raise ValueError(f"coefficients={coefficients!r} must be {len(powers)} numbers, for the terms {names}")
+    mean = [
+        np.prod(
+            [np.mean(_surface_fit.normalised(da, d, frame) ** p) for d, p in zip(("z", "y", "x"), row, strict=True)]
+        )
+        for row in powers
+    ]
+    numbers = {
+        "level": np.asarray(float(np.dot(mean, values))),
+        "r_squared": np.asarray(np.nan),
+        "rmse": np.asarray(np.nan),
+    }
+    return _polynomial(da, "background", (), values, powers, numbers, frame)
+
+
+def _polynomial(
+    da: xr.DataArray,
+    kind: str,
+    dims: tuple[Any, ...],
+    coefficient: np.ndarray,
+    powers: np.ndarray,
+    numbers: Mapping[str, np.ndarray],
+    frame: Mapping[str, float],
+) -> xr.Dataset:
+    grey = {"units": "grey value"}
+    variables: dict[str, Any] = {
+        "coefficient": ((*dims, "term"), coefficient, {"long_name": "coefficient of the term", **grey}),
+        "level": (dims, numbers["level"], {"long_name": "mean of the surface where it was measured", **grey}),
+        "r_squared": (dims, numbers["r_squared"], {"long_name": "coefficient of determination", "units": "1"}),
+        "rmse": (dims, numbers["rmse"], {"long_name": "rms of the residuals", **grey}),
+    }
+    for k, dim in enumerate(("z", "y", "x")):
+        variables[f"power_{dim}"] = ("term", powers[:, k])
+    variables.update({name: ((), value) for name, value in frame.items()})
+    return estimates.make(kind, variables, da, coords={"term": _surface_fit.term_names(powers)})
+
+
+def _check_method(
+    method: str, terms: Any, degree: Any, coefficients: Any, subsample: Any, size: Any, structures: Any
+) -> None:
+    if structures not in ("bright", "dark"):
+        raise ValueError(f"structures={structures!r} is not allowed; it must be 'bright' or 'dark'")
+    for name, given, where in (
+        ("terms", terms is not None, ("polynomial",)),
+        ("degree", degree != 2, ("polynomial",)),
+        ("coefficients", coefficients is not None, ("polynomial",)),
+        ("subsample", subsample is not None, ("polynomial",)),
+        ("size", size is not None, ("gaussian", "morphological")),
+        ("structures", structures != "bright", ("morphological",)),
+    ):
+        if given and method not in where:
+            raise ValueError(f"{name} has a meaning only for method={' or '.join(map(repr, where))}, not {method!r}")

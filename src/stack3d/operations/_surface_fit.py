@@ -1,0 +1,181 @@
+"""Surfaces fitted to a stack: the core that background and shading share.
+
+A stack is seen as few numbers: means of cells, or every n-th voxel. To these a polynomial of the position is fitted
+robustly, or they are smoothed into a grid. Positions are normalised to 0 to 1 over the stack that was measured, so
+that a crop, a binned version or another channel finds the same surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from stack3d import kernels
+from stack3d.execution import reduce_frames
+from stack3d.model import valid_slices
+from stack3d.operations import _grey, _terms
+
+_CELLS = 32  # along each axis, for a polynomial
+_KEPT = 2**21  # cell means of a whole stack that are held at once
+
+
+class Sampling(NamedTuple):
+    """Which grey values count, and at every which voxel (None: in cells)."""
+
+    low: float | None
+    high: float | None
+    subsample: tuple[int, int, int] | None
+
+
+class Sample(NamedTuple):
+    """A stack in few numbers: values and amounts (leading dims, slices, rows, cols), mean powers of the positions."""
+
+    values: np.ndarray
+    amounts: np.ndarray
+    z: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+
+
+def check_sampling(low: Any, high: Any, subsample: Any) -> Sampling:
+    """Return the sampling that was asked for, or raise."""
+    for name, value in (("low", low), ("high", high)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value)
+        ):
+            raise ValueError(f"{name}={value!r} must be a grey value or None")
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"low={low!r} must be below high={high!r}")
+    if subsample is not None:
+        steps = (subsample,) * 3 if isinstance(subsample, int | np.integer) else tuple(subsample)
+        if len(steps) != 3 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in steps):
+            raise ValueError(f"subsample={subsample!r} must be a whole number of at least 1, or three, for z, y and x")
+        subsample = (int(steps[0]), int(steps[1]), int(steps[2]))
+    return Sampling(low, high, subsample)
+
+
+def normalised(da: xr.DataArray, dim: str, frame: Mapping[str, float]) -> np.ndarray:
+    """Return the positions of `da` along a dim, 0 to 1 over the stack that was measured."""
+    if dim not in da.coords:
+        return np.zeros(1)
+    values = np.atleast_1d(da[dim].values)
+    found: np.ndarray = (values - frame[f"origin_{dim}"]) / (frame[f"span_{dim}"] or 1.0)
+    return found
+
+
+def frame_of(da: xr.DataArray) -> dict[str, float]:
+    """Return where the normalised positions begin and how far they reach."""
+    found = {}
+    for dim in ("z", "y", "x"):
+        values = np.atleast_1d(da[dim].values) if dim in da.coords else np.zeros(1)
+        found[f"origin_{dim}"], found[f"span_{dim}"] = float(values[0]), float(values[-1] - values[0])
+    return found
+
+
+def sampled(
+    da: xr.DataArray, sampling: Sampling, region: Mapping[str, Any] | None, device: str | None, label: str
+) -> Sample:
+    """Read each frame once and keep few numbers of it."""
+    part = _grey.measured(da, region)
+    frame = frame_of(da)
+    rows, cols = part.sizes["y"], part.sizes["x"]
+    positions = {dim: normalised(part, dim, frame) for dim in ("z", "y", "x")}
+    valid = valid_slices(da) if "z" in da.dims else np.ones(1, dtype=bool)
+    if sampling.subsample is not None:
+        sz, sy, sx = sampling.subsample
+        if "z" in da.dims:
+            part = part.isel(z=slice(None, None, sz))
+        found = reduce_frames(
+            part,
+            _points,
+            arguments={"sy": sy, "sx": sx, "low": sampling.low, "high": sampling.high},
+            device=device,
+            label=label,
+        )
+        amounts = np.isfinite(found["values"]).astype(np.float64)
+        keep = valid[::sz]
+        powers = [_powers(positions[dim][::step]) for dim, step in (("z", sz), ("y", sy), ("x", sx))]
+        values = found["values"]
+    else:
+        count = part.sizes.get("z", 1)
+        side = int(np.clip(np.sqrt(_KEPT / max(count, 1)), 8, _CELLS))
+        edges = [kernels.cells.edges(size, side) for size in (rows, cols)]
+        found = reduce_frames(
+            part,
+            _means,
+            arguments={"rows": edges[0], "cols": edges[1], "low": sampling.low, "high": sampling.high},
+            device=device,
+            label=label,
+        )
+        values, amounts, keep = found["values"], found["amounts"], valid
+        powers = [_powers(positions["z"])]
+        powers += [_mean_powers(positions[dim], edge) for dim, edge in zip(("y", "x"), edges, strict=True)]
+    if "z" not in part.dims:
+        values, amounts = np.expand_dims(values, -3), np.expand_dims(amounts, -3)
+    amounts = np.where(keep[:, None, None], amounts, 0.0)
+    return Sample(values, amounts, *powers)
+
+
+def grouped(sample: Sample) -> Sample:
+    """Return a sample with neighbouring slices merged, so that a fit over the stack has a fixed size."""
+    edges = kernels.cells.edges(sample.values.shape[-3], _CELLS)
+    if len(edges) - 1 == sample.values.shape[-3]:
+        return sample
+    amounts = np.add.reduceat(sample.amounts, edges[:-1], axis=-3)
+    weighed = np.where(sample.amounts > 0, sample.values, 0.0) * sample.amounts
+    with np.errstate(invalid="ignore"):
+        values = np.add.reduceat(weighed, edges[:-1], axis=-3) / amounts
+    z = np.add.reduceat(sample.z, edges[:-1], axis=0) / np.diff(edges)[:, None]
+    return Sample(values, amounts, z, sample.y, sample.x)
+
+
+def averaged(sample: Sample) -> Sample:
+    """Return a sample of the mean of all slices."""
+    amounts = sample.amounts.sum(axis=-3, keepdims=True)
+    weighed = (np.where(sample.amounts > 0, sample.values, 0.0) * sample.amounts).sum(axis=-3, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return Sample(weighed / amounts, amounts, np.ones((1, sample.z.shape[1])), sample.y, sample.x)
+
+
+def design(sample: Sample, powers: np.ndarray) -> np.ndarray:
+    """Return the value of each term at each number of a sample, (slices * rows * cols, terms)."""
+    parts = [sample.z[:, None, None, c] * sample.y[None, :, None, b] * sample.x[None, None, :, a] for c, b, a in powers]
+    return np.stack([part.ravel() for part in parts], axis=1)
+
+
+def matrix_at(coefficients: np.ndarray, powers: np.ndarray, z: float) -> np.ndarray:
+    """Return the polynomial of y and x at a height, as the matrix that `kernels.surface.polynomial` takes."""
+    matrix = np.zeros((int(powers[:, 1].max()) + 1, int(powers[:, 2].max()) + 1))
+    for value, (c, b, a) in zip(coefficients, powers, strict=True):
+        matrix[b, a] += value * z**c
+    return matrix
+
+
+def term_names(powers: np.ndarray) -> list[str]:
+    """Return the terms as text."""
+    return [_terms.name(exponents) for exponents in powers]
+
+
+def _powers(positions: np.ndarray) -> np.ndarray:
+    return np.asarray(positions[:, None] ** np.arange(10)[None, :])
+
+
+def _mean_powers(positions: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return np.asarray(np.add.reduceat(_powers(positions), edges[:-1], axis=0) / np.diff(edges)[:, None])
+
+
+def _points(frame: np.ndarray, sy: int, sx: int, low: float | None, high: float | None) -> dict[str, Any]:
+    values = frame[::sy, ::sx].astype(np.float64)
+    good = (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
+    values[~good] = np.nan
+    return {"values": values}
+
+
+def _means(
+    frame: np.ndarray, rows: np.ndarray, cols: np.ndarray, low: float | None, high: float | None
+) -> dict[str, Any]:
+    values, amounts = kernels.cells.means(frame, rows, cols, low, high)
+    return {"values": values, "amounts": amounts}
