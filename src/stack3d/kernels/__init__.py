@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import phase as phase
     from stack3d.kernels import regrid as regrid
     from stack3d.kernels import solve as solve
+    from stack3d.kernels import spectrum as spectrum
     from stack3d.kernels import statistics as statistics
     from stack3d.kernels import warp as warp
     from stack3d.kernels import zweights as zweights
@@ -36,6 +37,7 @@ _MODULES = (
     "phase",
     "regrid",
     "solve",
+    "spectrum",
     "statistics",
     "warp",
     "zweights",
