@@ -189,12 +189,12 @@ def _rfft2(values: Any, xp: Any) -> Any:
 def _prepare(frame: Any, mask: Any, windows: Any, transformed: tuple[int, int]) -> Any:
     pixels, measured = packed(frame), None if mask is None else packed(mask)
     values = np.zeros(transformed, np.float32)
-    sums = _weighted_sums(pixels, measured, *windows)
+    sums = _weighted_sums(pixels, measured, windows[0], windows[1])
     weight, missing = float(sums[0]), int(sums[3])
     mean = float(sums[1] / weight) if weight > 0 else np.nan
     weights = np.zeros(transformed, np.float32) if missing else None
     if weight > 0:
-        _fill(pixels, measured, *windows, mean, values, weights)
+        _fill(pixels, measured, windows[0], windows[1], mean, values, weights)
     return values, weights, mean, float(sums[2])
 
 
