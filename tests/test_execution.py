@@ -222,7 +222,7 @@ def test_a_broken_frame_or_window_reaches_the_caller_and_leaves_no_thread_waitin
 @pytest.mark.parametrize("lazy", [False, True])
 def test_a_measure_of_another_width_than_announced_is_found_out(lazy):
     stack = make().chunk(z=3) if lazy else make()
-    with pytest.raises(ValueError, match="where .5,. was announced"):
+    with pytest.raises(ValueError, match=r"where \(5,\) was announced"):
         np.asarray(
             windows.measure_windows(
                 stack,

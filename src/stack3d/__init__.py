@@ -34,6 +34,7 @@ from stack3d.operations import (
 from stack3d.options import set_options
 from stack3d.quality import slice_statistics
 from stack3d.runs import Recipe, RecipeError, run
+from stack3d.quality import frc, fsc, registration_quality, resolution, slice_statistics
 
 __all__ = [
     "BadFrameWarning",
@@ -56,7 +57,9 @@ __all__ = [
     "estimate_range",
     "estimate_transforms",
     "flip",
+    "frc",
     "from_array",
+    "fsc",
     "invert",
     "level_slices",
     "match_histograms",
@@ -66,11 +69,13 @@ __all__ = [
     "plotting",
     "provenance",
     "register",
+    "registration_quality",
     "replay",
     "resample",
     "rescale_intensity",
     "reslice",
     "run",
+    "resolution",
     "save",
     "set_options",
     "slice_statistics",
