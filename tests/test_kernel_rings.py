@@ -49,7 +49,7 @@ def test_rings_of_pixels_that_are_not_square_are_round_in_physical_frequency():
     y, x = np.fft.fftfreq(50, 4.0), np.fft.rfftfreq(200, 1.0)
     frequency = np.hypot(y[:, None], x[None])
     for k in (3, 10, 20):
-        assert abs(frequency[plan.index == k] - plan.frequency[k]).max() <= plan.frequency[0] / 2 * (1 + 1e-9)
+        assert abs(frequency[plan.place == k] - plan.frequency[k]).max() <= plan.frequency[0] / 2 * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("shape", [(24, 20), (26, 34), (32, 32)])

@@ -60,7 +60,7 @@ def smoothed(sums: Any, width: int) -> np.ndarray[Any, Any]:
     """Return sums over rings (last axis), each with its neighbours under a Hann window of `width` rings."""
     sums = np.asarray(sums, dtype=np.float64)
     if width == 1:
-        return sums
+        return np.asarray(sums)
     weights = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1, width + 1) / (width + 1))
     half = width // 2
     padded = np.pad(sums, [(0, 0)] * (sums.ndim - 1) + [(half, half)])

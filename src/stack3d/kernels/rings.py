@@ -16,7 +16,7 @@ class Rings(NamedTuple):
 
     Attributes
     ----------
-    index : (rows, columns // 2 + 1) array of unsigned int
+    place : (rows, columns // 2 + 1) array of unsigned int
         ``ring * sectors + sector``; the number of bins where a coefficient is in none.
     number : (rings * sectors,) array of float64
         Coefficients of the whole plane in each bin.
@@ -27,7 +27,7 @@ class Rings(NamedTuple):
         Of the whole plane.
     """
 
-    index: np.ndarray[Any, Any]
+    place: np.ndarray[Any, Any]
     number: np.ndarray[Any, Any]
     frequency: np.ndarray[Any, Any]
     sectors: int
@@ -108,7 +108,7 @@ def rings(shape: tuple[int, int], spacing: tuple[float, float], sectors: int = 1
 def cross_sums(a: Any, b: Any, plan: Rings) -> np.ndarray[Any, Any]:
     """Return the sum of ``Re(a conj(b))`` over each bin of the whole plane, of two half-planes; float64 on the host."""
     if on_host(a.real):
-        return np.asarray(loops.cross_sums(a, b, plan.index, plan.bins, plan.columns))
+        return np.asarray(loops.cross_sums(a, b, plan.place, plan.bins, plan.columns))
     return cross_sums_xp(a, b, plan)
 
 
@@ -116,7 +116,7 @@ def cross_sums_xp(a: Any, b: Any, plan: Rings) -> np.ndarray[Any, Any]:
     """`xp` form of `cross_sums`."""
     xp = namespace(a)
     product = a.real.astype(np.float64) * b.real + a.imag.astype(np.float64) * b.imag
-    weight = np.full(plan.index.shape[1], 2.0)
+    weight = np.full(plan.place.shape[1], 2.0)
     weight[0] = 1
     if plan.columns % 2 == 0:
         weight[-1] = 1
@@ -148,10 +148,10 @@ def split_sums(half: Any, plan: Rings) -> np.ndarray[Any, Any]:
         Sums of the power of the frame, and of the bracket's second term, over the plane of the sub-image.
     """
     columns = 2 * plan.columns
-    if half.shape[0] != 2 * plan.index.shape[0] or half.shape[1] != columns // 2 + 1:
-        raise ValueError(f"half has shape {half.shape}; the rings are of a sub-image of {plan.index.shape[0]} rows")
+    if half.shape[0] != 2 * plan.place.shape[0] or half.shape[1] != columns // 2 + 1:
+        raise ValueError(f"half has shape {half.shape}; the rings are of a sub-image of {plan.place.shape[0]} rows")
     if on_host(half.real):
-        return np.asarray(loops.split_sums(half, plan.index, plan.bins, columns))
+        return np.asarray(loops.split_sums(half, plan.place, plan.bins, columns))
     return split_sums_xp(half, plan)
 
 
@@ -160,7 +160,7 @@ def split_sums_xp(half: Any, plan: Rings) -> np.ndarray[Any, Any]:
     xp = namespace(half)
     rows, columns = half.shape[0], 2 * plan.columns
     power = half.real.astype(np.float64) ** 2 + half.imag.astype(np.float64) ** 2
-    sub_rows, sub_columns = plan.index.shape
+    sub_rows, sub_columns = plan.place.shape
     ky = xp.asarray(np.rint(np.fft.fftfreq(sub_rows) * sub_rows).astype(np.int64))
     x = xp.arange(sub_columns)
     other = columns // 2 - x
@@ -172,7 +172,7 @@ def split_sums_xp(half: Any, plan: Rings) -> np.ndarray[Any, Any]:
 
 
 def _binned(values: Any, plan: Rings, xp: Any) -> np.ndarray[Any, Any]:
-    found = xp.bincount(xp.asarray(plan.index.ravel().astype(np.int64)), values.ravel(), plan.bins + 1)[: plan.bins]
+    found = xp.bincount(xp.asarray(plan.place.ravel().astype(np.int64)), values.ravel(), plan.bins + 1)[: plan.bins]
     return np.asarray(found.get() if xp is not np else found)
 
 

@@ -27,6 +27,9 @@ class PairMoments(NamedTuple):
     difference: float
 
 
+_NOTHING = PairMoments(0, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
+
+
 def pair_moments(a: Any, b: Any, mask: Any = None) -> PairMoments:
     """Return the moments of two frames over the pixels measured in both, in one pass.
 
@@ -67,17 +70,17 @@ def pair_moments_xp(a: Any, b: Any, mask: Any = None) -> PairMoments:
         use = use & mask
     a, b = a[use], b[use]
     if not a.size:
-        return PairMoments(0, *[np.nan] * 6)
+        return _NOTHING
     means = float(a.mean()), float(b.mean())
     da, db = a - means[0], b - means[1]
-    seconds = [float((first * second).mean()) for first, second in ((da, da), (db, db), (da, db))]
-    return PairMoments(int(a.size), *means, *seconds, float(xp.abs(a - b).mean()))
+    aa, bb, ab = (float((first * second).mean()) for first, second in ((da, da), (db, db), (da, db)))
+    return PairMoments(int(a.size), *means, aa, bb, ab, float(xp.abs(a - b).mean()))
 
 
 def _moments(sums: Any, centre_a: float, centre_b: float) -> PairMoments:
     count = sums[0]
     if not count:
-        return PairMoments(0, *[np.nan] * 6)
+        return _NOTHING
     a, b, aa, bb, ab, difference = (float(value) for value in sums[1:] / count)
     return PairMoments(
         int(count), centre_a + a, centre_b + b, max(aa - a * a, 0.0), max(bb - b * b, 0.0), ab - a * b, difference

@@ -107,7 +107,7 @@ def frc(
             "threshold": (("criterion", "sector", "frequency"), np.stack(limits)),
             "number": number,
             "measured": table.isel(number=0, drop=True),
-            "ok": np.isfinite(curve).all(["sector", "frequency"]) & good,
+            "ok": curve.notnull().all(["sector", "frequency"]) & good,
         }
     ).assign_coords(criterion=list(kernels.criteria.CRITERIA))
     describe(result, {"frc": "Fourier ring correlation", "number": "independent coefficients of the ring"})

@@ -88,7 +88,7 @@ def fsc(
             "threshold": known.isel(kind=slice(2, None)).rename(kind="criterion"),
             "number": known.isel(kind=1),
             "measured": table.isel(number=0),
-            "ok": np.isfinite(curve).all(["sector", "frequency"]),
+            "ok": curve.notnull().all(["sector", "frequency"]),
         }
     ).assign_coords(criterion=list(kernels.criteria.CRITERIA))
     names = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from stack3d.grid import units_of
@@ -90,7 +89,7 @@ def resolution(
         table, good = ring_table(part, plan, lag, threshold, plan.sectors)
         angle = ring_coords(plan, frequency_unit(part))["sector"]
         frequency = table.isel(number=slice(1, None)).rename(number="sector").assign_coords(sector=angle)
-    result = xr.Dataset({"resolution": 1 / frequency, "frequency": frequency, "ok": np.isfinite(frequency) & good})
+    result = xr.Dataset({"resolution": 1 / frequency, "frequency": frequency, "ok": frequency.notnull() & good})
     units = {"resolution": units_of(part, "x"), "frequency": frequency_unit(part)}
     describe(result, {"resolution": "resolution", "frequency": "frequency where the correlation ends"}, units)
     return result.isel(sector=0, drop=True) if sectors == 1 else result

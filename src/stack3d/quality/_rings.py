@@ -121,42 +121,50 @@ def frequency_unit(da: xr.DataArray) -> str:
 
 
 class RingFrame(NamedTuple):
-    """What the pairs of a frame need of it: half-plane spectrum, its power in the rings, share of measured pixels."""
+    """What the curves of a frame need of it.
+
+    Attributes
+    ----------
+    half : array or None
+        Half-plane of its spectrum; None where it is split, or blank.
+    power : array
+        Sums over rings of its power; where it is split, these and those of the noise. NaN where it is blank.
+    measured : float
+        Share of measured pixels.
+    """
 
     half: Any
-    power: Any
+    power: np.ndarray
     measured: float
 
 
 def prepare(frame: Any, plan: RingPlan) -> RingFrame:
-    """Transform a frame."""
+    """Transform a frame and sum its power over rings."""
     top, left = ((size - used) // 2 for size, used in zip(frame.shape, plan.shape, strict=True))
     part = frame[top : top + plan.shape[0], left : left + plan.shape[1]]
     found = kernels.spectrum.spectrum(part, taper=plan.taper)
     share = 1.0 if found.measured is None else float((abs(part) < np.inf).mean())
+    sums = kernels.rings.split_sums if plan.split else kernels.rings.power_sums
+    power = sums(found.half, plan.rings())
     # Of a frame without contrast, the rounding of its mean would be left to correlate.
-    blank = not kernels.spectrum.mean_power(found) > 1e-20 * found.mean**2
-    power = None if plan.split else kernels.rings.power_sums(found.half, plan.rings())
-    return RingFrame(None if blank else found.half, power, share)
+    floor = 1e-20 * found.mean**2 * found.squares * plan.shape[0] * plan.shape[1]
+    if not power.sum() > floor:
+        return RingFrame(None, np.full_like(power, np.nan), share)
+    return RingFrame(None if plan.split else found.half, power, share)
 
 
 def pair_curve(a: RingFrame, b: RingFrame, plan: RingPlan) -> np.ndarray:
     """Return the correlation of two frames in each ring; shape (sectors, rings)."""
-    rings = plan.rings()
     if a.half is None or b.half is None:
-        return np.full((plan.sectors, rings.frequency.size), np.nan)
-    sums = np.stack([kernels.rings.cross_sums(a.half, b.half, rings), a.power, b.power])
+        return _by_sector(np.full(a.power.shape, np.nan), plan.sectors)
+    sums = np.stack([kernels.rings.cross_sums(a.half, b.half, plan.rings()), a.power, b.power])
     cross, first, second = kernels.criteria.smoothed(_by_sector(sums, plan.sectors), plan.smooth)
     return _ratio(cross, np.sqrt(first * second))
 
 
 def split_curve(a: RingFrame, plan: RingPlan) -> np.ndarray:
     """Return the correlation that two whole frames like this one would have; shape (sectors, rings)."""
-    rings = plan.rings()
-    if a.half is None:
-        return np.full((plan.sectors, rings.frequency.size), np.nan)
-    sums = kernels.rings.split_sums(a.half, rings)
-    power, floor = kernels.criteria.smoothed(_by_sector(sums, plan.sectors), plan.smooth)
+    power, floor = kernels.criteria.smoothed(_by_sector(a.power, plan.sectors), plan.smooth)
     return _ratio(power - floor, power)
 
 
@@ -165,9 +173,8 @@ def cut_offs(curve: np.ndarray, measured: float, plan: RingPlan, threshold: str 
     number = plan.number() * measured
     limit = kernels.criteria.threshold(threshold, number)
     frequency = plan.rings().frequency
-    return np.array(
-        [kernels.criteria.crossing(*each, frequency, own) for *each, own in zip(curve, limit, number, strict=True)]
-    )
+    each = zip(curve, limit, number, strict=True)
+    return np.array([kernels.criteria.crossing(c, line, frequency, n) for c, line, n in each])
 
 
 def _by_sector(values: Any, sectors: int) -> np.ndarray:
@@ -176,4 +183,5 @@ def _by_sector(values: Any, sectors: int) -> np.ndarray:
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    ratio: np.ndarray = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    return ratio
