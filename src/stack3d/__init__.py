@@ -32,9 +32,8 @@ from stack3d.operations import (
     reslice,
 )
 from stack3d.options import set_options
-from stack3d.quality import slice_statistics
-from stack3d.runs import Recipe, RecipeError, run
 from stack3d.quality import frc, fsc, registration_quality, resolution, slice_statistics
+from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
     "BadFrameWarning",
@@ -74,8 +73,8 @@ __all__ = [
     "resample",
     "rescale_intensity",
     "reslice",
-    "run",
     "resolution",
+    "run",
     "save",
     "set_options",
     "slice_statistics",
