@@ -151,6 +151,90 @@ def test_each_frame_is_prepared_once_for_all_its_windows(lazy):
     assert len(prepared) == 7
 
 
+def spread(frames, scale, offset):
+    return np.array([scale * (frames[-1] - frames[0]) + offset, len(frames)])
+
+
+@pytest.mark.parametrize("dims", DIMS[1:])
+@pytest.mark.parametrize("size", [None, 1, 2, 3, 7])
+def test_measures_of_windows_are_the_same_whatever_the_chunks_and_each_frame_is_prepared_once(dims, size):
+    da = make(dims)
+    prepared, lock = [], threading.Lock()
+
+    def prepare(frame):
+        with lock:
+            prepared.append(1)
+        return float(frame.mean())
+
+    stack = da if size is None else da.chunk({d: (size if d == "z" else -1) for d in dims})
+    ranges = np.array([[0, 2], [1, 3], [2, 4], [0, 3], [1, 4], [4, 7]])
+    found = windows.measure_windows(
+        stack, spread, ranges, width=2, prepare=prepare, arguments={"scale": 2.0}, per_output={"offset": np.arange(6)}
+    )
+    assert isinstance(found, dask.array.Array) == (size is not None)
+    assert (found.shape, found.dtype) == ((*da.shape[:-3], 6, 2), np.float64)
+    assert not prepared or size is None
+    mean = da.mean(["y", "x"]).values
+    expected = np.stack([2.0 * (mean[..., b - 1] - mean[..., a]) + k for k, (a, b) in enumerate(ranges)], axis=-1)
+    values = np.asarray(found)
+    np.testing.assert_allclose(values[..., 0], expected)
+    np.testing.assert_array_equal(values[..., 1], np.broadcast_to(np.diff(ranges)[:, 0], expected.shape))
+    assert len(prepared) == np.prod(da.shape[:-2])
+
+
+def test_one_row_of_a_lazy_measure_reads_only_its_window():
+    read = []
+
+    def prepare(frame):
+        read.append(1)
+        return float(frame.mean())
+
+    ranges = np.stack([np.arange(6), np.arange(2, 8)], axis=1)
+    found = windows.measure_windows(
+        make().chunk(z=1), spread, ranges, width=2, prepare=prepare, arguments={"scale": 1.0, "offset": 0.0}
+    )
+    found[3].compute(scheduler="synchronous")
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("broken", ["prepare", "measure"])
+def test_a_broken_frame_or_window_reaches_the_caller_and_leaves_no_thread_waiting(workers, broken):
+    def prepare(frame):
+        if broken == "prepare" and frame[0, 0] == 3:
+            raise RuntimeError("broken")
+        return float(frame[0, 0])
+
+    def kernel(frames):
+        if broken == "measure" and frames[0] == 3:
+            raise RuntimeError("broken")
+        return np.zeros(1)
+
+    da = make()
+    da.values[:, 0, 0] = np.arange(7)
+    ranges = np.stack([np.arange(6), np.arange(2, 8)], axis=1)
+    before = threading.active_count()
+    with stack3d.set_options(workers=workers), pytest.raises(RuntimeError, match="broken"):
+        windows.measure_windows(da, kernel, ranges, width=1, prepare=prepare)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_measure_of_another_width_than_announced_is_found_out(lazy):
+    stack = make().chunk(z=3) if lazy else make()
+    with pytest.raises(ValueError, match=r"where \(5,\) was announced"):
+        np.asarray(
+            windows.measure_windows(
+                stack,
+                spread,
+                np.array([[0, 2]]),
+                width=5,
+                prepare=np.mean,
+                arguments={"scale": 1.0, "offset": 0.0},
+            )
+        )
+
+
 def test_kernels_that_give_another_dtype_than_announced_are_found_out():
     with pytest.raises(TypeError, match="announced"):
         execution.map_frames(make(), add, dtype=np.float32)

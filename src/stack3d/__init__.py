@@ -37,7 +37,7 @@ from stack3d.operations import (
     reslice,
 )
 from stack3d.options import set_options
-from stack3d.quality import slice_statistics
+from stack3d.quality import frc, fsc, registration_quality, resolution, slice_statistics
 from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
@@ -65,7 +65,9 @@ __all__ = [
     "estimate_transforms",
     "flatten",
     "flip",
+    "frc",
     "from_array",
+    "fsc",
     "invert",
     "level_slices",
     "match_histograms",
@@ -76,10 +78,12 @@ __all__ = [
     "provenance",
     "register",
     "remove_background",
+    "registration_quality",
     "replay",
     "resample",
     "rescale_intensity",
     "reslice",
+    "resolution",
     "run",
     "save",
     "set_options",

@@ -96,6 +96,10 @@ class Stack3D:
     astype = _Method(operations.astype)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
+    registration_quality = _Method(quality.registration_quality)
+    frc = _Method(quality.frc)
+    fsc = _Method(quality.fsc)
+    resolution = _Method(quality.resolution)
     # out
     save = _Method(io.save)
     checkpoint = _Method(io.checkpoint)

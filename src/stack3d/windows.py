@@ -6,8 +6,9 @@ to another z grid, binning along z and measures of pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,16 +110,52 @@ def reduce_windows(
     first = Call(prepare or _unchanged, dict(prepare_arguments or {}))
     call = Call(kernel, dict(arguments or {}))
     values = {name: list(value) for name, value in (per_output or {}).items()}
-    lead = da.shape[:-3]
+    lead = (*da.shape[:-3], len(windows))
     if da.chunks is None:
-        results = _reduce_in_memory(da.data, first, call, windows, values, label)
-    else:
-        from stack3d.progress import compute
+        return execution._stacked(_reduce_in_memory(da.data, first, call, windows, values, label), lead)
+    from stack3d.progress import compute
 
-        prepared = execution._object_blocks(execution.whole_frames(da).data, first, {}, label)
-        lazy = _gathered(prepared, call, windows, values, np.dtype(object), ((1,), (1,)), label, _window_objects)
-        results = compute(lazy, label=label)[0][..., 0, 0].reshape(-1)
-    return execution._stacked(results, (*lead, len(windows)))
+    lazy = _gathered_objects(da, first, call, windows, values, np.dtype(object), 1, label, _window_objects)
+    return execution._stacked(compute(lazy, label=label)[0][..., 0, 0].reshape(-1), lead)
+
+
+def measure_windows(
+    da: xr.DataArray,
+    kernel: Kernel,
+    windows: Windows,
+    *,
+    width: int,
+    prepare: Kernel | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    prepare_arguments: Mapping[str, Any] | None = None,
+    per_output: Mapping[str, Any] | None = None,
+    label: str = "slices",
+) -> Any:
+    """Run ``kernel([prepared, ...], **values, **arguments) -> (width,) numbers`` on every window; lazy where `da` is.
+
+    As `reduce_windows`: each frame is read and prepared once, whatever the number of windows it is in.
+
+    Returns
+    -------
+    array (..., n, width) of float64
+        In the order of `windows`. Lazy exactly when `da` is; equal to the bit for all chunks.
+    """
+    windows = check_windows(windows, da.sizes["z"])
+    first = Call(prepare or _unchanged, dict(prepare_arguments or {}))
+    call = Call(_as_row, {"kernel": kernel, "width": width, "given": dict(arguments or {})})
+    values = {name: list(value) for name, value in (per_output or {}).items()}
+    if da.chunks is None:
+        rows = _reduce_in_memory(da.data, first, call, windows, values, label)
+        return np.stack(list(rows)).reshape(*da.shape[:-3], len(windows), width)
+    lazy = _gathered_objects(da, first, call, windows, values, np.dtype(np.float64), width, label, _window_rows)
+    return lazy[..., 0, :]
+
+
+def _as_row(frames: list[Any], kernel: Kernel, width: int, given: Mapping[str, Any], **values: Any) -> np.ndarray:
+    row: np.ndarray = np.asarray(kernel(frames, **values, **given), dtype=np.float64)
+    if row.shape != (width,):
+        raise ValueError(f"{kernel.__name__} gave an array of shape {row.shape} where ({width},) was announced")
+    return row
 
 
 def _unchanged(frame: Any) -> Any:
@@ -183,6 +220,22 @@ def _gathered(
     return dask.array.Array(layers, name, chunks, dtype=dtype, meta=meta)
 
 
+def _gathered_objects(
+    da: xr.DataArray,
+    first: Call,
+    call: Call,
+    windows: Windows,
+    values: dict[str, list[Any]],
+    dtype: np.dtype[Any],
+    width: int,
+    label: str,
+    run: Callable[..., Any],
+) -> Any:
+    """Return the lazy array (..., n, 1, width) of what `call` makes of windows of frames prepared by `first`."""
+    prepared = execution._object_blocks(execution.whole_frames(da).data, first, {}, label)
+    return _gathered(prepared, call, windows, values, dtype, ((1,), (width,)), label, run)
+
+
 def _frames_of(blocks: list[Any], lead: tuple[int, ...]) -> list[Any]:
     return [block[(*lead, k)] for block in blocks for k in range(block.shape[len(lead)])]
 
@@ -204,14 +257,27 @@ def _window_frames(blocks: list[Any], call: Call, windows: Windows, values: dict
 
 
 def _window_objects(blocks: list[Any], call: Call, windows: Windows, values: dict[str, list[Any]]) -> np.ndarray:
-    lead = blocks[0].shape[:-3]
-    out = np.empty((*lead, len(windows), 1, 1), dtype=object)
-    for index in np.ndindex(lead):
+    out = np.empty((*blocks[0].shape[:-3], len(windows), 1, 1), dtype=object)
+    for index, result in _window_results(blocks, call, windows, values):
+        out[(*index, 0, 0)] = result
+    return out
+
+
+def _window_rows(blocks: list[Any], call: Call, windows: Windows, values: dict[str, list[Any]]) -> np.ndarray:
+    width = call.arguments["width"]
+    out = np.empty((*blocks[0].shape[:-3], len(windows), 1, width), dtype=np.float64)
+    for index, row in _window_results(blocks, call, windows, values):
+        out[(*index, 0)] = row
+    return out
+
+
+def _window_results(
+    blocks: list[Any], call: Call, windows: Windows, values: dict[str, list[Any]]
+) -> Iterator[tuple[tuple[int, ...], Any]]:
+    for index in np.ndindex(blocks[0].shape[:-3]):
         prepared = [item[0, 0] for item in _frames_of(blocks, index)]
         for k, (start, stop) in enumerate(windows):
-            result = call.value(prepared[start:stop], {key: value[k] for key, value in values.items()})
-            out[(*index, k, 0, 0)] = result
-    return out
+            yield (*index, k), call.value(prepared[start:stop], {key: value[k] for key, value in values.items()})
 
 
 def _reduce_in_memory(
@@ -219,26 +285,59 @@ def _reduce_in_memory(
 ) -> np.ndarray:
     lead = data.shape[:-3]
     out = np.empty(int(np.prod(lead)) * len(windows), dtype=object)
-    # Windows are served by their last slice, so that frames come in order and go when no later window needs them.
-    order = np.argsort(windows[:, 1], kind="stable")
-    last_use = np.full(data.shape[-3], -1)
-    for rank, k in enumerate(order):
-        last_use[slice(*windows[k])] = rank
-    wanted = np.flatnonzero(last_use >= 0)
     for position, index in enumerate(np.ndindex(lead)):
 
-        def run(z: int, index: tuple[int, ...] = index) -> Any:
+        def prepared(z: int, index: tuple[int, ...] = index) -> Any:
             return first.value(data[(*index, z)], {})
 
-        stream = zip(wanted, execution.in_threads(run, wanted, len(wanted), label), strict=True)
-        kept: dict[int, Any] = {}
-        for rank, k in enumerate(order):
-            start, stop = windows[k]
-            while stop - 1 not in kept:
-                z, prepared = next(stream)
-                kept[int(z)] = prepared
-            frames = [kept[z] for z in range(start, stop)]
-            out[position * len(windows) + k] = call.value(frames, {key: value[k] for key, value in values.items()})
-            kept = {z: item for z, item in kept.items() if last_use[z] > rank}
-        next(stream, None)  # lets the progress end
+        def measured(frames: list[Any], k: int) -> Any:
+            return call.value(frames, {key: value[k] for key, value in values.items()})
+
+        jobs = _in_order(prepared, measured, windows)
+        total = len(windows) + np.unique(np.concatenate([np.arange(*window) for window in windows])).size
+        for k, result in execution.in_threads(_run, jobs, total, label):
+            if k is not None:
+                out[position * len(windows) + k] = result
     return out
+
+
+def _run(job: Callable[[], Any]) -> Any:
+    return job()
+
+
+def _in_order(
+    prepare: Callable[[int], Any], measure: Callable[[list[Any], int], Any], windows: Windows
+) -> Iterator[Callable[[], Any]]:
+    """Yield what is to be done: each frame before the windows it is in, and kept no longer than those need it.
+
+    Windows come by their last slice. A window waits for its frames, which were handed out before it, so that threads
+    that take jobs in order never wait for one that has not begun.
+    """
+    from concurrent.futures import Future
+
+    order = np.argsort(windows[:, 1], kind="stable")
+    last_use: dict[int, int] = {}
+    for rank, k in enumerate(order):
+        last_use.update(dict.fromkeys(range(*windows[k]), rank))
+    kept: dict[int, Future[Any]] = {}
+
+    def frame(z: int, future: Future[Any]) -> tuple[None, None]:
+        try:
+            future.set_result(prepare(z))
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        return None, None
+
+    def window(k: int, frames: list[Future[Any]]) -> tuple[int, Any]:
+        return k, measure([future.result() for future in frames], k)
+
+    wanted = iter(sorted(last_use))
+    for rank, k in enumerate(order):
+        start, stop = windows[k]
+        while stop - 1 not in kept:
+            z = next(wanted)
+            kept[z] = Future()
+            yield partial(frame, z, kept[z])
+        yield partial(window, int(k), [kept[z] for z in range(start, stop)])
+        kept = {z: future for z, future in kept.items() if last_use[z] > rank}

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from stack3d.kernels import blend as blend
     from stack3d.kernels import cast as cast
     from stack3d.kernels import cells as cells
+    from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
     from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import phase as phase
     from stack3d.kernels import regrid as regrid
+    from stack3d.kernels import rings as rings
+    from stack3d.kernels import shells as shells
+    from stack3d.kernels import similarity as similarity
     from stack3d.kernels import solve as solve
+    from stack3d.kernels import spectrum as spectrum
     from stack3d.kernels import statistics as statistics
     from stack3d.kernels import surface as surface
     from stack3d.kernels import warp as warp
@@ -35,12 +40,17 @@ _MODULES = (
     "blend",
     "cast",
     "cells",
+    "criteria",
     "curve",
     "fit",
     "histogram",
     "phase",
     "regrid",
+    "rings",
+    "shells",
+    "similarity",
     "solve",
+    "spectrum",
     "statistics",
     "surface",
     "warp",

@@ -1,5 +1,9 @@
 """Measures: what a stack is like, and whether a correction helped."""
 
+from stack3d.quality._frc import frc as frc
+from stack3d.quality._fsc import fsc as fsc
+from stack3d.quality._registration_quality import registration_quality as registration_quality
+from stack3d.quality._resolution import resolution as resolution
 from stack3d.quality._slice_statistics import slice_statistics as slice_statistics
 
-__all__ = ["slice_statistics"]
+__all__ = ["frc", "fsc", "registration_quality", "resolution", "slice_statistics"]
