@@ -55,7 +55,7 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.remove_background(degree=1),
         lambda s: s.stack3d.remove_background(method="gaussian", per="slice"),
     ],
-    "flatten": [lambda s: s.stack3d.flatten(degree=1)],
+    "flatten": [lambda s: s.stack3d.flatten(degree=1, dark=-40000)],
     "astype": [lambda s: s.stack3d.astype(dtype="float32")],
     "match_histograms": [lambda s: s.stack3d.match_histograms(nbins=32)],
     "level_slices": [
@@ -174,7 +174,8 @@ def test_contract(name, step, dtype, shape):
         with pytest.raises(ValueError, match="'z' missing"):
             step(da)
         return
-    assert_contract(step, da, lazy=OPERATIONS[name].estimator is None, chunks=blocks(dtype, shape))
+    lazy, keeps = OPERATIONS[name].estimator is None, name != "astype"
+    assert_contract(step, da, lazy=lazy, keeps_dtype=keeps, chunks=blocks(dtype, shape))
 
 
 @pytest.mark.parametrize(
@@ -183,11 +184,12 @@ def test_contract(name, step, dtype, shape):
 )
 def test_contract_with_an_estimate_made_before(name, dtype, shape):
     da, known = stack_for(name, shape, dtype), OPERATIONS[name]
-    estimate = known.estimator(da)
+    dark = {"dark": -40000} if name == "flatten" else {}
+    estimate = known.estimator(da, **dark)
     before = estimate.copy(deep=True)
     assert_contract(lambda s: known.function(s, estimate=estimate), da, chunks=blocks(dtype, shape))
     assert_stack_equal(estimate, before)
-    np.testing.assert_array_equal(known.function(da, estimate=estimate).values, known.function(da).values)
+    np.testing.assert_array_equal(known.function(da, estimate=estimate).values, known.function(da, **dark).values)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
@@ -202,7 +204,8 @@ def test_estimates_do_not_depend_on_blocks_and_leave_the_stack_alone(name, dtype
 def test_a_stack_without_positions_works(name, step):
     da = stack3d.from_array(make(SIZES["channels"]).values, pixel_size=None)
     bare = da.drop_vars(["z", "y", "x", "channel"])
-    assert_contract(step, bare, lazy=OPERATIONS[name].estimator is None, chunks=[{"z": 1}])
+    lazy, keeps = OPERATIONS[name].estimator is None, name != "astype"
+    assert_contract(step, bare, lazy=lazy, keeps_dtype=keeps, chunks=[{"z": 1}])
     result = step(da)
     assert_valid_stack(result)
     assert stack3d.pixel_size(result).units == "1"
@@ -218,7 +221,7 @@ def test_a_further_leading_dim_is_carried_along_or_refused(name, step):
         estimate = stack3d.estimate_transforms(da.isel(time=0))
         da, step = da, functools.partial(stack3d.register, estimate=estimate)
     measures = name in MEASURED and name != "register"
-    assert_contract(step, da, lazy=not measures, chunks=[{"time": 1, "z": 2}])
+    assert_contract(step, da, lazy=not measures, keeps_dtype=name != "astype", chunks=[{"time": 1, "z": 2}])
     for k in range(2):
         one = step(da.isel(time=k))
         np.testing.assert_array_equal(step(da).isel(time=k).values, one.values)
@@ -302,7 +305,8 @@ def test_frames_without_a_measured_pixel_do_no_harm(name, step, missing):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BlankSliceWarning)
         result = step(da)
-        assert_contract(step, da, lazy=OPERATIONS[name].estimator is None, chunks=[{"z": 2}])
+        lazy, keeps = OPERATIONS[name].estimator is None, name != "astype"
+        assert_contract(step, da, lazy=lazy, keeps_dtype=keeps, chunks=[{"z": 2}])
     if missing == "everything":
         assert np.isnan(result).all()
     else:

@@ -13,7 +13,6 @@ from stack3d.io import BadFrameWarning, checkpoint, open_stack, save
 from stack3d.model import from_array, metadata, pixel_size
 from stack3d.operations import (
     BlankSliceWarning,
-    UnfittedSliceWarning,
     UntiedSliceWarning,
     apply_transforms,
     astype,
@@ -48,7 +47,6 @@ __all__ = [
     "RecipeError",
     "ReplayWarning",
     "SaturationWarning",
-    "UnfittedSliceWarning",
     "UntiedSliceWarning",
     "__version__",
     "accessor",
@@ -77,8 +75,8 @@ __all__ = [
     "plotting",
     "provenance",
     "register",
-    "remove_background",
     "registration_quality",
+    "remove_background",
     "replay",
     "resample",
     "rescale_intensity",

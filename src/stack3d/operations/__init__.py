@@ -1,7 +1,6 @@
 """Corrections: DataArray in, DataArray (or a Dataset of estimates) out, one public function a file."""
 
 from stack3d.operations._astype import astype as astype
-from stack3d.operations._background import UnfittedSliceWarning as UnfittedSliceWarning
 from stack3d.operations._background import estimate_background as estimate_background
 from stack3d.operations._background import remove_background as remove_background
 from stack3d.operations._bin import bin as bin
@@ -26,7 +25,6 @@ from stack3d.operations._transforms import estimate_transforms as estimate_trans
 
 __all__ = [
     "BlankSliceWarning",
-    "UnfittedSliceWarning",
     "UntiedSliceWarning",
     "apply_transforms",
     "astype",

@@ -12,16 +12,12 @@ from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
 from stack3d._warn import warn
 from stack3d.execution import map_frames
-from stack3d.model import rebuild, result_dtype
+from stack3d.model import rebuild, result_dtype, valid_slices
 from stack3d.operations import _grey, _surface_fit, _surface_grid, _terms
 
 Method = Literal["polynomial", "gaussian", "morphological"]
 Weights = Literal["huber", "hampel", "tukey", "none"]
 _METHODS = ("polynomial", "gaussian", "morphological")
-
-
-class UnfittedSliceWarning(UserWarning):
-    """Slices without enough pixels to fit were left as they are."""
 
 
 @estimator(version=1)
@@ -174,7 +170,7 @@ def remove_background(
 
     Warns
     -----
-    UnfittedSliceWarning
+    BlankSliceWarning
         When slices could not be fitted; they stay as they are.
 
     Examples
@@ -253,9 +249,13 @@ def applied(
     else:
         values, rows, cols = _surface_grid.grids(found, da, divide)
     bad = values.isnull().any(dim=[dim for dim in values.dims if dim not in da.dims])
-    if bool(bad.any()):
-        count = int(bad.sum())
-        warn(f"{count} slices could not be fitted and are left as they are; see estimate['rmse']", UnfittedSliceWarning)
+    unknown = bad & xr.DataArray(valid_slices(da), dims="z") if "z" in bad.dims else bad
+    if bool(unknown.any()):
+        count = int(unknown.sum())
+        warn(
+            f"{count} slices could not be fitted and are left as they are; see estimate['rmse']",
+            _grey.BlankSliceWarning,
+        )
     # A slice that could not be fitted keeps its pixels: 0 is taken from them, or they are divided by 1.
     neutral = xr.zeros_like(values)
     if divide:

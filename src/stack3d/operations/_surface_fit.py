@@ -59,9 +59,7 @@ def check_sampling(low: Any, high: Any, subsample: Any) -> Sampling:
 
 def normalised(da: xr.DataArray, dim: str, frame: Mapping[str, float]) -> np.ndarray:
     """Return the positions of `da` along a dim, 0 to 1 over the stack that was measured."""
-    if dim not in da.coords:
-        return np.zeros(1)
-    values = np.atleast_1d(da[dim].values)
+    values = places(da, dim)
     found: np.ndarray = (values - frame[f"origin_{dim}"]) / (frame[f"span_{dim}"] or 1.0)
     return found
 
@@ -70,9 +68,16 @@ def frame_of(da: xr.DataArray) -> dict[str, float]:
     """Return where the normalised positions begin and how far they reach."""
     found = {}
     for dim in ("z", "y", "x"):
-        values = np.atleast_1d(da[dim].values) if dim in da.coords else np.zeros(1)
+        values = places(da, dim)
         found[f"origin_{dim}"], found[f"span_{dim}"] = float(values[0]), float(values[-1] - values[0])
     return found
+
+
+def places(da: xr.DataArray, dim: str) -> np.ndarray:
+    """Return the positions along a dim, counted where there are none."""
+    if dim in da.coords:
+        return np.atleast_1d(np.asarray(da[dim].values, dtype=np.float64))
+    return np.arange(da.sizes.get(dim, 1), dtype=np.float64)
 
 
 def sampled(

@@ -81,7 +81,9 @@ def _sampled(
         amounts = np.where(valid_slices(da)[:, None, None], amounts, 0.0)
     else:
         values, amounts = np.expand_dims(values, -3), np.expand_dims(amounts, -3)
-    centres = {dim: np.add.reduceat(part[dim].values, edge[:-1]) / np.diff(edge) for dim, edge in edges.items()}
+    centres = {
+        dim: np.add.reduceat(_surface_fit.places(part, dim), edge[:-1]) / np.diff(edge) for dim, edge in edges.items()
+    }
     return (values, amounts), centres
 
 
@@ -121,7 +123,7 @@ def matrices(found: xr.Dataset, da: xr.DataArray, divide: bool) -> tuple[xr.Data
     coefficient = found["coefficient"]
     lead = [dim for dim in coefficient.dims if dim != "term"]
     by_height = "z" in da.dims and "z" not in lead and bool(powers[:, 0].any())
-    heights = _surface_fit.normalised(da, "z", frame) if "z" in da.coords else np.zeros(1)
+    heights = _surface_fit.normalised(da, "z", frame) if "z" in da.dims or "z" in da.coords else np.zeros(1)
     values = coefficient.transpose(*lead, "term").values
     shape = values.shape[:-1]
     each = [
@@ -144,7 +146,7 @@ def matrices(found: xr.Dataset, da: xr.DataArray, divide: bool) -> tuple[xr.Data
 def grids(found: xr.Dataset, da: xr.DataArray, divide: bool) -> tuple[xr.DataArray, np.ndarray, np.ndarray]:
     """Return the grid of each frame, and where rows and columns lie in steps of the grid."""
     places = [
-        np.interp(da[dim].values, found[f"grid_{dim}"].values, np.arange(found.sizes[f"grid_{dim}"]))
+        np.interp(_surface_fit.places(da, dim), found[f"grid_{dim}"].values, np.arange(found.sizes[f"grid_{dim}"]))
         for dim in ("y", "x")
     ]
     grid = found["grid"].drop_vars(list(found["grid"].coords))
