@@ -39,6 +39,7 @@ from stack3d.operations import (
 from stack3d.options import set_options
 from stack3d.quality import frc, fsc, registration_quality, resolution, slice_statistics
 from stack3d.runs import Recipe, RecipeError, run
+from stack3d.quality import contrast, noise_statistics, sharpness, slice_statistics, snr
 
 __all__ = [
     "BadFrameWarning",
@@ -56,6 +57,7 @@ __all__ = [
     "astype",
     "bin",
     "checkpoint",
+    "contrast",
     "crop",
     "estimate_background",
     "estimate_histogram",
@@ -72,6 +74,7 @@ __all__ = [
     "level_slices",
     "match_histograms",
     "metadata",
+    "noise_statistics",
     "open_stack",
     "pixel_size",
     "plotting",
@@ -87,7 +90,9 @@ __all__ = [
     "run",
     "save",
     "set_options",
+    "sharpness",
     "slice_statistics",
+    "snr",
     "synthetic",
     "transforms",
 ]

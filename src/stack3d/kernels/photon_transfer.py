@@ -32,8 +32,9 @@ def sampled(frame: Any, rows: int = 512) -> tuple[np.ndarray[Any, Any], np.ndarr
     if inner < 1 or frame.shape[1] < 5:
         return np.empty(0), np.empty(0)
     step = max(1, inner // rows)
-    guide, _, _, gradient = _neighbourhood(*(frame[k : k + inner : step].astype(np.float64) for k in range(5)))
     xp = namespace(frame)
+    rows_of = (frame[k : k + inner : step].astype(np.float64) for k in range(5))
+    guide, _, _, gradient = _neighbourhood(*(xp.where(xp.isfinite(part), part, np.nan) for part in rows_of))
     keep = xp.isfinite(guide) & xp.isfinite(gradient)
     kept = [part[keep] for part in (guide, gradient)]
     return tuple(np.asarray(part.get() if xp is not np else part) for part in kept)  # type: ignore[return-value]
@@ -68,11 +69,10 @@ def curve_sums(
     return _curve_xp(frame, pivot, scale, bounds, bins, limit)
 
 
-def _curve_xp(
-    frame: Any, pivot: float, scale: float, bounds: Any, bins: int, limit: float
-) -> np.ndarray[Any, Any]:
+def _curve_xp(frame: Any, pivot: float, scale: float, bounds: Any, bins: int, limit: float) -> np.ndarray[Any, Any]:
     xp = namespace(frame)
-    values = ((frame.astype(np.float64) - pivot) * scale).astype(np.float32)
+    wide = (frame.astype(np.float64) - pivot) * scale
+    values = xp.where(xp.isfinite(wide), wide, np.nan).astype(np.float32)
     guide, level, residual, gradient = _neighbourhood(*(values[k : k + frame.shape[0] - 4] for k in range(5)))
     inside = xp.isfinite(residual) & xp.isfinite(gradient) & (guide >= bounds[0]) & (guide <= bounds[1])
     place = (guide[inside].astype(np.float64) - bounds[0]) * (bins / (bounds[1] - bounds[0]))
@@ -91,7 +91,13 @@ def _neighbourhood(far_above: Any, above: Any, middle: Any, below: Any, far_belo
     left, here, right = slice(1, -3), slice(2, -2), slice(3, -1)
     guide = (far_above[:, here] + middle[:, :-4] + middle[:, 4:] + far_below[:, here]) * kind(0.25)
     nw, ne, sw, se = above[:, left], above[:, right], below[:, left], below[:, right]
-    north, west, centre, east, south = above[:, here], middle[:, left], middle[:, here], middle[:, right], below[:, here]
+    north, west, centre, east, south = (
+        above[:, here],
+        middle[:, left],
+        middle[:, here],
+        middle[:, right],
+        below[:, here],
+    )
     cross, corners = north + west + east + south, nw + ne + sw + se
     level = (centre + cross + corners) * kind(1 / 9)
     residual = centre - cross * kind(0.5) + corners * kind(0.25)
