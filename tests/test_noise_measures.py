@@ -64,7 +64,7 @@ THEORY = {
 @pytest.mark.parametrize("method", THEORY)
 @pytest.mark.parametrize("sigma", [1, 2, 4])
 def test_snr_of_a_known_autocorrelation_is_what_theory_gives(method, sigma):
-    da = noisy((768, 768), sigma)
+    da = noisy((512, 512), sigma)
     free = 4 * THEORY[method](lambda lag: np.exp(-(lag**2) / (4 * sigma**2)))
     found = da.stack3d.snr(extrapolation=method)
     for name in ("snr_x", "snr_y"):
@@ -76,7 +76,7 @@ def test_snr_of_a_known_autocorrelation_is_what_theory_gives(method, sigma):
 
 @pytest.mark.parametrize("sigma", [1, 2, 4])
 def test_gaussian_extrapolation_finds_the_true_snr_and_noise_in_every_direction(sigma):
-    found = noisy((768, 768), sigma).stack3d.snr(extrapolation="gaussian")
+    found = noisy((512, 512), sigma).stack3d.snr(extrapolation="gaussian")
     for name in ("snr", "snr_x", "snr_y"):
         assert float(found[name]) == pytest.approx(4, rel=0.05)
     assert float(found.noise) == pytest.approx(1, rel=0.02)
@@ -84,7 +84,7 @@ def test_gaussian_extrapolation_finds_the_true_snr_and_noise_in_every_direction(
 
 def test_snr_of_all_directions_is_not_lowered_by_the_diagonal_neighbours():
     # A ring that mixes distances 1 and 1.41 gives 3.59 for sigma 4, where the axes give 3.71.
-    found = noisy((1024, 1024), 4).stack3d.snr(extrapolation="nearest")
+    found = noisy((512, 512), 4).stack3d.snr(extrapolation="nearest")
     assert float(found.snr) == pytest.approx(float(found.snr_x + found.snr_y) / 2, rel=0.01)
 
 
@@ -102,7 +102,7 @@ def test_backward_prediction_is_exact_where_structure_is_autoregressive():
 def test_backward_prediction_measures_a_frame_of_autoregressive_structure():
     from scipy.signal import lfilter
 
-    values = np.random.default_rng(3).standard_normal((1024, 1024))
+    values = np.random.default_rng(3).standard_normal((640, 640))
     for axis in (0, 1):
         values = lfilter([1], [1, -0.8], values, axis=axis)
     values = 2 * values / values.std() + np.random.default_rng(4).standard_normal(values.shape)

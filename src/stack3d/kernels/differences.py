@@ -62,7 +62,7 @@ def difference_energies(frame: Any) -> DifferenceEnergies:
     if sums[4] == 0:
         return DifferenceEnergies(*[np.nan] * 5)
     energies = sums[:4] / sums[4] / np.array([MIXED, LAPLACIAN, BRENNER, BRENNER]) / scale**2
-    return DifferenceEnergies(*energies.tolist(), known.std**2)
+    return DifferenceEnergies(*(float(energy) for energy in (*energies, known.std**2)))
 
 
 def _sums_xp(frame: Any, mean: float, scale: float) -> np.ndarray[Any, Any]:

@@ -48,9 +48,10 @@ def pair_moments(first: Any, second: Any) -> PairMoments:
     if n == 0:
         return PairMoments(np.nan, np.nan, np.nan, 0)
     a, b = a / n, b / n
-    units = (1 / scale[0] ** 2, 1 / scale[1] ** 2, 1 / (scale[0] * scale[1]))
-    moments = (max(aa / n - a * a, 0.0), max(bb / n - b * b, 0.0), ab / n - a * b)
-    return PairMoments(*(float(moment * unit) for moment, unit in zip(moments, units, strict=True)), int(n))
+    variance_first = max(aa / n - a * a, 0.0) / scale[0] ** 2
+    variance_second = max(bb / n - b * b, 0.0) / scale[1] ** 2
+    covariance = (ab / n - a * b) / (scale[0] * scale[1])
+    return PairMoments(float(variance_first), float(variance_second), float(covariance), int(n))
 
 
 def _pair_sums_xp(first: Any, second: Any, mean: Any, scale: Any) -> list[float]:

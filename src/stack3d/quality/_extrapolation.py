@@ -29,10 +29,8 @@ def noise_free(covariance: dict[tuple[int, int], float], method: str) -> tuple[f
     """
     along_x = {float(x): covariance[y, x] for y, x in covariance if y == 0 and x > 0}
     along_y = {float(y): covariance[y, x] for y, x in covariance if x == 0 and y > 0}
-    if method == "levinson":
-        ring = {radius: (along_x[radius] + along_y[radius]) / 2 for radius in along_x}
-    else:
-        ring = _rings(covariance)
+    mean = {radius: (along_x[radius] + along_y[radius]) / 2 for radius in along_x}
+    ring = mean if method == "levinson" else _rings(covariance)
     function = _METHODS[method]
     found = []
     for profile in (ring, along_x, along_y):

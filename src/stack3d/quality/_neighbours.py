@@ -41,8 +41,8 @@ def measured_pairs(
         position = da["z"].values
         middle = (position[:-lag] + position[lag:]) / 2
         coords["z"] = grid.coordinate("z", middle, units=grid.units_of(da, "z"), spacing=grid.spacing_of(da, "z"))
-    table = xr.DataArray(values, dims=(*lead, "y", "number"), coords=coords).isel(y=0)
-    result = xr.Dataset({name: table.isel(number=k) for k, name in enumerate(names)})
+    pairs = xr.DataArray(values, dims=(*lead, "y", "number"), coords=coords).isel(y=0)
+    result = xr.Dataset({name: pairs.isel(number=k) for k, name in enumerate(names)})
     for name, unit in units.items():
         result[name].attrs = {"long_name": name.replace("_", " "), "units": unit}
     return result.assign_coords(first=_numbers(result, first), second=_numbers(result, first + lag))
