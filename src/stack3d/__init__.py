@@ -40,6 +40,7 @@ from stack3d.options import set_options
 from stack3d.quality import frc, fsc, registration_quality, resolution, slice_statistics
 from stack3d.runs import Recipe, RecipeError, run
 from stack3d.quality import contrast, noise_statistics, sharpness, slice_statistics, snr
+from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
     "BadFrameWarning",
