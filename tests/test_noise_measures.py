@@ -152,6 +152,11 @@ def test_a_perturbed_slice_changes_exactly_its_pairs():
     np.testing.assert_array_equal(np.flatnonzero(before != after), [2, 3])
 
 
+def test_pairs_with_a_bad_slice_are_flagged():
+    da = noisy((5, 40, 44), 2).assign_coords(valid=("z", [True, True, False, True, True]))
+    assert da.stack3d.snr(method="cross-correlation").ok.values.tolist() == [True, False, False, True]
+
+
 def test_a_slice_with_itself_has_no_noise_to_measure():
     da = noisy((2, 32, 32), 2)
     da[1] = da[0]
@@ -409,7 +414,7 @@ def test_lag_sums_are_the_autocorrelation_of_the_spectrum():
     [
         (lambda s: s.snr(method="fft"), "method='fft' must be one of 'autocorrelation'"),
         (lambda s: s.snr(extrapolation="cubic"), "extrapolation='cubic' must be one of 'nearest'"),
-        (lambda s: s.snr(lag=0), "lag=0 must be a whole number of slices"),
+        (lambda s: s.snr(method="cross-correlation", lag=0), "lag=0 must be a positive whole number"),
         (lambda s: s.noise_statistics(bins=1), "bins=1 must be a whole number"),
         (lambda s: s.noise_statistics(quantiles=(0.9, 0.1)), "two increasing fractions"),
         (lambda s: s.noise_statistics(flattest=0), "flattest=0 must be a fraction"),

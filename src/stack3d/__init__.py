@@ -37,9 +37,17 @@ from stack3d.operations import (
     reslice,
 )
 from stack3d.options import set_options
-from stack3d.quality import frc, fsc, registration_quality, resolution, slice_statistics
-from stack3d.runs import Recipe, RecipeError, run
-from stack3d.quality import contrast, noise_statistics, sharpness, slice_statistics, snr
+from stack3d.quality import (
+    contrast,
+    frc,
+    fsc,
+    noise_statistics,
+    registration_quality,
+    resolution,
+    sharpness,
+    slice_statistics,
+    snr,
+)
 from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
@@ -81,8 +89,8 @@ __all__ = [
     "plotting",
     "provenance",
     "register",
-    "remove_background",
     "registration_quality",
+    "remove_background",
     "replay",
     "resample",
     "rescale_intensity",

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from stack3d.kernels import cells as cells
     from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
-    from stack3d.kernels import fit as fit
     from stack3d.kernels import differences as differences
+    from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
     from stack3d.kernels import pair_moments as pair_moments

@@ -12,7 +12,7 @@ from stack3d import kernels
 from stack3d.model import check_stack
 from stack3d.quality import _extrapolation
 from stack3d.quality._box import boxed
-from stack3d.quality._neighbours import measured_pairs
+from stack3d.quality._pairs import measured_pairs, pairs_of
 from stack3d.quality._table import measured
 
 _METHODS = ("autocorrelation", "cross-correlation", "variance")
@@ -63,9 +63,9 @@ def snr(
         ``snr_y`` go with it: along the direction of stripes, or of a detector's afterglow, read the other. By
         cross-correlation ``z`` is the middle of each pair, ``first`` and ``second`` number its slices, and
         ``correlation`` is r. Missing pixels (NaN, or False in ``mask``) are left out pair by pair. What cannot be
-        measured is NaN, and ``ok`` False: blank slices, and an extrapolation above the measured variance. Near zero
-        the ratio may be slightly negative. A stack of a single slice has one pair, its ``first`` the same as its
-        ``second``, and NaN.
+        measured is NaN, and ``ok`` False: blank slices, and an extrapolation above the measured variance. Pairs with a
+        slice that ``valid`` marks as bad are not ``ok`` either. Near zero the ratio may be slightly negative. A stack
+        of a single slice has one pair, its ``first`` the same as its ``second``, and NaN.
 
     Raises
     ------
@@ -97,9 +97,7 @@ def snr(
     if extrapolation not in _extrapolation.EXTRAPOLATIONS:
         allowed = ", ".join(map(repr, _extrapolation.EXTRAPOLATIONS))
         raise ValueError(f"extrapolation={extrapolation!r} must be one of {allowed}")
-    if isinstance(lag, bool) or int(lag) != lag or lag < 1:
-        raise ValueError(f"lag={lag!r} must be a whole number of slices, at least 1")
-    part = boxed(da, box)
+    part, good = boxed(da, box), xr.DataArray(True)
     if method == "autocorrelation":
         units = {"snr": "1", "snr_x": "1", "snr_y": "1", "noise": "grey value"}
         given = {"extrapolation": extrapolation}
@@ -107,11 +105,10 @@ def snr(
     elif method == "variance":
         result = measured(part, _by_variance, {"snr": "1", "noise": "grey value"}, label="signal-to-noise ratio")
     else:
-        units = {"snr": "1", "noise": "grey value", "correlation": "1"}
-        result = measured_pairs(part, _by_cross_correlation, units, lag=int(lag), label="signal-to-noise ratio")
+        result, good = _of_pairs(part, lag)
     for name in result.data_vars:
         result[name].attrs["long_name"] = _LONG[str(name)]
-    ok = result["snr"].notnull()
+    ok = result["snr"].notnull() & good
     for name in ("snr_x", "snr_y"):
         if name in result:
             ok = ok & result[name].notnull()
@@ -133,6 +130,25 @@ def _by_variance(frame: Any) -> np.ndarray:
     found = kernels.differences.difference_energies(frame)
     ratio = found.variance / found.mixed - 1 if found.mixed > 0 else np.nan
     return np.array([ratio, np.sqrt(found.mixed) if found.mixed > 0 else np.nan])
+
+
+def _of_pairs(part: xr.DataArray, lag: int) -> tuple[xr.Dataset, xr.DataArray]:
+    stack = part if "z" in part.dims else part.drop_vars("z", errors="ignore").expand_dims("z", axis=part.ndim - 2)
+    pairs = pairs_of(stack, lag)
+    given: dict[str, Any] = {"prepare_arguments": {}, "arguments": {}, "label": "signal-to-noise ratio"}
+    table = measured_pairs(stack, pairs, _by_cross_correlation, 3, prepare=_itself, **given)
+    good = xr.DataArray(pairs.good, dims="z")
+    if "z" not in part.dims:
+        table, good = table.isel(z=0), good.isel(z=0)
+    units = {"snr": "1", "noise": "grey value", "correlation": "1"}
+    result = xr.Dataset({name: table.isel(number=k) for k, name in enumerate(units)})
+    for name, unit in units.items():
+        result[name].attrs = {"units": unit}
+    return result, good
+
+
+def _itself(frame: Any) -> Any:
+    return frame
 
 
 def _by_cross_correlation(first: Any, second: Any) -> np.ndarray:
