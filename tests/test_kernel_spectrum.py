@@ -31,7 +31,7 @@ def direct(frame, lag_y, lag_x):
     return np.nanmean(first * second)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
 @pytest.mark.parametrize("taper", [0.0, 0.25, 1.0])
 def test_compiled_form_equals_array_form(dtype, taper):
     frame = (100 + 20 * texture((41, 54), 2)).astype(dtype)

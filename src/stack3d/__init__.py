@@ -36,7 +36,17 @@ from stack3d.operations import (
     reslice,
 )
 from stack3d.options import set_options
-from stack3d.quality import frc, fsc, registration_quality, resolution, slice_statistics
+from stack3d.quality import (
+    contrast,
+    frc,
+    fsc,
+    noise_statistics,
+    registration_quality,
+    resolution,
+    sharpness,
+    slice_statistics,
+    snr,
+)
 from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
@@ -54,6 +64,7 @@ __all__ = [
     "astype",
     "bin",
     "checkpoint",
+    "contrast",
     "crop",
     "estimate_background",
     "estimate_histogram",
@@ -70,6 +81,7 @@ __all__ = [
     "level_slices",
     "match_histograms",
     "metadata",
+    "noise_statistics",
     "open_stack",
     "pixel_size",
     "plotting",
@@ -85,7 +97,9 @@ __all__ = [
     "run",
     "save",
     "set_options",
+    "sharpness",
     "slice_statistics",
+    "snr",
     "synthetic",
     "transforms",
 ]

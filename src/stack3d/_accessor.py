@@ -100,6 +100,10 @@ class Stack3D:
     frc = _Method(quality.frc)
     fsc = _Method(quality.fsc)
     resolution = _Method(quality.resolution)
+    snr = _Method(quality.snr)
+    noise_statistics = _Method(quality.noise_statistics)
+    sharpness = _Method(quality.sharpness)
+    contrast = _Method(quality.contrast)
     # out
     save = _Method(io.save)
     checkpoint = _Method(io.checkpoint)

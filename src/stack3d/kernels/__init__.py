@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from stack3d.kernels import cells as cells
     from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
+    from stack3d.kernels import differences as differences
     from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
+    from stack3d.kernels import lags as lags
+    from stack3d.kernels import pair_moments as pair_moments
     from stack3d.kernels import phase as phase
+    from stack3d.kernels import photon_transfer as photon_transfer
     from stack3d.kernels import regrid as regrid
     from stack3d.kernels import rings as rings
     from stack3d.kernels import shells as shells
@@ -43,8 +47,12 @@ _MODULES = (
     "criteria",
     "curve",
     "fit",
+    "differences",
     "histogram",
+    "lags",
+    "pair_moments",
     "phase",
+    "photon_transfer",
     "regrid",
     "rings",
     "shells",
