@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from stack3d._version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from stack3d.runs import Recipe
 
 _OPTIONS = "pattern|pixel_size|channel|variable|on_bad_frame|on_gap|on_z"
 
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.set_defaults(run=_convert)
 
     recipe = commands.add_parser("run", help="run a recipe on a stack, with resume")
-    recipe.add_argument("recipe", type=Path, metavar="RECIPE", help="a TOML file")
+    recipe.add_argument("recipe", type=Path, metavar="RECIPE", help="a TOML file, or a project of PyStack3D")
     recipe.add_argument("--input", type=Path, metavar="PATH", help="the raw stack (default: the recipe's [input])")
     recipe.add_argument("--out", type=Path, metavar="PATH", help="the result (default: the recipe's [output])")
     recipe.add_argument("--steps", metavar="A,B", help="only these steps, by name or number")
@@ -166,11 +168,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     import stack3d
 
-    recipe = stack3d.Recipe.from_file(arguments.recipe)
-    for part in (recipe.input, recipe.output):
-        # What a file names is looked for beside it.
-        if "path" in part:
-            part["path"] = str(arguments.recipe.parent / part["path"])
+    recipe = _recipe(arguments.recipe)
     if arguments.input is not None:
         recipe.input["path"] = str(arguments.input)
     if arguments.check:
@@ -190,6 +188,28 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     print(clean.stack3d)
     return 0
+
+
+def _recipe(path: Path) -> Recipe:
+    """Return the recipe of a file, or of a project of PyStack3D; what it names is looked for beside it."""
+    import stack3d
+    from stack3d.runs import pystack3d
+
+    if not pystack3d.is_project(path):
+        recipe = stack3d.Recipe.from_file(path)
+        for part in (recipe.input, recipe.output):
+            if "path" in part:
+                part["path"] = str(path.parent / part["path"])
+        return recipe
+
+    def sizes(opening: Mapping[str, Any]) -> dict[str, int]:
+        return {str(dim): int(size) for dim, size in stack3d.open_stack(**opening).sizes.items()}
+
+    project = pystack3d.read_project(path, shape=sizes)
+    project.recipe.output.setdefault("path", str(project.folder / "clean.zarr"))
+    for note in project.notes:
+        print(f"stack3d: {note}", file=sys.stderr)
+    return project.recipe
 
 
 def _clean(arguments: argparse.Namespace) -> int:

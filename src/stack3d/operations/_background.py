@@ -109,6 +109,8 @@ def estimate_background(
         return _surface_grid.estimated(da, "background", method, per, size, structures, sampling, region, device)
     axes = tuple(dim for dim in ("z", "y", "x") if dim in da.dims and not (dim == "z" and per == "slice"))
     powers = _terms.powers(terms, degree, cross, axes)
+    if per == "slice" and sampling.subsample is not None:
+        sampling = sampling._replace(subsample=(1, *sampling.subsample[1:]))
     frame = _surface_fit.frame_of(da)
     if coefficients is not None:
         return _given(da, powers, coefficients, frame)

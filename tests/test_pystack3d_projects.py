@@ -1,0 +1,143 @@
+"""Projects of PyStack3D run as they are."""
+
+import numpy as np
+import pytest
+import tifffile
+
+import stack3d
+from stack3d.cli import main
+from stack3d.runs import RecipeError, Step
+from stack3d.runs.pystack3d import is_project, read_project
+
+PARAMS = """
+ind_min = 1
+ind_max = 99999
+channels = ["."]
+nproc = 1
+process_steps = [{steps}]
+history = []
+
+[cropping]
+area = [10, 70, 5, 60]
+
+[bkg_removal]
+dim = 3
+orders = [1, 1, 1]
+cross_terms = true
+skip_factors = [4, 4, 1]
+threshold_min = 2
+weight_func = "HuberT"
+preserve_avg = true
+
+[intensity_rescaling]
+nbins = 256
+filter_size = -1
+
+[intensity_rescaling_area]
+area = [0, 99999, 0, 99999]
+factors_range = [0.5, 1.5]
+
+[registration_calculation]
+area = [0, 50, 0, 40]
+nb_blocks = [1, 1]
+transformation = "TRANSLATION"
+
+[registration_transformation]
+box_size_averaging = 5
+subpixel = false
+mode = "edge"
+cropping = true
+
+[resampling]
+policy = "slice_{{slice_nb}}_z={{z_coord}}um.tif"
+dz = 0.01
+"""
+ALL = [
+    "cropping",
+    "bkg_removal",
+    "intensity_rescaling",
+    "intensity_rescaling_area",
+    "registration_calculation",
+    "registration_transformation",
+    "resampling",
+]
+
+
+@pytest.fixture
+def project(tmp_path):
+    made = stack3d.synthetic.make_stack((8, 64, 80), defects={"drift": True, "gain": True}).stack
+    for k, frame in enumerate(made.values):
+        tifffile.imwrite(tmp_path / f"slice_{k:04d}_z={0.01 * k:.4f}um.tif", frame)
+    write(tmp_path, ALL)
+    return tmp_path
+
+
+def write(folder, steps):
+    (folder / "params.toml").write_text(PARAMS.format(steps=", ".join(f'"{step}"' for step in steps)))
+
+
+def sizes(opening):
+    return {"z": 8, "y": 64, "x": 80}
+
+
+def test_areas_are_counted_from_the_lower_left_and_slices_by_their_place(project):
+    steps = read_project(project, shape=sizes).recipe.steps
+    assert steps[0] == Step("crop", {"z": slice(1, 8), "by": "index"})
+    assert steps[1] == Step("crop", {"y": slice(4, 59), "x": slice(10, 70), "by": "index"})
+    register = next(step for step in steps if step.operation == "register")
+    # of 55 rows that are left, the lower 40
+    assert register.parameters["region"] == {"y": slice(15, 55), "x": slice(0, 50), "by": "index"}
+    assert register.parameters["trend"] == "mean"
+    assert register.parameters["integer"] is True
+
+
+def test_every_step_is_translated_in_its_order(project):
+    names = [step.operation for step in read_project(project, shape=sizes).recipe.steps]
+    assert names == ["crop", "crop", "remove_background", "match_histograms", "level_slices", "register", "resample"]
+
+
+def test_differences_on_purpose_are_noted(project):
+    notes = " ".join(read_project(project, shape=sizes).notes)
+    for word in ("bkg_removal", "intensity_rescaling", "registration"):
+        assert word in notes
+
+
+def test_a_project_folder_runs(project, capsys):
+    assert is_project(project)
+    assert main(["run", str(project)]) == 0
+    assert "PyStack3D" in capsys.readouterr().err
+    clean = stack3d.open_stack(project / "clean.zarr")
+    assert clean.stack3d.pixel_size.z == pytest.approx(10)
+    raw = stack3d.open_stack(project, pattern="slice_{slice_nb}_z={z_coord}um.tif").load()
+    assert clean.sizes["z"] == 7
+    assert clean.mean(("y", "x")).std() < 0.2 * raw.mean(("y", "x")).std()
+
+
+def test_every_unknown_key_is_listed_at_once(project):
+    file = project / "params.toml"
+    file.write_text(file.read_text().replace("nbins", "n_bins").replace('"TRANSLATION"', '"BILINEAR"'))
+    with pytest.raises(RecipeError) as error:
+        read_project(project, shape=sizes)
+    assert len(error.value.problems) == 2
+    file.write_text(file.read_text().replace('"cropping",', '"croping",'))
+    with pytest.raises(RecipeError, match="croping"):
+        read_project(project, shape=sizes)
+
+
+def test_an_area_beyond_the_image_is_cut_and_noted(project):
+    file = project / "params.toml"
+    file.write_text(file.read_text().replace("[10, 70, 5, 60]", "[-10, 64, 0, 70]"))
+    found = read_project(project, shape=sizes)
+    assert found.recipe.steps[1].parameters == {"y": slice(0, 64), "x": slice(0, 64), "by": "index"}
+    assert any("crops wrongly" in note for note in found.notes)
+
+
+def test_a_polynomial_written_out_and_two_dimensions(project):
+    file = project / "params.toml"
+    text = file.read_text().replace("orders = [1, 1, 1]", 'poly_basis = "1 + x + x*y"').replace("dim = 3", "dim = 2")
+    file.write_text(text)
+    step = next(s for s in read_project(project, shape=sizes).recipe.steps if s.operation == "remove_background")
+    assert (step.parameters["per"], step.parameters["terms"]) == ("slice", "1 + x + x*y")
+    da = stack3d.from_array(np.random.default_rng(0).random((3, 30, 41)).astype("float32") + 5, pixel_size=(20, 5, 5))
+    # PyStack3D's own two-dimensional mode ends in an error on any shape.
+    assert da.stack3d.remove_background(**{**step.parameters, "subsample": 2}).sizes == da.sizes
