@@ -38,6 +38,14 @@ WAYS: dict[str, list[Step]] = {
     ],
     "flip": [lambda s: s.stack3d.flip(dims="x"), lambda s: s.stack3d.flip(dims=[d for d in "zyx" if d in s.dims])],
     "reslice": [lambda s: s.stack3d.reslice(axis="y"), lambda s: s.stack3d.reslice(axis="x")],
+    "correct_tilt": [
+        lambda s: s.stack3d.correct_tilt(angle=52),
+        lambda s: s.stack3d.correct_tilt(angle=52, pixels="square", order=0),
+    ],
+    "deskew": [
+        lambda s: s.stack3d.deskew(shift="-0.08 px", fill="edge", canvas="same"),
+        lambda s: s.stack3d.deskew(shift="1.3 px", integer=True, fill="edge", canvas="same"),
+    ],
     "apply_transforms": [
         lambda s: s.stack3d.apply_transforms(estimate=shifts(s)),
         lambda s: s.stack3d.apply_transforms(estimate=shifts(s), order="lanczos", fill="constant", crop="common"),
@@ -66,7 +74,7 @@ WAYS: dict[str, list[Step]] = {
 }
 EACH = [pytest.param(name, step, id=f"{name}-{k}") for name, steps in WAYS.items() for k, step in enumerate(steps)]
 MEASURED = sorted(name for name, known in OPERATIONS.items() if known.estimator is not None)
-NEED_Z = {"reslice", "apply_transforms", "register", "level_slices"}
+NEED_Z = {"reslice", "deskew", "apply_transforms", "register", "level_slices"}
 
 SIZES = {
     "odd": {"z": 5, "y": 17, "x": 21},
@@ -233,6 +241,8 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "bin": [(0, 1), (0.6, 0.5)],
     "flip": [None, None],
     "reslice": [None, None],
+    "correct_tilt": [None, None],
+    "deskew": [(0, 3.4), None],
     "apply_transforms": [(0, 3.4), (0, 3.4)],  # three taps on either side of a shift by 0.4
     "register": [(0, 3.4)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
@@ -283,7 +293,8 @@ def test_missing_pixels_reach_no_further_than_stated(name, step, reach):
     assert not (affected & ~near(da, found, reach)).any()
     # Missing is only what has nothing better: its nearest pixel is missing too.
     assert not (
-        np.isnan(found) & ~near(da, found, (0.5, 0.9 if "transforms" in name or name == "register" else 0.5))
+        np.isnan(found)
+        & ~near(da, found, (0.5, 0.9 if "transforms" in name or name in ("register", "deskew") else 0.5))
     ).any()
 
 

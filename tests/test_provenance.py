@@ -49,6 +49,8 @@ STEPS = {
     "bin": lambda s: s.stack3d.bin(y=1, x=2),
     "flip": lambda s: s.stack3d.flip(dims="x"),
     "reslice": lambda s: s.stack3d.resample(dz=spacing_of(s, "z") * 0.9).stack3d.reslice(axis="y"),
+    "correct_tilt": lambda s: s.stack3d.correct_tilt(angle=54),
+    "deskew": lambda s: s.stack3d.deskew(shift="-0.7 px", canvas="same"),
     "apply_transforms": lambda s: s.stack3d.apply_transforms(estimate=edited(s.stack3d.estimate_transforms())),
     "register": lambda s: s.stack3d.register(lags=2),
     "resample": lambda s: s.stack3d.resample(),

@@ -77,6 +77,8 @@ class Stack3D:
     bin = _Method(operations.bin)
     flip = _Method(operations.flip)
     reslice = _Method(operations.reslice)
+    correct_tilt = _Method(operations.correct_tilt)
+    deskew = _Method(operations.deskew)
     estimate_transforms = _Method(operations.estimate_transforms)
     apply_transforms = _Method(operations.apply_transforms)
     register = _Method(operations.register)

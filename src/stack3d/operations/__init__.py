@@ -5,6 +5,7 @@ from stack3d.operations._background import estimate_background as estimate_backg
 from stack3d.operations._background import remove_background as remove_background
 from stack3d.operations._bin import bin as bin
 from stack3d.operations._crop import crop as crop
+from stack3d.operations._deskew import deskew as deskew
 from stack3d.operations._flip import flip as flip
 from stack3d.operations._grey import BlankSliceWarning as BlankSliceWarning
 from stack3d.operations._histogram import estimate_histogram as estimate_histogram
@@ -20,6 +21,7 @@ from stack3d.operations._resample import resample as resample
 from stack3d.operations._reslice import reslice as reslice
 from stack3d.operations._shading import estimate_shading as estimate_shading
 from stack3d.operations._shading import flatten as flatten
+from stack3d.operations._tilt import correct_tilt as correct_tilt
 from stack3d.operations._transforms import UntiedSliceWarning as UntiedSliceWarning
 from stack3d.operations._transforms import estimate_transforms as estimate_transforms
 
@@ -29,8 +31,10 @@ __all__ = [
     "apply_transforms",
     "astype",
     "bin",
+    "correct_tilt",
     "crop",
     "estimate_background",
+    "deskew",
     "estimate_histogram",
     "estimate_levels",
     "estimate_range",
