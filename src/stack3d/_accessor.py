@@ -82,6 +82,8 @@ class Stack3D:
     estimate_transforms = _Method(operations.estimate_transforms)
     apply_transforms = _Method(operations.apply_transforms)
     register = _Method(operations.register)
+    estimate_channel_offset = _Method(operations.estimate_channel_offset)
+    align_channels = _Method(operations.align_channels)
     resample = _Method(operations.resample)
     # grey values
     estimate_shading = _Method(operations.estimate_shading)

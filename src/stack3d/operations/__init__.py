@@ -3,7 +3,10 @@
 from stack3d.operations._astype import astype as astype
 from stack3d.operations._background import estimate_background as estimate_background
 from stack3d.operations._background import remove_background as remove_background
+from stack3d.operations._align_channels import align_channels as align_channels
 from stack3d.operations._bin import bin as bin
+from stack3d.operations._channel_offset import UntiedChannelWarning as UntiedChannelWarning
+from stack3d.operations._channel_offset import estimate_channel_offset as estimate_channel_offset
 from stack3d.operations._crop import crop as crop
 from stack3d.operations._deskew import deskew as deskew
 from stack3d.operations._flip import flip as flip
@@ -27,7 +30,9 @@ from stack3d.operations._transforms import estimate_transforms as estimate_trans
 
 __all__ = [
     "BlankSliceWarning",
+    "UntiedChannelWarning",
     "UntiedSliceWarning",
+    "align_channels",
     "apply_transforms",
     "astype",
     "bin",
@@ -35,6 +40,7 @@ __all__ = [
     "crop",
     "estimate_background",
     "deskew",
+    "estimate_channel_offset",
     "estimate_histogram",
     "estimate_levels",
     "estimate_range",
