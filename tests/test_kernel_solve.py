@@ -169,3 +169,17 @@ def test_wrong_input_is_refused_by_name(change, message):
         given["second"] = [1, 2]
     with pytest.raises(ValueError, match=message):
         solve.positions(given["first"], given["second"], given["shifts"], given["weights"], given["count"])
+
+
+@pytest.mark.parametrize("spread", [1e3, 1e6, 1e9])
+@pytest.mark.parametrize("heavy", [1, 2, 3])
+def test_weights_of_any_spread_give_the_positions(spread, heavy):
+    # Pairs of one lag weigh very much more than all others.
+    count = 40
+    pairs = [(i, i + lag) for lag in (1, 2, 3) for i in range(count - lag)]
+    first, second = np.array(pairs).T
+    truth = np.cumsum(np.random.default_rng(0).normal(0, 3, (count, 2)), axis=0)
+    weights = np.where(second - first == heavy, spread, 1.0)
+    solved = solve.positions(first, second, truth[second] - truth[first], weights, count)
+    assert solved.ok.all()
+    np.testing.assert_allclose(solved.positions, truth - truth[0], atol=1e-4)
