@@ -149,7 +149,9 @@ class System:
         tiny, hold = (max(share * typical, _LEAST * heaviest) for share in (_BRIDGE, 1e-3 * _BRIDGE))
         right = np.empty(count)
         for axis in range(shifts.shape[1]):
-            _assemble(first, second, np.ascontiguousarray(shifts[:, axis]), weights, bridge, tiny, hold, self.band, right)
+            _assemble(
+                first, second, np.ascontiguousarray(shifts[:, axis]), weights, bridge, tiny, hold, self.band, right
+            )
             _factor(self.band)
             _substitute(self.band, right)
             self.solved[:, axis] = right
