@@ -1,9 +1,9 @@
 """Corrections: DataArray in, DataArray (or a Dataset of estimates) out, one public function a file."""
 
+from stack3d.operations._align_channels import align_channels as align_channels
 from stack3d.operations._astype import astype as astype
 from stack3d.operations._background import estimate_background as estimate_background
 from stack3d.operations._background import remove_background as remove_background
-from stack3d.operations._align_channels import align_channels as align_channels
 from stack3d.operations._bin import bin as bin
 from stack3d.operations._channel_offset import UntiedChannelWarning as UntiedChannelWarning
 from stack3d.operations._channel_offset import estimate_channel_offset as estimate_channel_offset
@@ -38,8 +38,8 @@ __all__ = [
     "bin",
     "correct_tilt",
     "crop",
-    "estimate_background",
     "deskew",
+    "estimate_background",
     "estimate_channel_offset",
     "estimate_histogram",
     "estimate_levels",
