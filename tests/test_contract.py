@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 import stack3d
+from stack3d import estimates
 from stack3d._provenance import OPERATIONS
 from stack3d.operations import BlankSliceWarning
 from stack3d.operations._transforms import describe
@@ -25,7 +26,9 @@ from stack3d.testing import (
 )
 
 # Small random frames share nothing: registration says so, which is not the subject here.
-pytestmark = pytest.mark.filterwarnings("ignore::stack3d.UntiedSliceWarning", "ignore::stack3d.BlankSliceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::stack3d.UntiedSliceWarning", "ignore::stack3d.UntiedChannelWarning", "ignore::stack3d.BlankSliceWarning"
+)
 
 Step = Callable[[xr.DataArray], xr.DataArray]
 
@@ -38,11 +41,23 @@ WAYS: dict[str, list[Step]] = {
     ],
     "flip": [lambda s: s.stack3d.flip(dims="x"), lambda s: s.stack3d.flip(dims=[d for d in "zyx" if d in s.dims])],
     "reslice": [lambda s: s.stack3d.reslice(axis="y"), lambda s: s.stack3d.reslice(axis="x")],
+    "correct_tilt": [
+        lambda s: s.stack3d.correct_tilt(angle=52),
+        lambda s: s.stack3d.correct_tilt(angle=52, pixels="square", order=0),
+    ],
+    "deskew": [
+        lambda s: s.stack3d.deskew(shift="-0.08 px", fill="edge", canvas="same"),
+        lambda s: s.stack3d.deskew(shift="1.3 px", integer=True, fill="edge", canvas="same"),
+    ],
     "apply_transforms": [
         lambda s: s.stack3d.apply_transforms(estimate=shifts(s)),
         lambda s: s.stack3d.apply_transforms(estimate=shifts(s), order="lanczos", fill="constant", crop="common"),
     ],
     "register": [lambda s: s.stack3d.register(lags=2)],
+    "align_channels": [
+        lambda s: named(s).stack3d.align_channels(estimate=offsets(s)),
+        lambda s: named(s).stack3d.align_channels(estimate=offsets(s), order="lanczos", fill="constant", crop="common"),
+    ],
     "resample": [
         lambda s: s.stack3d.resample() if "z" in s.dims else s.stack3d.resample(dy="2 px"),
         lambda s: s.stack3d.resample(dy="1.6 px", dx="0.7 px"),
@@ -66,7 +81,7 @@ WAYS: dict[str, list[Step]] = {
 }
 EACH = [pytest.param(name, step, id=f"{name}-{k}") for name, steps in WAYS.items() for k, step in enumerate(steps)]
 MEASURED = sorted(name for name, known in OPERATIONS.items() if known.estimator is not None)
-NEED_Z = {"reslice", "apply_transforms", "register", "level_slices"}
+NEED_Z = {"reslice", "deskew", "apply_transforms", "register", "level_slices"}
 
 SIZES = {
     "odd": {"z": 5, "y": 17, "x": 21},
@@ -101,6 +116,20 @@ def shifts(da: xr.DataArray) -> xr.Dataset:
     matrices[:, 0, 2] = 0.4 * (-1) ** np.arange(len(matrices))
     matrices[:, 1, 2] = -0.3
     return describe(da if "z" in da.dims else da.expand_dims("z"), matrices, np.ones(len(matrices), bool))
+
+
+def named(da: xr.DataArray) -> xr.DataArray:
+    """Return a stack without channels as one of a channel that knows its name."""
+    return da if "channel" in da.dims else da.assign_coords(channel="BSE")
+
+
+def offsets(da: xr.DataArray) -> xr.Dataset:
+    """Return transforms of part of a pixel for two channels, without measuring anything."""
+    matrices = np.tile(np.eye(3), (2, 1, 1))
+    matrices[:, 0, 2], matrices[:, 1, 2] = (0.4, -0.4), -0.3
+    if "channel" not in da.dims:
+        da = da.expand_dims(channel=["SE", "BSE"])
+    return estimates.make("channel_offset", {"transform": (("channel", "row", "col"), matrices)}, da)
 
 
 def make(sizes: dict[str, int], dtype: str = "uint16", *, uneven: bool = True) -> xr.DataArray:
@@ -180,7 +209,12 @@ def test_contract(name, step, dtype, shape):
 
 @pytest.mark.parametrize(
     ("name", "dtype", "shape"),
-    [(name, *pair) for name in MEASURED for pair in MATRIX if not (name in NEED_Z and pair[1] == "frame")],
+    [
+        (name, *pair)
+        for name in MEASURED
+        for pair in MATRIX
+        if not (name in NEED_Z and pair[1] == "frame") and (name != "align_channels" or pair[1] == "channels")
+    ],
 )
 def test_contract_with_an_estimate_made_before(name, dtype, shape):
     da, known = stack_for(name, shape, dtype), OPERATIONS[name]
@@ -222,6 +256,8 @@ def test_a_further_leading_dim_is_carried_along_or_refused(name, step):
         da, step = da, functools.partial(stack3d.register, estimate=estimate)
     measures = name in MEASURED and name != "register"
     assert_contract(step, da, lazy=not measures, keeps_dtype=name != "astype", chunks=[{"time": 1, "z": 2}])
+    measures = name in MEASURED and name not in ("register", "align_channels")
+    assert_contract(step, da, lazy=not measures, chunks=[{"time": 1, "z": 2}])
     for k in range(2):
         one = step(da.isel(time=k))
         np.testing.assert_array_equal(step(da).isel(time=k).values, one.values)
@@ -233,8 +269,11 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "bin": [(0, 1), (0.6, 0.5)],
     "flip": [None, None],
     "reslice": [None, None],
+    "correct_tilt": [None, None],
+    "deskew": [(0, 3.4), None],
     "apply_transforms": [(0, 3.4), (0, 3.4)],  # three taps on either side of a shift by 0.4
     "register": [(0, 3.4)],
+    "align_channels": [(0, 3.4), (0, 3.4)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
     "invert": [(0, 0)],
     "astype": [(0, 0)],
@@ -260,13 +299,15 @@ def test_the_reach_of_missing_pixels_is_stated_for_every_way():
 )
 def test_missing_pixels_reach_no_further_than_stated(name, step, reach):
     whole = make(SIZES["odd"], "float32", uneven=name != "reslice")
+    whole = named(whole) if name == "align_channels" else whole
     holes = np.zeros(whole.shape, bool)
     holes[1, 4, 5:8] = holes[2, 9, 9] = holes[4, -1, -1] = holes[2, 0, 10] = True
     da = whole.where(~xr.DataArray(holes, dims=whole.dims))
     known = OPERATIONS[name]
     if known.estimator is not None:
         # From the whole stack, so that only the pixels themselves can make a difference,
-        estimate = shifts(whole) if name == "register" else known.estimator(whole)
+        planted = {"register": shifts, "align_channels": offsets}
+        estimate = planted.get(name, known.estimator)(whole)
         # though one made with missing pixels must not lose more of them.
         assert np.count_nonzero(np.isnan(step(da))) <= 2 * np.count_nonzero(holes)
         step = functools.partial(known.function, estimate=estimate)
@@ -283,7 +324,10 @@ def test_missing_pixels_reach_no_further_than_stated(name, step, reach):
     assert not (affected & ~near(da, found, reach)).any()
     # Missing is only what has nothing better: its nearest pixel is missing too.
     assert not (
-        np.isnan(found) & ~near(da, found, (0.5, 0.9 if "transforms" in name or name == "register" else 0.5))
+        np.isnan(found)
+        & ~near(
+            da, found, (0.5, 0.9 if "transforms" in name or name in ("register", "deskew", "align_channels") else 0.5)
+        )
     ).any()
 
 

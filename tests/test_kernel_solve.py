@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stack3d.kernels import solve
+from stack3d.kernels import _closure, solve
 
 
 def pairs_of(count, lags=(1, 2, 3)):
@@ -169,3 +169,61 @@ def test_wrong_input_is_refused_by_name(change, message):
         given["second"] = [1, 2]
     with pytest.raises(ValueError, match=message):
         solve.positions(given["first"], given["second"], given["shifts"], given["weights"], given["count"])
+
+
+@pytest.mark.parametrize("spread", [1e3, 1e6, 1e9])
+@pytest.mark.parametrize("heavy", [1, 2, 3])
+def test_weights_of_any_spread_give_the_positions(spread, heavy):
+    # Pairs of one lag weigh very much more than all others.
+    count = 40
+    pairs = [(i, i + lag) for lag in (1, 2, 3) for i in range(count - lag)]
+    first, second = np.array(pairs).T
+    truth = np.cumsum(np.random.default_rng(0).normal(0, 3, (count, 2)), axis=0)
+    weights = np.where(second - first == heavy, spread, 1.0)
+    solved = solve.positions(first, second, truth[second] - truth[first], weights, count)
+    assert solved.ok.all()
+    np.testing.assert_allclose(solved.positions, truth - truth[0], atol=1e-4)
+
+
+def chained(count, rng, scale, drift):
+    """Return pairs of lags 1 to 3 of slices at rest; those of lag 2 and 3 see content that moves by `drift` a step."""
+    pairs = [(i, i + lag) for lag in (1, 2, 3) for i in range(count - lag)]
+    first, second = np.array(pairs).T
+    noise = rng.normal(0, scale, (first.size, 2))
+    return first, second, noise + drift * ((second - first)[:, None] > 1) * (second - first)[:, None]
+
+
+def test_longer_pairs_that_contradict_the_steps_count_for_less():
+    rng = np.random.default_rng(0)
+    first, second, shifts = chained(100, rng, 0.01, np.array([0.1, -0.1]))
+    weights = np.full(first.size, 1e4)
+    solved = solve.positions(first, second, shifts, weights, 100).positions
+    per_slice = np.polyfit(np.arange(100), solved, 1)[0]
+    # All alike they would pull the stack along by nearly as much as they see.
+    assert np.abs(per_slice).max() < 0.01
+
+
+def test_longer_pairs_that_agree_keep_their_weight():
+    rng = np.random.default_rng(1)
+    first, second, shifts = chained(200, rng, 0.05, 0.0)
+    weights = rng.uniform(300, 500, first.size)
+    np.testing.assert_array_equal(_closure.discounted(first, second, shifts, weights), weights)
+    # Too few to tell, and no step to compare with.
+    few = slice(0, 5)
+    np.testing.assert_array_equal(_closure.discounted(first[few], second[few], shifts[few], weights[few]), weights[few])
+    long = second - first > 1
+    moved = shifts[long] + 5 * (second - first)[long, None]
+    np.testing.assert_array_equal(_closure.discounted(first[long], second[long], moved, weights[long]), weights[long])
+
+
+def test_the_order_of_slices_in_a_pair_and_doubled_pairs_do_not_matter_to_the_discount():
+    first, second, shifts = chained(60, np.random.default_rng(2), 0.02, np.array([0.2, 0.0]))
+    weights = np.full(first.size, 2500.0)
+    plain = _closure.discounted(first, second, shifts, weights)
+    assert (plain[second - first == 1] == 2500).all()
+    assert (plain[second - first == 2] < 250).all()
+    np.testing.assert_allclose(_closure.discounted(second, first, -shifts, weights), plain, rtol=1e-12)
+    twice = _closure.discounted(np.tile(first, 2), np.tile(second, 2), np.tile(shifts, (2, 1)), np.tile(weights / 2, 2))
+    assert (twice[np.tile(second - first, 2) == 2] < 250).all()
+    weights[40] = 0
+    assert _closure.discounted(first, second, shifts, weights)[40] == 0

@@ -20,7 +20,10 @@ from stack3d.grid import spacing_of
 
 # Small random frames share nothing: registration says so, which is not the subject here.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::stack3d.SaturationWarning", "ignore::stack3d.UntiedSliceWarning", "ignore::stack3d.BlankSliceWarning"
+    "ignore::stack3d.SaturationWarning",
+    "ignore::stack3d.UntiedSliceWarning",
+    "ignore::stack3d.UntiedChannelWarning",
+    "ignore::stack3d.BlankSliceWarning",
 )
 
 
@@ -43,14 +46,28 @@ def edited(estimate: xr.Dataset) -> xr.Dataset:
     return changed
 
 
+def aligned_channels(da: xr.DataArray) -> xr.DataArray:
+    if "channel" in da.dims:
+        return da.stack3d.align_channels(slices=3)
+    moved = np.tile(np.eye(3), (1, 1, 1))
+    moved[0, 0, 2] = 0.25
+    known = estimates.make(
+        "channel_offset", {"transform": (("channel", "row", "col"), moved)}, da.expand_dims("channel")
+    )
+    return da.stack3d.align_channels(estimate=known)
+
+
 # One way to use every public operation; the strategies draw from them, and none may be left out.
 STEPS = {
     "crop": lambda s: s.stack3d.crop(y=slice(1, -1), by="index"),
     "bin": lambda s: s.stack3d.bin(y=1, x=2),
     "flip": lambda s: s.stack3d.flip(dims="x"),
     "reslice": lambda s: s.stack3d.resample(dz=spacing_of(s, "z") * 0.9).stack3d.reslice(axis="y"),
+    "correct_tilt": lambda s: s.stack3d.correct_tilt(angle=54),
+    "deskew": lambda s: s.stack3d.deskew(shift="-0.7 px", canvas="same"),
     "apply_transforms": lambda s: s.stack3d.apply_transforms(estimate=edited(s.stack3d.estimate_transforms())),
     "register": lambda s: s.stack3d.register(lags=2),
+    "align_channels": lambda s: aligned_channels(s),
     "resample": lambda s: s.stack3d.resample(),
     "invert": lambda s: s.stack3d.invert(),
     "remove_background": lambda s: s.stack3d.remove_background(degree=1),

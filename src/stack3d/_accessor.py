@@ -77,9 +77,13 @@ class Stack3D:
     bin = _Method(operations.bin)
     flip = _Method(operations.flip)
     reslice = _Method(operations.reslice)
+    correct_tilt = _Method(operations.correct_tilt)
+    deskew = _Method(operations.deskew)
     estimate_transforms = _Method(operations.estimate_transforms)
     apply_transforms = _Method(operations.apply_transforms)
     register = _Method(operations.register)
+    estimate_channel_offset = _Method(operations.estimate_channel_offset)
+    align_channels = _Method(operations.align_channels)
     resample = _Method(operations.resample)
     # grey values
     estimate_shading = _Method(operations.estimate_shading)

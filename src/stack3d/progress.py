@@ -11,7 +11,7 @@ import functools
 import logging
 import operator
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -75,37 +75,6 @@ def compute(*collections: Any, label: str, total: int | None = None, unit: str |
         results = dask.compute(*collections, scheduler=functools.partial(_get, meter))
         meter.complete()
         return tuple(results)
-
-
-def compute_graph(graph: Mapping[Any, Any], keys: Sequence[Any], *, label: str, unit: str = "tasks") -> list[Any]:
-    """Compute keys of a raw dask graph with the scheduler in force, and show the progress.
-
-    Parameters
-    ----------
-    graph : mapping
-        Dask graph, already optimised.
-    keys : sequence
-        Keys of the results.
-    label : str
-        What is being done.
-    unit : str
-        What one task of the graph stands for.
-
-    Returns
-    -------
-    list
-        The value of each key.
-    """
-    import dask.base
-    import dask.threaded
-
-    with metering(label, unit) as meter:
-        if meter is None:
-            get = dask.base.get_scheduler() or dask.threaded.get
-            return list(get(graph, list(keys)))
-        results = _get(meter, graph, list(keys))
-        meter.complete()
-        return list(results)
 
 
 @contextlib.contextmanager

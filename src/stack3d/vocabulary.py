@@ -86,6 +86,7 @@ VOCABULARY: tuple[Spec, ...] = (
     Spec("stage_z", "number", "mm", "Stage position"),
     Spec("stage_rotation", "number", "degree", "Rotation of the stage"),
     Spec("tilt_angle", "number", "degree", "Tilt of the stage"),
+    Spec("column_angle", "number", "degree", "Angle between the imaging and the milling beam"),
     Spec("chamber_pressure", "number", "Pa", "Pressure in the chamber"),
     # Milling
     Spec("slice_thickness", "number", "nm", "Thickness of a slice that was set (true positions are the coordinate z)"),

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 _BRIDGE = 1e-7  # weight of a bridge over a gap, relative to a typical pair
+_LEAST = 1e-11  # relative to the heaviest pair: less is lost in rounding, and the matrix no longer positive
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
@@ -84,13 +85,13 @@ def _substitute(band: Any, right: Any) -> None:
 
 @njit(**_OPTIONS)
 def _assemble(
-    first: Any, second: Any, shift: Any, weight: Any, bridge: Any, tiny: float, band: Any, right: Any
+    first: Any, second: Any, shift: Any, weight: Any, bridge: Any, tiny: float, hold: float, band: Any, right: Any
 ) -> None:
     band[:] = 0
     right[:] = 0
     for p in range(first.size):
         w = weight[p]
-        if w == 0:
+        if not w > 0:
             continue
         i, j = first[p], second[p]
         band[i, 0] += w
@@ -103,7 +104,7 @@ def _assemble(
             band[i, 0] += tiny
             band[i + 1, 0] += tiny
             band[i + 1, 1] -= tiny
-    band[0, 0] += tiny * 1e-3
+    band[0, 0] += hold
 
 
 @njit(**_OPTIONS)
@@ -144,10 +145,13 @@ class System:
         self.band = np.empty((count, reach + 1))
         self.solved = np.empty((count, shifts.shape[1]))
         bridge = (self.group[1:] != self.group[:-1]) | (self.group[1:] < 0)
-        tiny = _BRIDGE * (float(np.median(weights[used])) if used.any() else 1.0)
+        typical, heaviest = (float(np.median(weights[used])), float(weights[used].max())) if used.any() else (1.0, 1.0)
+        tiny, hold = (max(share * typical, _LEAST * heaviest) for share in (_BRIDGE, 1e-3 * _BRIDGE))
         right = np.empty(count)
         for axis in range(shifts.shape[1]):
-            _assemble(first, second, np.ascontiguousarray(shifts[:, axis]), weights, bridge, tiny, self.band, right)
+            _assemble(
+                first, second, np.ascontiguousarray(shifts[:, axis]), weights, bridge, tiny, hold, self.band, right
+            )
             _factor(self.band)
             _substitute(self.band, right)
             self.solved[:, axis] = right

@@ -3,7 +3,9 @@
 Every pair says how far slice j lies from slice i. All pairs together are solved at once by weighted least squares, with
 weights that fall for pairs that contradict the others (iteratively reweighted; first absolute deviations, which have
 one minimum only, then the Cauchy function). Errors do not add up along the stack as in a chain, a wrong pair has no
-say, and a true jump stays sharp because nothing asks for smoothness.
+say, and a true jump stays sharp because nothing asks for smoothness. Once it is known which pairs to trust, those of
+lags that contradict the steps from slice to slice more than their errors explain count for less: there the content moves,
+which no average takes off.
 
 Matrices are solved for in the same way (:func:`poses`): what is left of each pair, once the present poses of its two
 slices are taken off, is near the identity; its logarithm is solved for as a displacement is, and the poses are
@@ -18,6 +20,7 @@ import numpy as np
 
 from stack3d.kernels import _groups as groups
 from stack3d.kernels._band import System, steps
+from stack3d.kernels._closure import discounted
 
 __all__ = ["Poses", "Positions", "poses", "positions"]
 
@@ -124,7 +127,8 @@ def positions(
         wrong = good & (size > np.maximum(tolerance, 5 * scale * np.sqrt(shifts.shape[1] / base)))
     ok, quality = _verdict(first, second, good, wrong, base, count)
     kept = good & ok[first] & ok[second]
-    system = System(first, second, clean, base * trust * kept, count)
+    final = discounted(first, second, clean, base * trust * kept)
+    system = System(first, second, clean, final, count)
     ok &= system.group >= 0
     solved = system.solved
     if ok.any():

@@ -1,10 +1,14 @@
 """Corrections: DataArray in, DataArray (or a Dataset of estimates) out, one public function a file."""
 
+from stack3d.operations._align_channels import align_channels as align_channels
 from stack3d.operations._astype import astype as astype
 from stack3d.operations._background import estimate_background as estimate_background
 from stack3d.operations._background import remove_background as remove_background
 from stack3d.operations._bin import bin as bin
+from stack3d.operations._channel_offset import UntiedChannelWarning as UntiedChannelWarning
+from stack3d.operations._channel_offset import estimate_channel_offset as estimate_channel_offset
 from stack3d.operations._crop import crop as crop
+from stack3d.operations._deskew import deskew as deskew
 from stack3d.operations._flip import flip as flip
 from stack3d.operations._grey import BlankSliceWarning as BlankSliceWarning
 from stack3d.operations._histogram import estimate_histogram as estimate_histogram
@@ -20,17 +24,23 @@ from stack3d.operations._resample import resample as resample
 from stack3d.operations._reslice import reslice as reslice
 from stack3d.operations._shading import estimate_shading as estimate_shading
 from stack3d.operations._shading import flatten as flatten
+from stack3d.operations._tilt import correct_tilt as correct_tilt
 from stack3d.operations._transforms import UntiedSliceWarning as UntiedSliceWarning
 from stack3d.operations._transforms import estimate_transforms as estimate_transforms
 
 __all__ = [
     "BlankSliceWarning",
+    "UntiedChannelWarning",
     "UntiedSliceWarning",
+    "align_channels",
     "apply_transforms",
     "astype",
     "bin",
+    "correct_tilt",
     "crop",
+    "deskew",
     "estimate_background",
+    "estimate_channel_offset",
     "estimate_histogram",
     "estimate_levels",
     "estimate_range",

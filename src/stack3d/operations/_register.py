@@ -14,6 +14,7 @@ from stack3d.execution import map_frames
 from stack3d.grid import Frame
 from stack3d.model import rebuild
 from stack3d.operations import _canvas
+from stack3d.operations._transform_channels import Channels
 from stack3d.operations._transform_ways import Method, Model
 from stack3d.operations._transforms import estimate_transforms
 from stack3d.transforms._matrices import in_frame, matrices_of, with_parameters
@@ -120,7 +121,7 @@ def register(
     estimate: xr.Dataset | None = None,
     model: Model = "translation",
     method: Method = "phase",
-    channel: str | None = None,
+    channel: Channels | None = None,
     region: Mapping[str, Any] | None = None,
     mask: Any = None,
     threshold: float | None = None,
@@ -149,7 +150,7 @@ def register(
     estimate : Dataset, optional
         Made before, possibly edited; then none of the parameters of `estimate_transforms` may be given.
     model, method, channel, region, mask, threshold, gradient, stripes, binning, band, lags
-        See `estimate_transforms`. All channels are moved by what is measured on one.
+        See `estimate_transforms`. All channels are moved alike.
     detector, template_radius, trend, trend_window, trend_degree
         See `estimate_transforms`.
     order, integer, fill, value, canvas, crop
@@ -223,9 +224,12 @@ def _warped(frame: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], **arg
 
 
 def _moved_mask(da: xr.DataArray, per_frame: Mapping[str, xr.DataArray], shape: tuple[int, int]) -> xr.Variable:
-    mask = da["mask"].transpose(*(dim for dim in da.dims if dim in da["mask"].dims))
-    if "z" not in mask.dims:
-        mask = mask.expand_dims(z=da["z"]).transpose(*(dim for dim in da.dims if dim in (*mask.dims, "z")))
+    mask = da["mask"]
+    # What moves frames apart moves their masks apart.
+    for dim in per_frame["matrix"].dims[:-2]:
+        if dim not in mask.dims:
+            mask = mask.expand_dims({dim: da[dim]})
+    mask = mask.transpose(*(dim for dim in da.dims if dim in mask.dims))
     bare = mask.drop_vars(list(mask.coords))
     moved = map_frames(bare, _warped_mask, arguments={"shape": shape}, per_frame=per_frame, shape=shape, label="mask")
     return xr.Variable(bare.dims, moved)

@@ -11,7 +11,8 @@ import xarray as xr
 from stack3d._provenance import estimator
 from stack3d._warn import warn
 from stack3d.grid import Frame
-from stack3d.model import DIMS, one_channel, valid_slices
+from stack3d.model import DIMS, valid_slices
+from stack3d.operations._transform_channels import Channels, chosen, fused
 from stack3d.operations._transform_frames import Treatment, compared
 from stack3d.operations._transform_template import refined
 from stack3d.operations._transform_ways import METHODS, MODELS, WAYS, Method, Model, Settings, Solved, Way
@@ -35,7 +36,7 @@ def estimate_transforms(
     *,
     model: Model = "translation",
     method: Method = "phase",
-    channel: str | None = None,
+    channel: Channels | None = None,
     region: Mapping[str, Any] | None = None,
     mask: Any = None,
     threshold: float | None = None,
@@ -65,8 +66,10 @@ def estimate_transforms(
         How two frames are compared: by the phase of their spectra; by matched features; by pystackreg (the extra
         ``stackreg``), some hundred times slower. ``"template"``: by phase, then, in a second pass, each slice with the
         running median of those around it (AMST), for content that changes slowly along z.
-    channel : str, optional
-        Channel that is measured; by default the first.
+    channel : str, dict or sequence of str, optional
+        Channel that is measured; by default the first. Weights by name, such as ``{"SE": 0.7, "BSE": 0.3}``: the sum of
+        these channels, each frame freed of its median and divided by its spread before. Several names, or ``"joint"``
+        for all: each of them by itself, all their pairs in one solution, weighed by their errors.
     region : dict, optional
         Part of the frame that is used, such as ``dict(y=slice("1 um", "9 um"))``; add ``by="index"`` to count pixels.
     mask : bool array (y, x), optional
@@ -116,7 +119,7 @@ def estimate_transforms(
           ``"template"``: of the place), in pixels;
         - the graph of pairs, ``pair_first``, ``pair_second``, ``pair_shift_y``, ``pair_shift_x`` (pixels; NaN where
           refused), ``pair_quality`` (correlation, 0 to 1; share of the matches that agree for ``"features"``) and
-          ``pair_trust`` (0 to 1).
+          ``pair_trust`` (0 to 1); of several channels also ``pair_channel``.
 
     Raises
     ------
@@ -162,17 +165,20 @@ def estimate_transforms(
     extra = [dim for dim in da.dims if dim not in DIMS]
     if extra:
         raise ValueError(f"the stack has dims {da.dims}; take one along {', '.join(map(repr, extra))} with da.isel")
-    one, weight = compared(one_channel(da, channel), region, mask)
+    one, weight = compared(chosen(da, channel, method, threshold), region, mask)
+    one = fused(one, channel)
     treatment = Treatment(threshold, gradient, weight)
     settings = Settings((band[0], band[1]), binning, stripes, detector)
     valid = valid_slices(da)
-    first, second, table, solved = _measured(one, way, treatment, settings, int(lags), valid)
+    source, first, second, table, solved = _measured(one, way, treatment, settings, int(lags), valid)
     if method == "template":
         radius = _TEMPLATE_RADIUS if template_radius is None else int(template_radius)
         solved = refined(one, solved, treatment, settings, radius)
     dataset = _described(da, one, solved, valid)
     pairs = {f"pair_{name}": table[:, k] for k, name in enumerate(way.parameters)}
     others = {"pair_first": first, "pair_second": second, "pair_quality": table[:, -2], "pair_trust": solved.trust}
+    if "channel" in one.dims:
+        others["pair_channel"] = one["channel"].values[source]
     for name, values in {**pairs, **others}.items():
         dataset[name] = ("pair", values)
     if trend != "keep":
@@ -199,8 +205,11 @@ def _check_for_method(method: str, stripes: Any, band: Any, detector: Any, templ
 
 def _measured(
     one: xr.DataArray, way: Way, treatment: Treatment, settings: Settings, lags: int, valid: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Solved]:
-    """Compare all pairs in one pass and solve for the stack: numbers of the slices of each pair, table, solution."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Solved]:
+    """Compare all pairs in one pass and solve for the stack.
+
+    Returns the number of the channel and of the slices of each pair, table, solution.
+    """
     count, shape = one.sizes["z"], (one.sizes["y"], one.sizes["x"])
     plan = way.plan(shape, settings)
     reach = max(min(max(_REACH * lags, _LEAST_REACH), count - 1), 1)
@@ -217,12 +226,13 @@ def _measured(
         label="estimate transforms",
     )["pairs"]
     # The last column of a pair that was not tried is NaN.
-    first, lag = np.nonzero(~np.isnan(table[:, :, -1]))
-    table = table[first, lag]
+    table = table.reshape(-1, *table.shape[-3:])
+    source, first, lag = np.nonzero(~np.isnan(table[..., -1]))
+    table = table[source, first, lag]
     second = first + lag + 1
     # Slices that were marked bad before have no say.
     weight = np.where(valid[first] & valid[second], table[:, -1], 0.0)
-    return first, second, table, way.solve(first, second, table[:, :-2], weight, count, shape)
+    return source, first, second, table, way.solve(first, second, table[:, :-2], weight, count, shape)
 
 
 def _prepared(frame: Any, prepare: Any, treatment: Treatment, plan: Any) -> Any:

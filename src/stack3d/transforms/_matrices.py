@@ -31,7 +31,7 @@ def describe(da: xr.DataArray, matrices: np.ndarray, valid: np.ndarray) -> xr.Da
     return with_parameters(dataset, Frame.of(da))
 
 
-def with_parameters(dataset: xr.Dataset, frame: Frame) -> xr.Dataset:
+def with_parameters(dataset: xr.Dataset, frame: Frame, dim: str = "z") -> xr.Dataset:
     """Return `dataset` with shift, rotation, scale and shear computed from its matrices."""
     matrices = dataset["transform"].values
     moved = displacement(matrices, frame)
@@ -54,7 +54,7 @@ def with_parameters(dataset: xr.Dataset, frame: Frame) -> xr.Dataset:
         "scale_x": (stretch_x, {"units": "1", "long_name": "scale along x"}),
         "shear": (cos * linear[:, 0, 1] - sin * linear[:, 1, 1], {"units": "1", "long_name": "shear of x with y"}),
     }
-    return dataset.assign({name: ("z", value, attrs) for name, (value, attrs) in values.items()})
+    return dataset.assign({name: (dim, value, attrs) for name, (value, attrs) in values.items()})
 
 
 def displacement(matrices: np.ndarray, frame: Frame) -> np.ndarray:

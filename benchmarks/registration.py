@@ -1,19 +1,17 @@
-"""Speed and accuracy of the kernels of registration beside their peers, one thread each.
+"""Speed and accuracy of registration beside its peers in one run, one thread each.
 
-Usage: ``python benchmarks/registration_kernels.py [speed] [synthetic] [real FOLDER] [warp] [affine]
-[turned FOLDER]``
+Usage: ``python benchmarks/registration.py [speed] [warp] [affine] [stacks] [tissue FOLDER] [turned FOLDER]``
 
 - speed: estimation per frame with lags 1, 2, 3 beside pystackreg per pair, at 1024 and 2048 pixels a side;
-- synthetic: an evolving texture with drift, jumps, gain, curtains, noise and a bad slice;
-- real FOLDER: a folder of numbered PNG slices, re-sliced along y, with planted shifts made in the Fourier plane of
-  the mirrored planes;
-- warp: shift and turn of a frame beside OpenCV's cubic;
+- warp: shift and turn of a frame beside OpenCV's cubic, time and error against the truth;
 - affine: time and accuracy of affine pairs beside pystackreg's, on a texture moved by fifth-order splines;
-- turned FOLDER: slices as for real, turned and moved by known matrices, one slice against itself ("same") and against
+- stacks: whole stacks of the package's own specimen, clean and with every defect, beside a chain of pystackreg;
+- tissue FOLDER: the same on a folder of slices, an isotropic volume that is re-sliced along y: planes of one raster, so
+  that the truth is known;
+- turned FOLDER: slices as for tissue, turned and moved by known matrices, one slice against itself ("same") and against
   its neighbours, with noise, stripes, gain and a bad slice.
 
-Positions are compared with the truth after their mean ("rms") and after a line over z ("detrended") is taken off;
-"pair" is the error of a step after that line.
+Positions are compared with the truth after a line over z is taken off: tissue that runs obliquely looks like drift.
 """
 
 from __future__ import annotations
@@ -33,6 +31,9 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+import stack3d
+from stack3d import synthetic
+from stack3d.grid import spacing_of
 from stack3d.kernels import affine, phase, solve, warp
 
 cv2.setNumThreads(1)
@@ -48,18 +49,20 @@ def median_ms(function: Any, repeat: int = 9) -> float:
     return 1e3 * float(np.median(times))
 
 
-def estimate(frames: Any, lags: tuple[int, ...] = (1, 2, 3), **options: Any) -> Any:
-    plan = phase.plan(frames[0].shape, **options)
-    spectra, pairs = [], []
-    for j, frame in enumerate(frames):
-        spectra.append(phase.spectrum(frame, plan))
-        pairs += [(j - lag, j, phase.pair_shift(spectra[j - lag], spectra[j], plan)) for lag in lags if lag <= j]
-    first, second = [p[0] for p in pairs], [p[1] for p in pairs]
-    shifts = [(p[2].dy, p[2].dx) for p in pairs]
-    return pairs, solve.positions(first, second, shifts, [p[2].extra.weight for p in pairs], len(frames))
+DEFECTS = {
+    "drift": {"step": 0.8, "trend": (0.05, -0.03)},
+    "jumps": {"size": 8.0, "count": 2},
+    "gain": True,
+    "offset": True,
+    "background": True,
+    "stripes": True,
+    "noise": {"gaussian": 0.04, "electrons": None},
+}
+BAD = {30: "blank", 62: "blank", 47: "duplicated"}  # of 100 slices
 
 
 def chain(frames: Any) -> np.ndarray:
+    """Return positions summed up from neighbour to neighbour, as PyStack3D does."""
     from pystackreg import StackReg
 
     register = StackReg(StackReg.TRANSLATION)
@@ -70,74 +73,68 @@ def chain(frames: Any) -> np.ndarray:
     return out
 
 
-def report(name: str, found: np.ndarray, truth: np.ndarray, use: np.ndarray) -> None:
-    error = (found - truth)[use]
+def ours(da: Any) -> np.ndarray:
+    """Return positions in pixels, [y, x], at the centre of the frame."""
+    estimate = da.stack3d.estimate_transforms()
+    return np.stack([estimate[f"shift_{dim}"].values / spacing_of(da, dim) for dim in "yx"], axis=1)
+
+
+def errors(found: np.ndarray, truth: np.ndarray, use: np.ndarray) -> str:
+    """Return rms errors of position, and of the step to the next slice, after a line over z is taken off."""
     z = np.flatnonzero(use)
-    flat = error - error.mean(axis=0)
-    line = flat - np.stack([np.polyval(np.polyfit(z, e, 1), z) for e in flat.T], axis=1)
-    pair = np.diff(line, axis=0)
-    print(
-        f"  {name:28s} rms {np.sqrt((flat**2).mean()):.3f}  detrended {np.sqrt((line**2).mean()):.3f}  "
-        f"pair rms {np.sqrt((pair**2).mean()):.3f}  max {np.abs(pair).max():.3f}"
-    )
+    error = (found - truth)[use]
+    line = error - np.stack([np.polyval(np.polyfit(z, e, 1), z) for e in error.T], axis=1)
+    step = np.diff(line, axis=0)[np.diff(z) == 1]
+    return f"position {np.sqrt((line**2).mean()):.3f}, step {np.sqrt((step**2).mean()):.3f}"
 
 
-def synthetic_stack(side: int, slices: int, noise: float, *, defects: bool = True, seed: int = 0) -> Any:
-    """Evolving three-scale texture on a periodic canvas, moved exactly by phases, cropped, then spoilt."""
-    rng = np.random.default_rng(seed)
-    size = side + 128
-    k = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
-    ky, kx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
-    scales = [(3.0, 0.6, 0.80), (8.0, 1.0, 0.93), (25.0, 1.2, 0.98)]
-    filters = [amplitude * sigma * np.exp(-2 * (np.pi * k * sigma) ** 2) for sigma, amplitude, _ in scales]
-    fields = [scipy.fft.rfft2(rng.standard_normal((size, size))) for _ in scales]
-    truth = np.cumsum(rng.normal(0, 0.8, (slices, 2)), axis=0)
-    if defects:
-        truth[slices // 3 :] += [9, -8]
-        truth[2 * slices // 3 :] -= [7, -10]
-    truth -= truth.mean(axis=0).round()
-    static = cv2.GaussianBlur(rng.standard_normal((side, side)), (0, 0), sigmaX=0.8, sigmaY=60) * 12
-    frames = []
-    for j in range(slices):
-        for index, (_, _, kept) in enumerate(scales):
-            if j:
-                fresh = scipy.fft.rfft2(rng.standard_normal((size, size)))
-                fields[index] = kept * fields[index] + np.sqrt(1 - kept**2) * fresh
-        total = sum(field * f for field, f in zip(fields, filters))
-        moved = scipy.fft.irfft2(total * np.exp(-2j * np.pi * (ky * truth[j, 0] + kx * truth[j, 1])), (size, size))
-        image = moved[64 : 64 + side, 64 : 64 + side] / 0.6
-        if defects:
-            own = cv2.GaussianBlur(rng.standard_normal((side, side)), (0, 0), sigmaX=0.8, sigmaY=60) * 12
-            image = image + 0.35 * static + 0.35 * own
-            if j == slices // 2:
-                image = 0.3 * cv2.GaussianBlur(image, (0, 0), 6) - 2
-        image = image + noise * rng.standard_normal((side, side))
-        gain = 1 + (0.08 * rng.uniform(-1, 1) if defects else 0)
-        offset = rng.uniform(-1000, 1000) if defects else 0
-        frames.append(np.clip(np.rint(30000 + 4000 * gain * image + offset), 0, 65535).astype("uint16"))
-    use = np.ones(slices, bool)
-    if defects:
-        use[slices // 2] = False
-    return frames, truth, use
+def compare(name: str, made: Any) -> None:
+    """Print errors on a defective stack, of ours and of the chain, and how far the clean slices seem to move."""
+    truth = np.stack([made.defects[f"shift_{dim}"].values / spacing_of(made.stack, dim) for dim in "yx"], axis=1)
+    use = made.defects["bad_slice"].values == ""
+    clean, found = ours(made.truth), ours(made.stack)
+    print(f"{name}, {' x '.join(map(str, made.stack.shape))}")
+    print(f"  stack3d                        {errors(found, truth, use)}")
+    print(f"  pystackreg chain               {errors(chain(made.stack.values), truth, use)}")
+    if np.ptp(truth) > 0:
+        print(f"  stack3d on the clean slices    {errors(clean, 0 * truth, use)}")
+        print(f"  what the defects add to that   {errors(found - clean, truth, use)}")
 
 
-def run_stack(frames: Any, truth: np.ndarray, use: np.ndarray, *, peer: bool = True) -> None:
-    pairs, solved = estimate(frames)
-    refused = [(i, j, p.extra.refused) for i, j, p in pairs if p.extra.weight == 0]
-    report("stack3d lags 1, 2, 3", solved.positions, truth, use)
-    pull = [((np.array(p[:2]) - (truth[j] - truth[i])) / p.extra.error_y) for i, j, p in pairs
-            if p.extra.weight > 0 and use[i] and use[j]]  # fmt: skip
-    print(f"    error / standard error {np.sqrt((np.array(pull) ** 2).mean()):.2f}; refused {refused}")
-    print(f"    not ok {np.flatnonzero(~solved.ok).tolist()}, quality {np.round([p[2].quality for p in pairs[:3]], 2)}")
-    report("stack3d lag 1", estimate(frames, (1,))[1].positions, truth, use)
-    if peer:
-        report("pystackreg chain", chain(frames), truth, use)
+def stacks(folder: str | None = None) -> None:
+    """Whole stacks: of the package's own specimen, or of a folder of slices re-sliced along y."""
+    cases = {
+        "clean": {},
+        "all defects": {**DEFECTS, "bad_slices": {"slices": BAD}},
+        "all defects, turned by 0.3 degrees rms": {
+            **DEFECTS,
+            "bad_slices": {"slices": BAD},
+            "rotation": {"step": 0.04},
+        },
+        "all defects, twice the noise": {
+            **DEFECTS,
+            "bad_slices": {"slices": BAD},
+            "noise": {"gaussian": 0.08, "electrons": None},
+        },
+    }
+    if folder is not None:
+        volume = stack3d.open_stack(folder, pixel_size=10, on_gap="ignore").compute().drop_vars("slice_number")
+        side = volume.stack3d.reslice(axis="y").isel(z=slice(75, 175))
+    for seed in (0, 1):
+        for name, defects in cases.items():
+            if seed and folder and not defects:
+                continue  # the tissue is the same
+            if folder is None:
+                made = synthetic.make_stack((100, 384, 384), defects=defects or "none", seed=seed, lazy=False)
+            else:
+                made = synthetic.add_defects(side, defects=defects or "none", seed=seed)
+            compare(f"{Path(folder).name if folder else 'synthetic'}, {name}, seed {seed}", made)
 
 
 def speed(side: int) -> None:
     from pystackreg import StackReg
 
-    frames, _, _ = synthetic_stack(side, 4, 0.6, defects=False)
+    frames = synthetic.make_stack((4, side, side), defects={"drift": 0.8, "noise": True}, lazy=False).stack.values
     plan = phase.plan((side, side))
     spectra = [phase.spectrum(frame, plan) for frame in frames]
     one = median_ms(lambda: phase.spectrum(frames[0], plan), 31)
@@ -148,40 +145,6 @@ def speed(side: int) -> None:
         f"{side}: spectrum {one:.2f} ms, three pairs {pair:.2f} ms; pystackreg {peer:.0f} ms a pair, "
         f"ratio {peer / (one + pair):.0f}"
     )
-
-
-def synthetic() -> None:
-    for noise, defects in ((0.6, True), (1.5, True), (3.0, True), (0.3, False)):
-        print(f"synthetic 1024, 24 slices, noise {noise}, defects {defects}")
-        run_stack(*synthetic_stack(1024, 24, noise, defects=defects))
-
-
-def real(folder: str) -> None:
-    paths = sorted(Path(folder).glob("*.png"))
-    volume = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths])
-    planes = volume.transpose(1, 0, 2)[75:175].astype(np.float64)
-    rng = np.random.default_rng(3)
-    count, ny, nx = planes.shape
-    for name, sigma in (("drift 0.8 px a slice", 0.0), ("the same and noise, curtains, gain, a bad slice", 12.0)):
-        truth = np.cumsum(rng.normal(0, 0.8, (count, 2)), axis=0)
-        truth -= truth.mean(axis=0)
-        frames = []
-        for j, plane in enumerate(planes):
-            mirrored = np.block([[plane, plane[:, ::-1]], [plane[::-1], plane[::-1, ::-1]]])
-            ky, kx = np.fft.fftfreq(2 * ny)[:, None], np.fft.rfftfreq(2 * nx)[None, :]
-            turn = np.exp(-2j * np.pi * (ky * truth[j, 0] + kx * truth[j, 1]))
-            image = np.fft.irfft2(np.fft.rfft2(mirrored) * turn, (2 * ny, 2 * nx))[8 : ny - 8, 8 : nx - 8]
-            if sigma:
-                image = image * rng.uniform(0.85, 1.15) + rng.normal(0, sigma, image.shape)
-                stripes = rng.standard_normal(image.shape[1]) * (rng.random(image.shape[1]) < 0.3)
-                image = image + 10 * stripes[None, :]
-                if j == count // 2:
-                    image = rng.normal(120, 20, image.shape)
-            frames.append(np.clip(np.rint(image), 0, 255).astype("uint8"))
-        use = np.ones(count, bool)
-        use[count // 2] = not sigma
-        print(f"real texture {frames[0].shape}, {count} slices, {name}")
-        run_stack(frames, truth, use)
 
 
 def warps(side: int) -> None:
@@ -338,17 +301,15 @@ def turned(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:] or ["speed", "synthetic", "warp"]
+    words = sys.argv[1:] or ["speed", "warp", "affine", "stacks"]
     for index, word in enumerate(words):
-        if word == "real":
-            real(words[index + 1])
-        elif word == "turned":
-            turned(words[index + 1])
+        if word in ("tissue", "turned"):
+            (stacks if word == "tissue" else turned)(words[index + 1])
+        elif word == "stacks":
+            stacks()
         elif word == "affine":
             affines(512)
             affines(1024)
-        elif word == "synthetic":
-            synthetic()
         elif word in ("speed", "warp"):
             for size in (1024, 2048):
                 (speed if word == "speed" else warps)(size)
