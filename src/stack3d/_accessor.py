@@ -80,6 +80,7 @@ class Stack3D:
     estimate_transforms = _Method(operations.estimate_transforms)
     apply_transforms = _Method(operations.apply_transforms)
     register = _Method(operations.register)
+    estimate_thickness = _Method(operations.estimate_thickness)
     resample = _Method(operations.resample)
     # grey values
     estimate_shading = _Method(operations.estimate_shading)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import curve as curve
     from stack3d.kernels import differences as differences
     from stack3d.kernels import fit as fit
+    from stack3d.kernels import decorrelation as decorrelation
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
     from stack3d.kernels import pair_moments as pair_moments
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import spectrum as spectrum
     from stack3d.kernels import statistics as statistics
     from stack3d.kernels import surface as surface
+    from stack3d.kernels import thickness as thickness
     from stack3d.kernels import warp as warp
     from stack3d.kernels import zweights as zweights
 
@@ -48,6 +50,7 @@ _MODULES = (
     "curve",
     "fit",
     "differences",
+    "decorrelation",
     "histogram",
     "lags",
     "pair_moments",
@@ -61,6 +64,7 @@ _MODULES = (
     "spectrum",
     "statistics",
     "surface",
+    "thickness",
     "warp",
     "zweights",
 )

@@ -20,6 +20,7 @@ from stack3d.operations._resample import resample as resample
 from stack3d.operations._reslice import reslice as reslice
 from stack3d.operations._shading import estimate_shading as estimate_shading
 from stack3d.operations._shading import flatten as flatten
+from stack3d.operations._thickness import estimate_thickness as estimate_thickness
 from stack3d.operations._transforms import UntiedSliceWarning as UntiedSliceWarning
 from stack3d.operations._transforms import estimate_transforms as estimate_transforms
 
@@ -35,6 +36,7 @@ __all__ = [
     "estimate_levels",
     "estimate_range",
     "estimate_shading",
+    "estimate_thickness",
     "estimate_transforms",
     "flatten",
     "flip",
