@@ -49,6 +49,7 @@ from stack3d.quality import (
     snr,
 )
 from stack3d.runs import Recipe, RecipeError, run
+from stack3d.quality import edge_resolution, slice_statistics
 
 __all__ = [
     "BadFrameWarning",
@@ -68,6 +69,7 @@ __all__ = [
     "contrast",
     "crop",
     "estimate_background",
+    "edge_resolution",
     "estimate_histogram",
     "estimate_levels",
     "estimate_range",

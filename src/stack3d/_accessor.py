@@ -105,6 +105,7 @@ class Stack3D:
     noise_statistics = _Method(quality.noise_statistics)
     sharpness = _Method(quality.sharpness)
     contrast = _Method(quality.contrast)
+    edge_resolution = _Method(quality.edge_resolution)
     # out
     save = _Method(io.save)
     checkpoint = _Method(io.checkpoint)
