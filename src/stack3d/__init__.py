@@ -50,6 +50,7 @@ from stack3d.quality import (
 )
 from stack3d.runs import Recipe, RecipeError, run
 from stack3d.quality import edge_resolution, slice_statistics
+from stack3d.quality import compare, edge_resolution, slice_statistics
 
 __all__ = [
     "BadFrameWarning",
@@ -67,6 +68,7 @@ __all__ = [
     "bin",
     "checkpoint",
     "contrast",
+    "compare",
     "crop",
     "estimate_background",
     "edge_resolution",

@@ -13,14 +13,25 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True}
 
 
 @njit(**_OPTIONS)
+def _gradient(frame: Any, y: int, x: int, dy: float, dx: float) -> Any:
+    """Mean gradient (y, x) of 5 x 5 pixels by central differences, which cancel but for the outer rows and columns."""
+    gy, gx = 0.0, 0.0
+    for t in range(-2, 3):
+        gy += np.float64(frame[y + 3, x + t]) + np.float64(frame[y + 2, x + t])
+        gy -= np.float64(frame[y - 2, x + t]) + np.float64(frame[y - 3, x + t])
+        gx += np.float64(frame[y + t, x + 3]) + np.float64(frame[y + t, x + 2])
+        gx -= np.float64(frame[y + t, x - 2]) + np.float64(frame[y + t, x - 3])
+    return gy / (50 * dy), gx / (50 * dx)
+
+
+@njit(**_OPTIONS)
 def slope(frame: Any, dy: float, dx: float) -> Any:
-    """Size of the gradient by central differences; 0 at the border and where a neighbour is missing."""
+    """Size of the mean gradient of 5 x 5 pixels; 0 at the border and where a pixel of it is missing."""
     rows, columns = frame.shape
     out = np.zeros((rows, columns), np.float32)
-    for y in range(1, rows - 1):
-        for x in range(1, columns - 1):
-            gy = (np.float64(frame[y + 1, x]) - np.float64(frame[y - 1, x])) / (2 * dy)
-            gx = (np.float64(frame[y, x + 1]) - np.float64(frame[y, x - 1])) / (2 * dx)
+    for y in range(3, rows - 3):
+        for x in range(3, columns - 3):
+            gy, gx = _gradient(frame, y, x, dy, dx)
             size = np.float32(math.sqrt(gy * gy + gx * gx))
             out[y, x] = size if size == size else np.float32(0.0)
     return out
@@ -44,23 +55,6 @@ def spread_out(order: Any, shape: Any, radius: int) -> Any:
                 if (v - y) ** 2 + (u - x) ** 2 <= radius * radius:
                     taken[v, u] = True
     return kept[:count]
-
-
-@njit(**_OPTIONS)
-def _direction(frame: Any, y: int, x: int, dy: float, dx: float) -> Any:
-    """Unit vector (y, x) of the mean gradient of 5 x 5 pixels."""
-    gy, gx = 0.0, 0.0
-    for v in range(y - 2, y + 3):
-        for u in range(x - 2, x + 3):
-            a = (np.float64(frame[v + 1, u]) - np.float64(frame[v - 1, u])) / dy
-            b = (np.float64(frame[v, u + 1]) - np.float64(frame[v, u - 1])) / dx
-            if a == a and b == b:
-                gy += a
-                gx += b
-    size = math.sqrt(gy * gy + gx * gx)
-    if size == 0.0:
-        return np.nan, np.nan
-    return gy / size, gx / size
 
 
 @njit(**_OPTIONS)
@@ -147,22 +141,27 @@ def transitions(
     bounds: Any,
     reach: int,
     aperture: int,
+    beside: int,
     criterion: float,
 ) -> Any:
     """Transition distance and direction (y, x) of each place; NaN where there is no clean edge."""
     columns = frame.shape[1]
-    step = min(dy, dx) / _FINE
+    pixel = min(dy, dx)
     side = reach * _FINE
     out = np.full((places.size, 3), np.nan)
     profile = np.empty(2 * side + 1)
     for k in range(places.size):
         y, x = places[k] // columns, places[k] % columns
-        ny, nx = _direction(frame, y, x, dy, dx)
-        if ny != ny:
-            continue
+        gy, gx = _gradient(frame, y, x, dy, dx)
+        size = math.sqrt(gy * gy + gx * gx)
+        ny, nx = gy / size, gx / size
         complete = True
         for t in range(-side, side + 1):
-            value = _value(frame, y + t * step * ny / dy, x + t * step * nx / dx)
+            value = 0.0
+            for across in range(-beside, beside + 1):
+                v = (t * ny / _FINE + across * nx) * pixel / dy
+                u = (t * nx / _FINE - across * ny) * pixel / dx
+                value += _value(frame, y + v, x + u) / (2 * beside + 1)
             profile[t + side] = value
             complete = complete and value == value
         if not complete:
@@ -176,5 +175,5 @@ def transitions(
         if not complete or darker > allowed or brighter > allowed:
             continue
         distance = _crossings(profile, bottom + bounds[0] * (top - bottom), bottom + bounds[1] * (top - bottom))
-        out[k, 0], out[k, 1], out[k, 2] = distance * step, ny, nx
+        out[k, 0], out[k, 1], out[k, 2] = distance * pixel / _FINE, ny, nx
     return out

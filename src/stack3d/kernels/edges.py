@@ -27,6 +27,7 @@ def edge_transitions(
     radius: int = 20,
     reach: int = 25,
     aperture: int = 5,
+    width: int = 5,
     criterion: float = 0.2,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the transition distance of each strong edge of a frame, and its direction.
@@ -48,6 +49,8 @@ def edge_transitions(
         Profiles reach this far to both sides, in pixels of the finer spacing.
     aperture : int
         Samples averaged for the lower and upper level.
+    width : int
+        Parallel profiles, one pixel apart, that are averaged; odd.
     criterion : float
         The lower level must be among this fraction of darkest pixels around the edge, the upper one among as many of
         the brightest.
@@ -67,7 +70,7 @@ def edge_transitions(
     (array([5.]), array([0.]))
     """
     frame = packed(np.asarray(frame if isinstance(frame, np.ndarray) else frame.get(), dtype=np.float32))
-    margin = reach + 3
+    margin = reach + width // 2 + 3
     if min(frame.shape) <= 2 * margin:
         return np.empty(0), np.empty(0)
     dy, dx = (float(step) for step in spacing)
@@ -80,7 +83,9 @@ def edge_transitions(
     order = found[np.argsort(-inner.ravel()[found], kind="stable")]
     places = loops.spread_out(order, frame.shape, int(radius))
     low, high = (float(bound) for bound in bounds)
-    rows = loops.transitions(frame, places, dy, dx, (low, high), int(reach), int(aperture), float(criterion))
+    rows = loops.transitions(
+        frame, places, dy, dx, (low, high), int(reach), int(aperture), int(width) // 2, float(criterion)
+    )
     rows = rows[np.isfinite(rows[:, 0])]
     angle = np.degrees(np.arctan2(-rows[:, 1], rows[:, 2])) % 180
     return rows[:, 0], np.where(angle >= 180, 0.0, angle) + 0.0

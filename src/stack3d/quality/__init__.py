@@ -21,10 +21,12 @@ __all__ = [
     "slice_statistics",
     "snr",
 __all__ = ["frc", "fsc", "registration_quality", "resolution", "slice_statistics"]
+from stack3d.quality._compare import compare as compare
 from stack3d.quality._edge_resolution import edge_resolution as edge_resolution
 from stack3d.quality._slice_statistics import slice_statistics as slice_statistics
 
 __all__ = [
+    "compare",
     "edge_resolution",
     "slice_statistics",
 ]
