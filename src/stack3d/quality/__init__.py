@@ -1,6 +1,8 @@
 """Measures: what a stack is like, and whether a correction helped."""
 
 from stack3d.quality._contrast import contrast as contrast
+from stack3d.quality._compare import compare as compare
+from stack3d.quality._edge_resolution import edge_resolution as edge_resolution
 from stack3d.quality._frc import frc as frc
 from stack3d.quality._fsc import fsc as fsc
 from stack3d.quality._noise_statistics import noise_statistics as noise_statistics
@@ -30,3 +32,4 @@ __all__ = [
     "edge_resolution",
     "slice_statistics",
 ]
+__all__ = ["compare", "edge_resolution", "frc", "fsc", "registration_quality", "resolution", "slice_statistics"]
