@@ -48,9 +48,8 @@ from stack3d.quality import (
     slice_statistics,
     snr,
 )
+from stack3d.quality import compare, edge_resolution, frc, fsc, registration_quality, resolution, slice_statistics
 from stack3d.runs import Recipe, RecipeError, run
-from stack3d.quality import edge_resolution, slice_statistics
-from stack3d.quality import compare, edge_resolution, slice_statistics
 
 __all__ = [
     "BadFrameWarning",
@@ -70,8 +69,8 @@ __all__ = [
     "contrast",
     "compare",
     "crop",
-    "estimate_background",
     "edge_resolution",
+    "estimate_background",
     "estimate_histogram",
     "estimate_levels",
     "estimate_range",

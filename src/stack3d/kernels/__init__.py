@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import fit as fit
     from stack3d.kernels import decorrelation as decorrelation
     from stack3d.kernels import edges as edges
+    from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
     from stack3d.kernels import pair_moments as pair_moments
