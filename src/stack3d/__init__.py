@@ -38,7 +38,9 @@ from stack3d.operations import (
 )
 from stack3d.options import set_options
 from stack3d.quality import (
+    compare,
     contrast,
+    edge_resolution,
     frc,
     fsc,
     noise_statistics,
@@ -48,7 +50,6 @@ from stack3d.quality import (
     slice_statistics,
     snr,
 )
-from stack3d.quality import compare, edge_resolution, frc, fsc, registration_quality, resolution, slice_statistics
 from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
@@ -66,8 +67,8 @@ __all__ = [
     "astype",
     "bin",
     "checkpoint",
-    "contrast",
     "compare",
+    "contrast",
     "crop",
     "edge_resolution",
     "estimate_background",

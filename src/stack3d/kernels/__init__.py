@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from stack3d.kernels import cells as cells
     from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
-    from stack3d.kernels import differences as differences
-    from stack3d.kernels import fit as fit
     from stack3d.kernels import decorrelation as decorrelation
+    from stack3d.kernels import differences as differences
     from stack3d.kernels import edges as edges
     from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
