@@ -15,6 +15,7 @@ import xarray as xr
 import stack3d
 from stack3d import estimates
 from stack3d._provenance import OPERATIONS
+from stack3d.grid import spacing_of, units_of
 from stack3d.operations import BlankSliceWarning
 from stack3d.operations._transforms import describe
 from stack3d.testing import (
@@ -64,6 +65,7 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.resample(**along_z(s, "0.6 px"), method="cubic", dx="1.3 px"),
         lambda s: s.stack3d.resample(**along_z(s, "1.7 px"), dy="0.5 px"),
         lambda s: s.stack3d.resample(**along_z(s, "0.7 px"), dy="1.5 px", method="nearest"),
+        lambda s: s.stack3d.resample(estimate=moved(s), dy="1.5 px"),
     ],
     "invert": [lambda s: s.stack3d.invert()],
     "remove_background": [
@@ -130,6 +132,13 @@ def offsets(da: xr.DataArray) -> xr.Dataset:
     if "channel" not in da.dims:
         da = da.expand_dims(channel=["SE", "BSE"])
     return estimates.make("channel_offset", {"transform": (("channel", "row", "col"), matrices)}, da)
+def moved(da: xr.DataArray) -> xr.Dataset | None:
+    """Return other positions for the slices of `da`, without measuring anything."""
+    if "z" not in da.dims:
+        return None
+    z = da["z"].values + 0.2 * spacing_of(da, "z") * (-1.0) ** np.arange(da.sizes["z"])
+    position = ("z", z, {"units": units_of(da, "z")})
+    return estimates.make("thickness", {"position": position}, da if "z" in da.coords else da.assign_coords(z=da["z"]))
 
 
 def make(sizes: dict[str, int], dtype: str = "uint16", *, uneven: bool = True) -> xr.DataArray:
@@ -275,6 +284,7 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "register": [(0, 3.4)],
     "align_channels": [(0, 3.4), (0, 3.4)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
+    "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8), (1.4, 1)],
     "invert": [(0, 0)],
     "astype": [(0, 0)],
     "flatten": [(0, 0)],

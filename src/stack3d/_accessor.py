@@ -84,6 +84,7 @@ class Stack3D:
     register = _Method(operations.register)
     estimate_channel_offset = _Method(operations.estimate_channel_offset)
     align_channels = _Method(operations.align_channels)
+    estimate_thickness = _Method(operations.estimate_thickness)
     resample = _Method(operations.resample)
     # grey values
     estimate_shading = _Method(operations.estimate_shading)
@@ -108,6 +109,7 @@ class Stack3D:
     noise_statistics = _Method(quality.noise_statistics)
     sharpness = _Method(quality.sharpness)
     contrast = _Method(quality.contrast)
+    edge_resolution = _Method(quality.edge_resolution)
     # out
     save = _Method(io.save)
     checkpoint = _Method(io.checkpoint)

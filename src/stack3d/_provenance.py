@@ -105,6 +105,7 @@ def operation(
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
         name = function.__name__
+        optional = "estimate" in signature.parameters and signature.parameters["estimate"].default is None
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -121,7 +122,7 @@ def operation(
             _check_before(da, arguments, check)
             if estimator is not None:
                 estimate_record = _complete_estimate(name, estimator, da, arguments, given)
-            elif "estimate" in arguments:
+            elif "estimate" in arguments and not (optional and arguments["estimate"] is None):
                 estimate_record = _travelling(_dataset(arguments["estimate"], "a Dataset of estimates"))
             with _unrecorded():
                 result = function(*bound.args, **bound.kwargs)

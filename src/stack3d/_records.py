@@ -76,6 +76,8 @@ def encode_value(value: Any) -> Any:
         if isinstance(value, float) and not np.isfinite(value):
             return {"float": repr(value)}
         return value
+    if isinstance(value, xr.DataArray) and value.ndim <= 1:
+        return {"array": estimates.encode_array(value.values)}
     if isinstance(value, xr.DataArray):
         return {"stack": {**signature_of(value), "provenance": provenance(value)}}
     if isinstance(value, xr.Dataset):

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from stack3d.kernels import cells as cells
     from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
+    from stack3d.kernels import decorrelation as decorrelation
     from stack3d.kernels import differences as differences
+    from stack3d.kernels import edges as edges
     from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import spectrum as spectrum
     from stack3d.kernels import statistics as statistics
     from stack3d.kernels import surface as surface
+    from stack3d.kernels import thickness as thickness
     from stack3d.kernels import warp as warp
     from stack3d.kernels import zweights as zweights
 
@@ -48,6 +51,8 @@ _MODULES = (
     "curve",
     "fit",
     "differences",
+    "decorrelation",
+    "edges",
     "histogram",
     "lags",
     "pair_moments",
@@ -61,6 +66,7 @@ _MODULES = (
     "spectrum",
     "statistics",
     "surface",
+    "thickness",
     "warp",
     "zweights",
 )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from stack3d import kernels
+from stack3d import estimates, kernels
 from stack3d._provenance import operation
 from stack3d.execution import Kernel, map_frames
 from stack3d.grid import bounds, coordinate, regular, spacing_of, units_of
@@ -27,6 +27,7 @@ _COARSER = 1.05
 def resample(
     da: xr.DataArray,
     *,
+    estimate: xr.Dataset | None = None,
     dz: Length | None = None,
     dy: Length | None = None,
     dx: Length | None = None,
@@ -44,6 +45,9 @@ def resample(
     Parameters
     ----------
     da : DataArray (..., [z], y, x)
+    estimate : Dataset, optional
+        Of kind ``"thickness"``, as made by `estimate_thickness`: its positions are taken for those of the slices, and
+        their unit for that of z. With ``z=estimate["position"]`` slices get these positions and stay as they are.
     dz, dy, dx : float or str, optional
         New distance between voxels: a number in the unit of the coordinate, or such as ``"10 nm"`` or ``"2 px"``.
         If none is given and `z` neither, the slices are made even at their median distance.
@@ -85,6 +89,8 @@ def resample(
         raise ValueError(f"method={method!r} is not allowed; it must be one of {_METHODS}")
     if z is not None and dz is not None:
         raise ValueError(f"dz={dz!r} and z= both give slice positions; give one")
+    if estimate is not None:
+        da = _placed(da, estimate)
     if "z" not in da.dims and (dz is not None or z is not None):
         raise ValueError(f"dz or z given, but the stack has dims {da.dims}")
     if z is None and dz is dy is dx is None:
@@ -100,6 +106,19 @@ def resample(
     if frames_too:
         result = _in_frames(result, dy, dx, method, antialias, out_dtype)
     return result
+
+
+def _placed(da: xr.DataArray, estimate: xr.Dataset) -> xr.DataArray:
+    """Return `da` with its slices at the positions of an estimate."""
+    found = estimates.at_slices(estimates.check(estimate, "thickness"), da)
+    if "z" not in da.dims:
+        raise ValueError(f"estimate gives slice positions, but the stack has dims {da.dims}")
+    position = found["position"]
+    if position.sizes["z"] != da.sizes["z"]:
+        raise ValueError(f"estimate has {position.sizes['z']} slices, the stack {da.sizes['z']}")
+    if not np.all(np.diff(position.values) > 0) or not np.all(np.isfinite(position.values)):
+        raise ValueError("estimate: its positions must be finite and strictly increasing")
+    return da.assign_coords(z=coordinate("z", position.values, units=str(position.attrs.get("units", "1"))))
 
 
 def _is_coarser(step: float, spacing: float, method: Method, antialias: bool) -> bool:

@@ -45,6 +45,22 @@ class Plots:
 
         return profiles(self._da, region=region, channel=channel, ax=ax)
 
+    def measures(
+        self,
+        measures: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("slice_statistics",),
+        *,
+        others: Mapping[str, xr.DataArray] | None = None,
+        box: Mapping[str, Any] | None = None,
+        names: Sequence[str] | None = None,
+        axes: Sequence[Axes] | None = None,
+    ) -> list[Axes]:
+        """Measure this stack, and `others` by their labels, and show it by slice: see `stack3d.plotting.measures`."""
+        from stack3d.plotting._measures import measures as draw
+        from stack3d.quality import compare
+
+        own = "this" if self._da.name is None or str(self._da.name) in (others or {}) else str(self._da.name)
+        return draw(compare({**(others or {}), own: self._da}, measures=measures, box=box), names=names, axes=axes)
+
     def compare(
         self,
         before: xr.DataArray,
@@ -61,11 +77,11 @@ class Plots:
         return compare(self._da, before, z=z, channel=channel, axes=axes, limits=limits, cmap=cmap)
 
 
-__all__ = ["Plots", "compare", "cut_planes", "profiles", "transforms"]
+__all__ = ["Plots", "compare", "cut_planes", "measures", "profiles", "transforms"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("compare", "cut_planes", "profiles", "transforms"):
+    if name in ("compare", "cut_planes", "measures", "profiles", "transforms"):
         from importlib import import_module
 
         return getattr(import_module(f"stack3d.plotting._{name}"), name)

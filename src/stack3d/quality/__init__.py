@@ -1,6 +1,8 @@
 """Measures: what a stack is like, and whether a correction helped."""
 
+from stack3d.quality._compare import compare as compare
 from stack3d.quality._contrast import contrast as contrast
+from stack3d.quality._edge_resolution import edge_resolution as edge_resolution
 from stack3d.quality._frc import frc as frc
 from stack3d.quality._fsc import fsc as fsc
 from stack3d.quality._noise_statistics import noise_statistics as noise_statistics
@@ -11,7 +13,9 @@ from stack3d.quality._slice_statistics import slice_statistics as slice_statisti
 from stack3d.quality._snr import snr as snr
 
 __all__ = [
+    "compare",
     "contrast",
+    "edge_resolution",
     "frc",
     "fsc",
     "noise_statistics",
