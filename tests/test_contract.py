@@ -132,6 +132,8 @@ def offsets(da: xr.DataArray) -> xr.Dataset:
     if "channel" not in da.dims:
         da = da.expand_dims(channel=["SE", "BSE"])
     return estimates.make("channel_offset", {"transform": (("channel", "row", "col"), matrices)}, da)
+
+
 def moved(da: xr.DataArray) -> xr.Dataset | None:
     """Return other positions for the slices of `da`, without measuring anything."""
     if "z" not in da.dims:
@@ -281,7 +283,6 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "correct_tilt": [None, None],
     "deskew": [(0, 3.4), None],
     "apply_transforms": [(0, 3.4), (0, 3.4)],  # three taps on either side of a shift by 0.4
-    "register": [(0, 3.4)],
     "align_channels": [(0, 3.4), (0, 3.4)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8), (1.4, 1)],

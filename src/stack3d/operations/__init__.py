@@ -24,8 +24,8 @@ from stack3d.operations._resample import resample as resample
 from stack3d.operations._reslice import reslice as reslice
 from stack3d.operations._shading import estimate_shading as estimate_shading
 from stack3d.operations._shading import flatten as flatten
-from stack3d.operations._tilt import correct_tilt as correct_tilt
 from stack3d.operations._thickness import estimate_thickness as estimate_thickness
+from stack3d.operations._tilt import correct_tilt as correct_tilt
 from stack3d.operations._transforms import UntiedSliceWarning as UntiedSliceWarning
 from stack3d.operations._transforms import estimate_transforms as estimate_transforms
 
