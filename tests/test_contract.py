@@ -284,7 +284,6 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "deskew": [(0, 3.4), None],
     "apply_transforms": [(0, 3.4), (0, 3.4)],  # three taps on either side of a shift by 0.4
     "align_channels": [(0, 3.4), (0, 3.4)],
-    "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8), (1.4, 1)],
     "invert": [(0, 0)],
     "astype": [(0, 0)],
