@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import pair_moments as pair_moments
     from stack3d.kernels import phase as phase
     from stack3d.kernels import photon_transfer as photon_transfer
+    from stack3d.kernels import pyvsnr as pyvsnr
     from stack3d.kernels import regrid as regrid
     from stack3d.kernels import rings as rings
     from stack3d.kernels import shells as shells
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from stack3d.kernels import spectrum as spectrum
     from stack3d.kernels import statistics as statistics
     from stack3d.kernels import surface as surface
+    from stack3d.kernels import stripe_frame as stripe_frame
+    from stack3d.kernels import vsnr as vsnr
     from stack3d.kernels import warp as warp
     from stack3d.kernels import zweights as zweights
 
@@ -53,6 +56,7 @@ _MODULES = (
     "pair_moments",
     "phase",
     "photon_transfer",
+    "pyvsnr",
     "regrid",
     "rings",
     "shells",
@@ -61,6 +65,8 @@ _MODULES = (
     "spectrum",
     "statistics",
     "surface",
+    "stripe_frame",
+    "vsnr",
     "warp",
     "zweights",
 )

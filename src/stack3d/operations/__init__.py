@@ -5,6 +5,7 @@ from stack3d.operations._background import estimate_background as estimate_backg
 from stack3d.operations._background import remove_background as remove_background
 from stack3d.operations._bin import bin as bin
 from stack3d.operations._crop import crop as crop
+from stack3d.operations._destripe import destripe as destripe
 from stack3d.operations._flip import flip as flip
 from stack3d.operations._grey import BlankSliceWarning as BlankSliceWarning
 from stack3d.operations._histogram import estimate_histogram as estimate_histogram
@@ -31,6 +32,7 @@ __all__ = [
     "bin",
     "crop",
     "estimate_background",
+    "destripe",
     "estimate_histogram",
     "estimate_levels",
     "estimate_range",
