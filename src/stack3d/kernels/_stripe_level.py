@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from stack3d.kernels._namespace import namespace
 
 _SAMPLES = 40_000

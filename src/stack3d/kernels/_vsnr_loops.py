@@ -14,22 +14,31 @@ LINES = 7
 
 @njit(**_OPTIONS)
 def _expand(basis, coefficients, out):  # type: ignore[no-untyped-def]
-    """Rows of ``basis @ coefficients``."""
+    """Write rows of ``basis @ coefficients``; modes and coefficients are taken in pairs, rows in fours."""
     rows, modes = basis.shape
-    out[:rows] = 0
     for i in range(0, rows - 3, 4):
         a, b, c, d = out[i], out[i + 1], out[i + 2], out[i + 3]
         for k in range(0, modes, 2):
             p, q = coefficients[k], coefficients[k + 1]
             a0, b0, c0, d0 = basis[i, k], basis[i + 1, k], basis[i + 2, k], basis[i + 3, k]
             a1, b1, c1, d1 = basis[i, k + 1], basis[i + 1, k + 1], basis[i + 2, k + 1], basis[i + 3, k + 1]
-            for j in range(p.size):
-                a[j] += a0 * p[j] + a1 * q[j]
-                b[j] += b0 * p[j] + b1 * q[j]
-                c[j] += c0 * p[j] + c1 * q[j]
-                d[j] += d0 * p[j] + d1 * q[j]
+            if k == 0:
+                for j in range(p.size):
+                    s, t = p[j], q[j]
+                    a[j] = a0 * s + a1 * t
+                    b[j] = b0 * s + b1 * t
+                    c[j] = c0 * s + c1 * t
+                    d[j] = d0 * s + d1 * t
+            else:
+                for j in range(p.size):
+                    s, t = p[j], q[j]
+                    a[j] += a0 * s + a1 * t
+                    b[j] += b0 * s + b1 * t
+                    c[j] += c0 * s + c1 * t
+                    d[j] += d0 * s + d1 * t
     for i in range(rows - rows % 4, rows):
         a = out[i]
+        a[:] = 0
         for k in range(0, modes, 2):
             p, q = coefficients[k], coefficients[k + 1]
             a0, a1 = basis[i, k], basis[i, k + 1]
@@ -201,7 +210,7 @@ def band_start(u, basis, out, work, periodic):  # type: ignore[no-untyped-def]
 @njit(**_OPTIONS)
 def second_differences(u, out):  # type: ignore[no-untyped-def]
     """Write four times each pixel less its neighbours, periodic."""
-    height, width = u.shape
+    height = u.shape[0]
     for i in range(height):
         _second(u[i], u[i - 1 if i else height - 1], u[i + 1 if i + 1 < height else 0], out[i])
 

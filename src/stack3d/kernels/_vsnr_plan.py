@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
 
-_SHORT = 1e-4  # of the largest gain: modes along the stripe below this are left out
+_SHORT = 1e-4  # of the power of a filter: modes along the stripe with less are left out,
+_FEEBLE = 3e-3  # or with less than this over the noise level, where that is given
 _MOST_MODES = 40  # beyond, two transforms of the frame cost less
 _STRAIGHT = 0.25  # pixels that stripes may lean over a whole frame and still count as straight
 
@@ -103,9 +104,13 @@ def _fast(n: int) -> int:
 
 def modes(plan: Plan, place: Domain) -> int:
     """Return how many frequencies along the stripe matter, the constant one included."""
-    along = np.max([_line(place.shape[0], f.sigma[1], plan.boundary) for f in plan.filters], axis=0)
-    # The gain of a mode grows with the noise level; none that can matter at any sensible level is left out.
-    return int(np.flatnonzero(along >= _SHORT)[-1]) + 1
+    height, count = place.shape[0], 1
+    for filter in plan.filters:
+        level = plan.strength * (filter.noise_level or 0.0)
+        least = float(np.clip(_FEEBLE / level, 1e-7, _SHORT)) if level else _SHORT
+        along = _line(height, filter.sigma[1], plan.boundary)
+        count = max(count, int(np.flatnonzero(along >= least)[-1]) + 1)
+    return count
 
 
 def _line(count: int, sigma: float, boundary: str) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from stack3d.kernels import _shear, _stripe_level, _vsnr_band, _vsnr_full
+from stack3d.kernels import _lean, _stripe_level, _vsnr_band, _vsnr_full
 from stack3d.kernels import _vsnr_plan as plans
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._vsnr_plan import Filter, Plan
@@ -194,7 +194,7 @@ def _centred(frame: Any, weight: Any) -> Any:
 def _entered(u: Any, weight: Any, place: plans.Domain) -> tuple[Any, Any]:
     xp = namespace(u)
     if place.lean:
-        return _shear.stand(u, weight, place.lean, place.shape[1])
+        return _lean.stand(u, weight, place.lean, place.shape[1])
     if place.shape != u.shape:
         margins = [(0, new - old) for new, old in zip(place.shape, u.shape, strict=True)]
         weight = xp.ones(u.shape, np.float32) if weight is None else weight
@@ -205,7 +205,7 @@ def _entered(u: Any, weight: Any, place: plans.Domain) -> tuple[Any, Any]:
 def _left(field: Any, plan: Plan, place: plans.Domain) -> Any:
     shape = plan.shape[::-1] if place.transposed else plan.shape
     if place.lean:
-        field = _shear.lean_back(field, place.lean, shape[1])
+        field = _lean.lean_back(field, place.lean, shape[1])
     field = field[: shape[0], : shape[1]]
     return namespace(field).ascontiguousarray(field.T if place.transposed else field)
 
@@ -233,5 +233,5 @@ def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain) -> float
         lean = math.tan(math.radians(angle))
         if lean:
             width = u.shape[1] + math.ceil(abs(lean) * (u.shape[0] - 1))
-            u, weight = _shear.stand(namespace(u).ascontiguousarray(u), weight, lean, width)
+            u, weight = _lean.stand(namespace(u).ascontiguousarray(u), weight, lean, width)
     return _stripe_level.excess(u, weight, filter.sigma[1])
