@@ -16,14 +16,14 @@ _TAPS = 6
 def offsets(height: int, lean: float) -> np.ndarray:
     """Return where column 0 of each row goes when stripes that lean by `lean` pixels a row are set upright."""
     moved = -lean * np.arange(height)
-    return moved - moved.min()
+    return np.asarray(moved - moved.min())
 
 
 def taps(fraction: float) -> np.ndarray:
     """Return the weights of a Lanczos window of six taps for the place `fraction` after the third."""
     away = np.arange(_TAPS) - 2 - fraction
     weights = np.sinc(away) * np.sinc(away / 3)
-    return (weights / weights.sum()).astype(np.float32)
+    return np.asarray(weights / weights.sum(), np.float32)
 
 
 def stand(frame: Any, weight: Any, lean: float, width: int) -> tuple[Any, Any]:

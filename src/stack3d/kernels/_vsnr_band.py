@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,13 @@ from stack3d.kernels import _vsnr_loops as loops
 from stack3d.kernels._namespace import namespace
 
 
-def gain(powers: Any, laplacian: Any, levels: Any, radius: float) -> Any:
-    """Return how much of each frequency of the residual becomes stripe: ``psi / (radius + psi * laplacian)``."""
-    xp = namespace(laplacian)
-    psi = xp.tensordot(xp.asarray(levels, dtype=laplacian.dtype), xp.asarray(powers), axes=1)
-    return psi / (laplacian.dtype.type(radius) + psi * laplacian)
+def gain(powers: Any, laplacian: Any, levels: Sequence[Any], radius: float) -> Any:
+    """Return how much of each frequency of the residual becomes stripe: ``psi / (radius + psi * laplacian)``.
+
+    `levels` has a number, or an array that goes with the frequencies, for each filter.
+    """
+    psi = sum(np.asarray(level, np.float32) * power for level, power in zip(levels, powers, strict=True))
+    return psi / (np.float32(radius) + psi * laplacian)
 
 
 def _across(rows: Any, gains: Any, periodic: bool) -> Any:
@@ -52,8 +56,7 @@ def solve(
     if modes % 2:  # the loops take modes in pairs
         basis = np.concatenate([basis, np.zeros((height, 1), np.float32)], axis=1)
         gains = np.concatenate([gains, np.zeros((1, gains.shape[1]), np.float32)])
-    state = np.zeros((2, height, width), np.float32)
-    work, lines = np.zeros((2 * loops.ROWS + 1, width), np.float32), np.zeros((loops.LINES, width + 1), np.float32)
+    state, work, lines = workspace((height, width))
     fixed, made = (np.empty((basis.shape[1], width), np.float32) for _ in range(2))
     loops.band_start(u, basis, fixed, work, periodic)
     if weight is None:
@@ -78,9 +81,32 @@ def solve(
         before, coefficients = coefficients, _across(made, gains, periodic)
         if tol is not None and _settled(before, coefficients, tol):
             break
-    out = state[0]
+    out = np.empty(u.shape, np.float32)
     loops.band_field(basis, coefficients, out)
-    return out.copy()
+    return out
+
+
+class _Kept(threading.local):
+    shape: tuple[int, int] | None = None
+    arrays: tuple[Any, ...] = ()
+
+
+_kept = _Kept()
+
+
+def workspace(shape: tuple[int, int]) -> tuple[Any, Any, Any]:
+    """Return the state, all 0, and buffers for frames of a shape: kept by each thread for its next frame."""
+    height, width = shape
+    if _kept.shape == shape:
+        _kept.arrays[0][:] = 0
+    else:
+        _kept.arrays = (
+            np.zeros((2, height, width), np.float32),
+            np.zeros((2 * loops.ROWS + 1, width), np.float32),
+            np.zeros((loops.LINES, width + 1), np.float32),
+        )
+        _kept.shape = shape
+    return _kept.arrays
 
 
 def _settled(before: Any, after: Any, tol: float) -> bool:

@@ -9,7 +9,7 @@ import scipy.fft
 
 from stack3d.kernels import _vsnr_loops as loops
 from stack3d.kernels._namespace import namespace
-from stack3d.kernels._vsnr_band import adjoint, differences, project
+from stack3d.kernels._vsnr_band import adjoint, differences, project, workspace
 
 
 def _filtered(made: Any, gains: Any) -> Any:
@@ -24,8 +24,8 @@ def _filtered(made: Any, gains: Any) -> Any:
 def solve(u: Any, weight: Any, gains: Any, *, radius: float, alpha: float, iterations: int, tol: float | None) -> Any:
     """Return the stripes of a periodic frame (compiled form); arguments as for `solve_xp`."""
     height, width = u.shape
-    state, made = np.zeros((2, height, width), np.float32), np.empty((height, width), np.float32)
-    lines = np.zeros((loops.LINES, width + 1), np.float32)
+    state, _, lines = workspace((height, width))
+    made = np.empty((height, width), np.float32)
     weight = np.empty((0, 0), np.float32) if weight is None else weight
     relaxation, limit = np.float32(alpha), np.float32(radius)
     loops.second_differences(u, made)

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 
 _SHORT = 1e-4  # of the power of a filter: modes along the stripe with less are left out,
-_FEEBLE = 3e-3  # or with less than this over the noise level, where that is given
+_FEEBLE = 3e-4  # or with less than this over the noise level, where that is given
 _MOST_MODES = 40  # beyond, two transforms of the frame cost less
 _STRAIGHT = 0.25  # pixels that stripes may lean over a whole frame and still count as straight
 
@@ -22,7 +22,7 @@ class Filter(NamedTuple):
     ----------
     kind : {"gabor", "dirac", "pattern"}
     sigma : (float, float)
-        Standard deviations across and along the stripe, in pixels.
+        Standard deviations across and along the stripe, in pixels; 0 across: any width, as measured in each frame.
     angle : float
         Degrees, counter-clockwise from the y axis as seen on the screen.
     noise_level : float or None
@@ -48,6 +48,7 @@ class Plan(NamedTuple):
     boundary: str
     max_iter: int
     tol: float | None
+    difference: bool = False
 
 
 class Domain(NamedTuple):
@@ -107,7 +108,7 @@ def modes(plan: Plan, place: Domain) -> int:
     height, count = place.shape[0], 1
     for filter in plan.filters:
         level = plan.strength * (filter.noise_level or 0.0)
-        least = float(np.clip(_FEEBLE / level, 1e-7, _SHORT)) if level else _SHORT
+        least = float(np.clip(_FEEBLE / level, 1e-8, _SHORT)) if level else _SHORT
         along = _line(height, filter.sigma[1], plan.boundary)
         count = max(count, int(np.flatnonzero(along >= least)[-1]) + 1)
     return count
@@ -118,14 +119,17 @@ def _line(count: int, sigma: float, boundary: str) -> np.ndarray:
 
     Periodic lines: of the samples; reflecting lines: of an endless row of samples.
     """
-    if boundary == "periodic":
+    if not sigma:
+        power = np.ones(count // 2 + 1 if boundary == "periodic" else count)
+    elif boundary == "periodic":
         # As far from the centre as a frame reaches, whatever is cut off.
         place = count / 2 + 1 - np.arange(1, count + 1)
         power = np.abs(np.fft.rfft(np.exp(-0.5 * (place / sigma) ** 2))) ** 2
     else:
         omega = np.pi * np.arange(count) / count
         # Sampling folds what lies beyond half the sampling rate.
-        power = sum(np.exp(-0.5 * (sigma * (omega + 2 * np.pi * m)) ** 2) for m in range(-3, 4)) ** 2
+        folded = [np.exp(-0.5 * (sigma * (omega + 2 * np.pi * m)) ** 2) for m in range(-3, 4)]
+        power = np.sum(folded, axis=0) ** 2
     return np.asarray(power / power[0])
 
 
@@ -140,14 +144,14 @@ class Band(NamedTuple):
         Spectra of the filters, normalised; see `normalised`.
     laplacian : (modes, frequencies) float32
         Of the differences along both axes.
-    across : float
-        Mean over all frequencies of ``|difference across|**2 * power``, of the sum of filters.
+    omega : (frequencies,) float32
+        Frequency across the stripe, radians a pixel.
     """
 
     basis: np.ndarray
     powers: np.ndarray
     laplacian: np.ndarray
-    across: np.ndarray
+    omega: np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
@@ -165,28 +169,19 @@ def band(plan: Plan) -> Band:
         4
         * np.sin((2 if periodic else 1) * np.pi * np.arange(height // 2 + 1 if periodic else height) / height / 2) ** 2
     )
-    powers, across = [], []
+    powers = []
     for filter in plan.filters:
         along, over = _line(height, filter.sigma[1], plan.boundary), _line(width, filter.sigma[0], plan.boundary)
         largest = max(
             float(np.max(np.sqrt(dx) * over) * along.max()), float(np.max(np.sqrt(every) * along) * over.max())
         )
         powers.append(along[order][:, None] * over / largest)
-        across.append(_mean(along, periodic, height) * _mean(dx * over, periodic, width) / largest)
     return Band(
         basis.astype(np.float32),
         np.array(powers, np.float32),
         (dy[:, None] + dx).astype(np.float32),
-        np.array(across),
+        omega_x.astype(np.float32),
     )
-
-
-def _mean(half: np.ndarray, periodic: bool, count: int) -> float:
-    """Return the mean over all frequencies of a line, of which a periodic one has those of half a turn."""
-    if not periodic:
-        return float(half.mean())
-    twice = 2 * half.sum() - half[0] - (half[-1] if count % 2 == 0 else 0.0)
-    return float(twice / count)
 
 
 def _basis(height: int, count: int, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -208,11 +203,19 @@ def _basis(height: int, count: int, periodic: bool) -> tuple[np.ndarray, np.ndar
 
 
 class Full(NamedTuple):
-    """Tables of the solution by transforms of the frame: as `Band`, but for all frequencies of half a plane."""
+    """Tables of the solution by transforms of the frame: as `Band`, but for all frequencies of half a plane.
+
+    Attributes
+    ----------
+    powers : (filters, rows, frequencies) float32
+    laplacian : (rows, frequencies) float32
+    omega : tuple of (rows, frequencies) float32
+        Of each filter.
+    """
 
     powers: np.ndarray
     laplacian: np.ndarray
-    across: np.ndarray
+    omega: tuple[np.ndarray, ...]
 
 
 @functools.lru_cache(maxsize=4)
@@ -222,16 +225,14 @@ def full(plan: Plan) -> Full:
     omega_y = 2 * np.pi * np.fft.fftfreq(height)[:, None]
     omega_x = 2 * np.pi * np.fft.rfftfreq(width)
     dy, dx = (4 * np.sin(omega / 2) ** 2 for omega in (omega_y, omega_x))
-    twice = np.where((np.arange(width // 2 + 1) == 0) | (2 * np.arange(width // 2 + 1) == width), 1.0, 2.0)
-    powers, across = [], []
+    powers, omega = [], []
     for filter in plan.filters:
         power = _power(filter, (height, width))
         power /= max(float(np.max(np.sqrt(dx) * power)), float(np.max(np.sqrt(dy) * power)))
         turn = math.radians(filter.angle)
-        over = dx * math.cos(turn) ** 2 + dy * math.sin(turn) ** 2
         powers.append(power.astype(np.float32))
-        across.append(float(np.sum(twice * over * power)) / (height * width))
-    return Full(np.array(powers), (dy + dx).astype(np.float32), np.array(across))
+        omega.append(abs(omega_x * math.cos(turn) - omega_y * math.sin(turn)).astype(np.float32))
+    return Full(np.array(powers), (dy + dx).astype(np.float32), tuple(omega))
 
 
 def _power(filter: Filter, shape: tuple[int, int]) -> np.ndarray:
@@ -247,5 +248,9 @@ def _power(filter: Filter, shape: tuple[int, int]) -> np.ndarray:
     x = width / 2 + 1 - np.arange(1, width + 1)
     turn = math.radians(filter.angle)
     over, along = x * math.cos(turn) - y * math.sin(turn), y * math.cos(turn) + x * math.sin(turn)
+    if not filter.sigma[0]:
+        omega_y, omega_x = 2 * np.pi * np.fft.fftfreq(height)[:, None], 2 * np.pi * np.fft.rfftfreq(width)
+        low = filter.sigma[1] * (omega_y * math.cos(turn) + omega_x * math.sin(turn))
+        return np.asarray(np.exp(-(low**2)))
     wave = np.exp(-0.5 * ((over / filter.sigma[0]) ** 2 + (along / filter.sigma[1]) ** 2))
     return np.asarray(np.abs(np.fft.rfft2(wave)) ** 2)

@@ -15,7 +15,7 @@ from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype
 from stack3d.operations import _grey
 from stack3d.operations._stripe_neighbours import check_neighbours, with_neighbours
-from stack3d.operations._stripe_ways import METHODS, plan_of, stripes_of
+from stack3d.operations._stripe_ways import METHODS, plans_of, stripes_of
 
 Method = Literal["vsnr", "pyvsnr"]
 Boundary = Literal["reflect", "periodic"]
@@ -108,26 +108,28 @@ def destripe(
         "max_iter": max_iter,
         "tol": tol,
     }
-    plan = plan_of(method, (da.sizes["y"], da.sizes["x"]), float(angle), float(strength), given)
+    plans = plans_of(method, (da.sizes["y"], da.sizes["x"]), float(angle), float(strength), given)
     if "mask" in da.coords:
-        return _measured_only(da, method, plan, neighbours, out_dtype, device)
-    return rebuild(da, _run(da, method, plan, neighbours, out_dtype, device))
+        return _measured_only(da, method, plans, neighbours, out_dtype, device)
+    return rebuild(da, _run(da, method, plans, neighbours, out_dtype, device))
 
 
-def _run(da: xr.DataArray, method: str, plan: Any, neighbours: int, dtype: np.dtype[Any], device: str | None) -> Any:
+def _run(
+    da: xr.DataArray, method: str, plans: tuple[Any, Any], neighbours: int, dtype: np.dtype[Any], device: str | None
+) -> Any:
     if neighbours:
-        return with_neighbours(da, method, plan, neighbours, dtype, device)
-    arguments = {"method": method, "plan": plan, "dtype": dtype}
+        return with_neighbours(da, method, plans, neighbours, dtype, device)
+    arguments = {"method": method, "plan": plans[0], "dtype": dtype}
     return map_frames(da, _cleaned, arguments=arguments, dtype=dtype, device=device, label="destripe")
 
 
 def _measured_only(
-    da: xr.DataArray, method: str, plan: Any, neighbours: int, dtype: np.dtype[Any], device: str | None
+    da: xr.DataArray, method: str, plans: tuple[Any, Any], neighbours: int, dtype: np.dtype[Any], device: str | None
 ) -> xr.DataArray:
     """Return the result for a stack with a ``mask``: its other pixels stay as they are, unless rounding changes them."""
     wide = kernels.stripe_frame.working_dtype(da.dtype, dtype)
     whole = da.astype(wide)
-    found = rebuild(da, _run(whole.where(da["mask"]), method, plan, neighbours, wide, device))
+    found = rebuild(da, _run(whole.where(da["mask"]), method, plans, neighbours, wide, device))
     joined = found.where(da["mask"], whole).transpose(*da.dims)
     cast = map_frames(joined, _cast, arguments={"dtype": dtype}, dtype=dtype, device=device, label="destripe")
     return rebuild(da, cast)
@@ -143,7 +145,7 @@ def _cleaned(frame: Any, method: str, plan: Any, dtype: np.dtype[Any]) -> tuple[
 
 
 def _sigma(sigma: Any) -> tuple[float, float]:
-    if np.shape(sigma) != (2,) or not all(isinstance(s, Real) and 0 < s < np.inf for s in sigma):
+    if np.shape(sigma) != (2,) or not all(0 < s < np.inf for s in map(float, sigma)):
         raise ValueError(f"sigma={sigma!r} must be two positive numbers (across, along), in pixels")
     return float(sigma[0]), float(sigma[1])
 
@@ -154,7 +156,7 @@ def _check(da: xr.DataArray, method: Any, angle: Any, strength: Any, device: str
     for name, value in (("angle", angle), ("strength", strength)):
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name}={value!r} must be a number, not {type(value).__name__}")
-    if not np.isfinite(angle):
+    if not np.isfinite(float(angle)):
         raise ValueError(f"angle={angle!r} must be a finite number of degrees")
-    if not 0 <= strength < np.inf:
+    if not 0 <= float(strength) < np.inf:
         raise ValueError(f"strength={strength!r} must be at least 0")

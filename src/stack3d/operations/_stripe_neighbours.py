@@ -27,7 +27,7 @@ def check_neighbours(da: xr.DataArray, neighbours: Any) -> None:
 
 
 def with_neighbours(
-    da: xr.DataArray, method: str, plan: Any, neighbours: int, dtype: np.dtype[Any], device: str | None
+    da: xr.DataArray, method: str, plans: tuple[Any, Any], neighbours: int, dtype: np.dtype[Any], device: str | None
 ) -> Any:
     """Return the values without stripes: twice over, so that neighbours are rid of their own stripes first."""
     kind = kernels.stripe_frame.working_dtype(da.dtype, dtype)
@@ -43,7 +43,7 @@ def with_neighbours(
             da,
             _cleaned,
             windows,
-            arguments={"method": method, "plan": plan, "dtype": out},
+            arguments={"method": method, "plans": plans, "dtype": out},
             per_output=per_output,
             dtype=out,
             device=device,
@@ -54,12 +54,13 @@ def with_neighbours(
 
 
 def _cleaned(
-    frames: list[Any], own: int, good: tuple[bool, ...], method: str, plan: Any, dtype: np.dtype[Any]
+    frames: list[Any], own: int, good: tuple[bool, ...], method: str, plans: tuple[Any, Any], dtype: np.dtype[Any]
 ) -> tuple[Any, int]:
     shared = kernels.stripe_frame
     used = [k for k in range(len(frames)) if good[k] or k == own]
     parts = [shared.filled(frames[k]) for k in used]
     place = used.index(own)
+    plan = plans[0]
     u, weight = parts[place]
     if len(used) > 1:
         other, known = shared.expected([part for part, _ in parts], place, [w for _, w in parts])
@@ -67,5 +68,5 @@ def _cleaned(
         alike, slope = shared.likeness(u, other, both, plan.angle)
         if alike >= _LEAST:
             other *= np.float32(min(slope, 1.0))
-            u, weight = u - other, both
+            u, weight, plan = u - other, both, plans[1]
     return shared.subtract(frames[own], stripes_of(u, method, plan, weight), dtype)

@@ -15,8 +15,12 @@ METHODS = {
 }
 
 
-def plan_of(method: str, shape: tuple[int, int], angle: float, strength: float, given: Mapping[str, Any]) -> Any:
-    """Return the plan of a method for frames of `shape`; `given` are its own parameters, None where not given.
+def plans_of(
+    method: str, shape: tuple[int, int], angle: float, strength: float, given: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """Return the plan of a method for frames of `shape`, and for differences of such frames.
+
+    `given` are its own parameters, None where not given.
 
     Raises
     ------
@@ -30,9 +34,10 @@ def plan_of(method: str, shape: tuple[int, int], angle: float, strength: float, 
         given["strength"] = strength
     for name, value in given.items():
         if name not in known:
-            own = sorted(known - {"shape", "angle"})
+            own = sorted(known - {"shape", "angle", "difference"})
             raise ValueError(f"{name}={value!r} is no parameter of method={method!r}; it takes {', '.join(own)}")
-    return make(shape, angle=angle, **given)
+    alone = make(shape, angle=angle, **given)
+    return alone, (make(shape, angle=angle, difference=True, **given) if "difference" in known else alone)
 
 
 def stripes_of(frame: Any, method: str, plan: Any, weight: Any) -> Any:
