@@ -159,12 +159,16 @@ def test_stripes_that_do_not_wrap_are_found_better_by_reflecting_than_by_periodi
 
 def test_the_same_is_taken_from_a_frame_as_from_its_transpose_and_mirror_image():
     frame = textured() + curtains(angle=9.0)
-    found = vsnr.stripes(frame, vsnr.plan(frame.shape, angle=9.0))
-    mirrored = vsnr.stripes(np.ascontiguousarray(frame[:, ::-1]), vsnr.plan(frame.shape, angle=-9.0))
-    turned = vsnr.stripes(np.ascontiguousarray(frame.T), vsnr.plan(frame.T.shape, angle=81.0))
+
+    def found(frame, angle):
+        filters = [Filter("gabor", (1.2, 40.0), angle, 20.0)]
+        return vsnr.stripes(np.ascontiguousarray(frame), vsnr.plan(frame.shape, filters=filters))
+
+    expected = found(frame, 9.0)
+    np.testing.assert_allclose(found(frame.T, 81.0).T, expected, atol=1e-5)
     # Forward differences lean to one side, so a mirror image is not to the bit the same.
-    assert np.std(mirrored[:, ::-1] - found) < 0.15 * np.std(found)
-    np.testing.assert_allclose(turned.T, found, atol=1e-5)
+    assert np.std(found(frame[:, ::-1], -9.0)[:, ::-1] - expected) < 0.15 * np.std(expected)
+    assert np.std(found(frame[:, ::-1], 9.0)[:, ::-1] - expected) > 0.3 * np.std(expected)
 
 
 def test_what_a_missing_pixel_holds_does_not_matter_and_stripes_go_on_through_holes():
@@ -269,4 +273,4 @@ def test_the_same_minimiser_as_pyvsnr(angle, sigma):
     value = {name: objective(frame, field, filter, scale) for name, field in (("ours", ours), ("theirs", theirs[20]))}
     assert value["ours"] <= value["theirs"]
     mistake = {name: np.std(field - planted) for name, field in (("ours", ours), ("theirs", theirs[20]))}
-    assert mistake["ours"] <= mistake["theirs"] * 1.001
+    assert mistake["ours"] <= mistake["theirs"] * 1.005

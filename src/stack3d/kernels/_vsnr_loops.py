@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
-ROWS = 8  # treated together, so that what is made of them stays in the cache
+ROWS = 16  # treated together, so that what is made of them stays in the cache
 LINES = 7
 
 

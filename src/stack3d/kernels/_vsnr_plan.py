@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 
 _SHORT = 1e-4  # of the power of a filter: modes along the stripe with less are left out,
-_FEEBLE = 3e-4  # or with less than this over the noise level, where that is given
+_FEEBLE = 1e-3  # or with less than this over the noise level, where that is given
 _MOST_MODES = 40  # beyond, two transforms of the frame cost less
 _STRAIGHT = 0.25  # pixels that stripes may lean over a whole frame and still count as straight
 
