@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from stack3d.kernels import solve as solve
     from stack3d.kernels import spectrum as spectrum
     from stack3d.kernels import statistics as statistics
-    from stack3d.kernels import surface as surface
     from stack3d.kernels import stripe_frame as stripe_frame
+    from stack3d.kernels import surface as surface
     from stack3d.kernels import vsnr as vsnr
     from stack3d.kernels import warp as warp
     from stack3d.kernels import zweights as zweights
