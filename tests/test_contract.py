@@ -74,6 +74,12 @@ WAYS: dict[str, list[Step]] = {
     ],
     "flatten": [lambda s: s.stack3d.flatten(degree=1, dark=-40000)],
     "astype": [lambda s: s.stack3d.astype(dtype="float32")],
+    "destripe": [
+        lambda s: s.stack3d.destripe(sigma=(0.5, 8)),
+        lambda s: s.stack3d.destripe(
+            filters=[{"sigma": (1, 6), "angle": 70, "noise_level": 2.0}], neighbours=int("z" in s.dims)
+        ),
+    ],
     "match_histograms": [lambda s: s.stack3d.match_histograms(nbins=32)],
     "level_slices": [
         lambda s: s.stack3d.level_slices(),
@@ -289,6 +295,7 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "astype": [(0, 0)],
     "flatten": [(0, 0)],
     "remove_background": [(0, 0), (0, 0)],
+    "destripe": [(0, 30), (2, 30)],  # stripes may cross the frame
     "match_histograms": [(0, 0)],
     "level_slices": [(0, 0), (0, 0)],
     "rescale_intensity": [(0, 0)],

@@ -73,6 +73,7 @@ STEPS = {
     "remove_background": lambda s: s.stack3d.remove_background(degree=1),
     "flatten": lambda s: s.stack3d.flatten(degree=1),
     "astype": lambda s: s.stack3d.astype(dtype="float32"),
+    "destripe": lambda s: s.stack3d.destripe(angle=4, neighbours=1),
     "match_histograms": lambda s: s.stack3d.match_histograms(nbins=64),
     "level_slices": lambda s: s.stack3d.level_slices(estimate=edited(s.stack3d.estimate_levels())),
     "rescale_intensity": lambda s: s.stack3d.rescale_intensity(dtype="uint8"),

@@ -99,6 +99,8 @@ class Stack3D:
     rescale_intensity = _Method(operations.rescale_intensity)
     invert = _Method(operations.invert)
     astype = _Method(operations.astype)
+    # artefacts
+    destripe = _Method(operations.destripe)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
     registration_quality = _Method(quality.registration_quality)

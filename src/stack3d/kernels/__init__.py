@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import pair_moments as pair_moments
     from stack3d.kernels import phase as phase
     from stack3d.kernels import photon_transfer as photon_transfer
+    from stack3d.kernels import pyvsnr as pyvsnr
     from stack3d.kernels import regrid as regrid
     from stack3d.kernels import rings as rings
     from stack3d.kernels import shells as shells
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from stack3d.kernels import solve as solve
     from stack3d.kernels import spectrum as spectrum
     from stack3d.kernels import statistics as statistics
+    from stack3d.kernels import stripe_frame as stripe_frame
     from stack3d.kernels import surface as surface
     from stack3d.kernels import thickness as thickness
+    from stack3d.kernels import vsnr as vsnr
     from stack3d.kernels import warp as warp
     from stack3d.kernels import zweights as zweights
 
@@ -58,6 +61,7 @@ _MODULES = (
     "pair_moments",
     "phase",
     "photon_transfer",
+    "pyvsnr",
     "regrid",
     "rings",
     "shells",
@@ -67,6 +71,8 @@ _MODULES = (
     "statistics",
     "surface",
     "thickness",
+    "stripe_frame",
+    "vsnr",
     "warp",
     "zweights",
 )

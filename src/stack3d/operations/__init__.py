@@ -9,6 +9,7 @@ from stack3d.operations._channel_offset import UntiedChannelWarning as UntiedCha
 from stack3d.operations._channel_offset import estimate_channel_offset as estimate_channel_offset
 from stack3d.operations._crop import crop as crop
 from stack3d.operations._deskew import deskew as deskew
+from stack3d.operations._destripe import destripe as destripe
 from stack3d.operations._flip import flip as flip
 from stack3d.operations._grey import BlankSliceWarning as BlankSliceWarning
 from stack3d.operations._histogram import estimate_histogram as estimate_histogram
@@ -40,6 +41,7 @@ __all__ = [
     "correct_tilt",
     "crop",
     "deskew",
+    "destripe",
     "estimate_background",
     "estimate_channel_offset",
     "estimate_histogram",

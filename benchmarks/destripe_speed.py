@@ -1,0 +1,89 @@
+"""Time of VSNR beside pyvsnr for the same filter, with the difference of the results: one thread each.
+
+Run: OMP_NUM_THREADS=1 python benchmarks/destripe_speed.py [sizes ...]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from stack3d.kernels import _stripe_level, vsnr
+
+LEVEL = 20.0
+PEER_ITERATIONS = 20
+REPEATS = 3
+
+
+def frame_of(size: int, angle: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    texture = gaussian_filter(rng.normal(size=(size, size)), 4)
+    fine = gaussian_filter(rng.normal(size=(size, size)), 1.5)
+    frame = np.tanh(3 * texture / texture.std()) + 0.3 * fine / fine.std() + 0.1 * rng.normal(size=(size, size))
+    y, x = np.mgrid[:size, :size]
+    across = x * np.cos(np.radians(angle)) - y * np.sin(np.radians(angle))
+    profile = gaussian_filter(rng.normal(size=4 * size), 1)
+    frame += 0.5 * np.interp(across, np.arange(4 * size) - 2 * size, profile / profile.std())
+    return (frame - frame.min() + 0.5).astype(np.float32)
+
+
+def cost(function, repeats: int) -> tuple[float, float]:
+    """Return medians of the wall and processor time, ms: others may share the machine."""
+    wall, work = [], []
+    for _ in range(repeats):
+        start, begin = time.perf_counter(), time.process_time()
+        function()
+        wall.append(time.perf_counter() - start)
+        work.append(time.process_time() - begin)
+    return 1e3 * float(np.median(wall)), 1e3 * float(np.median(work))
+
+
+def theirs(frame: np.ndarray, sigma: tuple[float, float], angle: float, count: int) -> np.ndarray:
+    import pyvsnr
+
+    fft = np.fft
+    kind = {"name": "Gabor", "noise_level": LEVEL, "sigma": sigma, "theta": -angle}
+    clean = pyvsnr.vsnr2d(frame, [kind], maxit=count, algo="numpy", norm=False)
+    np.fft = fft
+    return frame - clean
+
+
+def main(sizes: list[int]) -> None:
+    print("| frame | filter, angle | pyvsnr, ms | vsnr, ms | ratio, wall | ratio, processor | rms difference / range |")
+    print("|---|---|---|---|---|---|---|")
+    for size in sizes:
+        for sigma, angle, boundary in (
+            ((0.5, 200.0), 0.0, "periodic"),
+            ((0.5, 200.0), 0.0, "reflect"),
+            ((2.0, 80.0), 10.0, "periodic"),
+            ((2.0, 80.0), 10.0, "reflect"),
+        ):
+            frame = frame_of(size, angle)
+            rms = float(np.sqrt(np.mean(frame.astype(float) ** 2)))
+            filters = [vsnr.Filter("gabor", sigma, angle, LEVEL * rms / _stripe_level.gradient_scale(frame))]
+            plan = vsnr.plan(frame.shape, filters=filters, boundary=boundary)
+            ours = vsnr.stripes(frame, plan)
+            reference = theirs(frame, sigma, angle, PEER_ITERATIONS)
+            # In turns, so that both meet the same company.
+            peer, own = [], []
+            for _ in range(REPEATS if size < 2000 else 1):
+                own.append(cost(lambda: vsnr.stripes(frame, plan), 3))
+                peer.append(cost(lambda: theirs(frame, sigma, angle, PEER_ITERATIONS), 1))
+            (peer_wall, peer_work), (wall, work) = np.median(peer, axis=0), np.median(own, axis=0)
+            difference = float(np.sqrt(np.mean((ours - reference) ** 2)) / np.ptp(frame))
+            name = f"({sigma[0]:g}, {sigma[1]:g}), {angle:g}°, {boundary}"
+            print(
+                f"| {size} x {size} | {name} | {peer_wall:.0f} | {wall:.0f} | {peer_wall / wall:.0f} | "
+                f"{peer_work / work:.0f} | {difference:.1e} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main([int(size) for size in sys.argv[1:]] or [1024, 2048])

@@ -1,0 +1,98 @@
+"""What every method of finding stripes shares: frames without gaps in, one rounding out, and what neighbours have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stack3d.kernels._namespace import namespace
+from stack3d.kernels._store import finish, working_dtype
+
+__all__ = ["expected", "filled", "likeness", "median", "subtract", "working_dtype"]
+
+_CELL = 4  # pixels along an edge, averaged before slices are compared
+
+
+def filled(frame: Any) -> tuple[Any, Any]:
+    """Return the frame as float32 about its mean, missing pixels 0; and its weight, None where none is missing."""
+    xp = namespace(frame)
+    if frame.dtype.kind != "f":
+        middle = float(frame[::8, ::8].mean(dtype=np.float64))
+        kind = working_dtype(frame.dtype)
+        return (frame.astype(kind) - kind.type(round(middle))).astype(np.float32), None
+    known = xp.isfinite(frame)
+    count = int(xp.count_nonzero(known))
+    if count == frame.size:
+        return (frame - frame.dtype.type(frame[::8, ::8].mean(dtype=np.float64))).astype(np.float32), None
+    middle = float(xp.sum(xp.where(known, frame, 0), dtype=np.float64)) / max(count, 1)
+    return xp.where(known, frame - frame.dtype.type(middle), 0).astype(np.float32), known.astype(np.float32)
+
+
+def subtract(frame: Any, stripes: Any, dtype: Any) -> tuple[Any, int]:
+    """Return the frame less its stripes in `dtype`, rounded once, and how many pixels were cut."""
+    kind = working_dtype(frame.dtype, dtype)
+    values = frame.astype(kind)
+    values -= stripes
+    return finish(values, dtype)
+
+
+def expected(frames: Sequence[Any], own: int, weights: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the median of the neighbours of frame `own`, and where there is one (None: everywhere).
+
+    Parameters
+    ----------
+    frames, weights : sequence
+        Of `filled`.
+    """
+    others = [k for k in range(len(frames)) if k != own]
+    xp = namespace(frames[own])
+    if all(weights[k] is None for k in others):
+        return median([frames[k] for k in others]), None
+    gaps = [
+        frames[k] if weights[k] is None else xp.where(weights[k] > 0, frames[k], np.float32(np.nan)) for k in others
+    ]
+    cube = xp.stack(gaps)
+    known = xp.isfinite(cube).any(axis=0)
+    cube[:, ~known] = 0
+    return xp.nanmedian(cube, axis=0).astype(np.float32), known.astype(np.float32)
+
+
+def median(frames: Sequence[Any]) -> Any:
+    """Return the median of a few frames without gaps, pixel by pixel."""
+    xp = namespace(frames[0])
+    if len(frames) == 1:
+        return frames[0].copy()
+    return xp.median(xp.stack(list(frames)), axis=0).astype(np.float32)
+
+
+def likeness(frame: Any, other: Any, weight: Any, angle: float) -> tuple[float, float]:
+    """Return how far `frame` follows `other` along the stripes: the correlation and the slope.
+
+    Differences along the stripes of averages over cells: stripes have no part, noise little.
+    """
+    xp = namespace(frame)
+    first, second = (_cells(xp, part if weight is None else part * weight) for part in (frame, other))
+    turn = np.radians(angle)
+    first, second = (_along(part, np.cos(turn), np.sin(turn)) for part in (first, second))
+    square = float(xp.sum(second * second, dtype=np.float64))
+    own = float(xp.sum(first * first, dtype=np.float64))
+    both = float(xp.sum(first * second, dtype=np.float64))
+    if square <= 0 or own <= 0:
+        return 0.0, 0.0
+    return both / (square * own) ** 0.5, both / square
+
+
+def _cells(xp: Any, frame: Any) -> Any:
+    height, width = (max(n // _CELL, 1) for n in frame.shape)
+    part = frame[: height * _CELL, : width * _CELL]
+    return part.reshape(height, part.shape[0] // height, width, part.shape[1] // width).mean(axis=(1, 3))
+
+
+def _along(cells: Any, down: float, right: float) -> Any:
+    """Return the derivative in the direction (down, right), from differences over two cells."""
+    if min(cells.shape) < 3:
+        return cells[:0]
+    dy, dx = cells[2:, 1:-1] - cells[:-2, 1:-1], cells[1:-1, 2:] - cells[1:-1, :-2]
+    return np.float32(down) * dy + np.float32(right) * dx

@@ -1,0 +1,162 @@
+"""Taking away stripes: curtains of the milling beam."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from stack3d import kernels
+from stack3d._provenance import operation
+from stack3d.execution import map_frames
+from stack3d.model import rebuild, result_dtype
+from stack3d.operations import _grey
+from stack3d.operations._stripe_neighbours import check_neighbours, with_neighbours
+from stack3d.operations._stripe_ways import METHODS, plans_of, stripes_of
+
+Method = Literal["vsnr", "pyvsnr"]
+Boundary = Literal["reflect", "periodic"]
+
+
+@operation(version=1, dear=True)
+def destripe(
+    da: xr.DataArray,
+    *,
+    method: Method = "vsnr",
+    angle: float = 0.0,
+    strength: float = 1.0,
+    neighbours: int = 0,
+    sigma: tuple[float, float] | None = None,
+    filters: Sequence[Mapping[str, Any]] | None = None,
+    noise_level: float | None = None,
+    boundary: Boundary | None = None,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    dtype: Any = None,
+    device: str | None = None,
+) -> xr.DataArray:
+    """Take away stripes, such as curtains that the milling beam leaves.
+
+    Parameters
+    ----------
+    da : DataArray (..., y, x)
+    method : {"vsnr", "pyvsnr"}
+        How the stripes of a frame are found. ``"vsnr"``: the variational stationary noise remover [1]_. ``"pyvsnr"``:
+        the package of that name, for comparison, where it is installed.
+    angle : float
+        Direction of the stripes: degrees counter-clockwise from the y axis, as seen on the screen with y down.
+    strength : float
+        How much is taken away, relative to the stripes that each frame is measured to have: above 1 takes more, and
+        more of what only looks like stripes.
+    neighbours : int
+        For registered stacks: the stripes of a slice are looked for in what it has and this many slices on either
+        side have not, so that structure along the stripes stays. Slices marked bad (``valid``) are left out of
+        this, and a slice unlike its neighbours is treated alone.
+    sigma : (float, float), optional
+        Standard deviations of a stripe across and along, in pixels, of ``"vsnr"`` and ``"pyvsnr"``.
+    filters : sequence of dict, optional
+        Kinds of stripe for ``"vsnr"`` instead of `angle` and `sigma`, such as ``{"kind": "gabor", "sigma": (1, 200),
+        "angle": 5}``, ``{"kind": "dirac", "noise_level": 3}`` or ``{"kind": "pattern", "values": array,
+        "noise_level": 3}``. ``noise_level`` is in units of the gradient scale of the frame, and measured where it is
+        not given (Gabor only).
+    noise_level : float, optional
+        Of the filter of ``"pyvsnr"``.
+    boundary : {"reflect", "periodic"}, optional
+        What ``"vsnr"`` takes to lie beyond the edges; by default stripes reflect at them.
+    max_iter : int, optional
+        Iterations of ``"vsnr"`` and ``"pyvsnr"``.
+    tol : float, optional
+        They stop when the largest change is below this, relative to the largest value.
+    dtype : dtype, optional
+        By default that of `da`, rounded and cut to its range.
+    device : {"cpu", "gpu", "auto"}, optional
+
+    Returns
+    -------
+    DataArray
+        Lazy where `da` is. Missing pixels (NaN, or False in the coordinate ``mask``) have no part in finding stripes
+        and stay as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and what is allowed; also for a parameter of another method.
+
+    References
+    ----------
+    .. [1] J. Fehrenbach, P. Weiss and C. Lorenzo, "Variational algorithms to remove stationary noise: applications to
+       microscopy imaging", IEEE Trans. Image Process. 21, 4420 (2012). :doi:`10.1109/TIP.2012.2206037`
+
+    Examples
+    --------
+    >>> clean = stack.stack3d.destripe(angle=2.5)
+    >>> clean.dtype == stack.dtype
+    True
+    """
+    _grey.check_numbers(da, "destripe")
+    out_dtype = result_dtype(dtype, da)
+    _check(da, method, angle, strength, device)
+    check_neighbours(da, neighbours)
+    given = {
+        "sigma": None if sigma is None else _sigma(sigma),
+        "filters": None if filters is None else tuple(kernels.vsnr.filter_from(item) for item in filters),
+        "noise_level": noise_level,
+        "boundary": boundary,
+        "max_iter": max_iter,
+        "tol": tol,
+    }
+    plans = plans_of(method, (da.sizes["y"], da.sizes["x"]), float(angle), float(strength), given)
+    if "mask" in da.coords:
+        return _measured_only(da, method, plans, neighbours, out_dtype, device)
+    return rebuild(da, _run(da, method, plans, neighbours, out_dtype, device))
+
+
+def _run(
+    da: xr.DataArray, method: str, plans: tuple[Any, Any], neighbours: int, dtype: np.dtype[Any], device: str | None
+) -> Any:
+    if neighbours:
+        return with_neighbours(da, method, plans, neighbours, dtype, device)
+    arguments = {"method": method, "plan": plans[0], "dtype": dtype}
+    return map_frames(da, _cleaned, arguments=arguments, dtype=dtype, device=device, label="destripe")
+
+
+def _measured_only(
+    da: xr.DataArray, method: str, plans: tuple[Any, Any], neighbours: int, dtype: np.dtype[Any], device: str | None
+) -> xr.DataArray:
+    """Return the result for a stack with a ``mask``: its other pixels stay as they are, unless rounding changes them."""
+    wide = kernels.stripe_frame.working_dtype(da.dtype, dtype)
+    whole = da.astype(wide)
+    found = rebuild(da, _run(whole.where(da["mask"]), method, plans, neighbours, wide, device))
+    joined = found.where(da["mask"], whole).transpose(*da.dims)
+    cast = map_frames(joined, _cast, arguments={"dtype": dtype}, dtype=dtype, device=device, label="destripe")
+    return rebuild(da, cast)
+
+
+def _cast(frame: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:
+    return kernels.cast.cast_frame(frame, dtype)
+
+
+def _cleaned(frame: Any, method: str, plan: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:
+    filled, weight = kernels.stripe_frame.filled(frame)
+    return kernels.stripe_frame.subtract(frame, stripes_of(filled, method, plan, weight), dtype)
+
+
+def _sigma(sigma: Any) -> tuple[float, float]:
+    if np.shape(sigma) != (2,) or not all(0 < s < np.inf for s in map(float, sigma)):
+        raise ValueError(f"sigma={sigma!r} must be two positive numbers (across, along), in pixels")
+    return float(sigma[0]), float(sigma[1])
+
+
+def _check(da: xr.DataArray, method: Any, angle: Any, strength: Any, device: str | None) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not allowed; it must be one of {tuple(METHODS)}")
+    for name, value in (("angle", angle), ("strength", strength)):
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name}={value!r} must be a number, not {type(value).__name__}")
+    if not np.isfinite(float(angle)):
+        raise ValueError(f"angle={angle!r} must be a finite number of degrees")
+    if not 0 <= float(strength) < np.inf:
+        raise ValueError(f"strength={strength!r} must be at least 0")

@@ -1,0 +1,72 @@
+"""Stripes from what a slice has and its neighbours have not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stack3d import kernels
+from stack3d.model import rebuild, valid_slices
+from stack3d.operations._stripe_ways import stripes_of
+from stack3d.windows import centred, map_windows
+
+_PASSES = 2
+_LEAST = 0.3  # correlation below which neighbours are no help
+
+
+def check_neighbours(da: xr.DataArray, neighbours: Any) -> None:
+    """Raise unless `neighbours` is a number of slices that makes sense for the stack."""
+    if isinstance(neighbours, bool) or not isinstance(neighbours, int | np.integer):
+        raise TypeError(f"neighbours={neighbours!r} must be a whole number of slices on either side")
+    if neighbours < 0:
+        raise ValueError(f"neighbours={neighbours} must be at least 0")
+    if neighbours and "z" not in da.dims:
+        raise ValueError(f"neighbours={neighbours} counts slices along z, but the stack has dims {da.dims}")
+
+
+def with_neighbours(
+    da: xr.DataArray, method: str, plans: tuple[Any, Any], neighbours: int, dtype: np.dtype[Any], device: str | None
+) -> Any:
+    """Return the values without stripes: twice over, so that neighbours are rid of their own stripes first."""
+    kind = kernels.stripe_frame.working_dtype(da.dtype, dtype)
+    windows = centred(da.sizes["z"], int(neighbours))
+    good = valid_slices(da)
+    per_output = {
+        "own": [int(k - start) for k, (start, _) in enumerate(windows)],
+        "good": [tuple(bool(g) for g in good[start:stop]) for start, stop in windows],
+    }
+    for step in range(_PASSES):
+        out = dtype if step + 1 == _PASSES else kind
+        data = map_windows(
+            da,
+            _cleaned,
+            windows,
+            arguments={"method": method, "plans": plans, "dtype": out},
+            per_output=per_output,
+            dtype=out,
+            device=device,
+            label="destripe",
+        )
+        da = rebuild(da, data)
+    return data
+
+
+def _cleaned(
+    frames: list[Any], own: int, good: tuple[bool, ...], method: str, plans: tuple[Any, Any], dtype: np.dtype[Any]
+) -> tuple[Any, int]:
+    shared = kernels.stripe_frame
+    used = [k for k in range(len(frames)) if good[k] or k == own]
+    parts = [shared.filled(frames[k]) for k in used]
+    place = used.index(own)
+    plan = plans[0]
+    u, weight = parts[place]
+    if len(used) > 1:
+        other, known = shared.expected([part for part, _ in parts], place, [w for _, w in parts])
+        both = weight if known is None else (known if weight is None else weight * known)
+        alike, slope = shared.likeness(u, other, both, plan.angle)
+        if alike >= _LEAST:
+            other *= np.float32(min(slope, 1.0))
+            u, weight, plan = u - other, both, plans[1]
+    return shared.subtract(frames[own], stripes_of(u, method, plan, weight), dtype)

@@ -1,0 +1,276 @@
+"""VSNR: the compiled form equals the array form, both minimise what the paper says, and scale with the image."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from stack3d.kernels import _lean, _stripe_level, _vsnr_plan, vsnr
+from stack3d.kernels.vsnr import Filter
+
+
+def textured(shape=(96, 120), seed=0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    smooth = gaussian_filter(rng.normal(size=shape), 4)
+    fine = gaussian_filter(rng.normal(size=shape), 1.2)
+    values = np.tanh(3 * smooth / smooth.std()) + 0.3 * fine / fine.std() + 0.1 * rng.normal(size=shape)
+    return values.astype(np.float32)
+
+
+def curtains(shape=(96, 120), angle=0.0, seed=1, length=60.0) -> np.ndarray:
+    """Return stripes of unit variance that do not wrap around."""
+    rng = np.random.default_rng(seed)
+    turn = np.radians(angle)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    across = x * np.cos(turn) - y * np.sin(turn)
+    along = y * np.cos(turn) + x * np.sin(turn)
+    field = np.zeros(shape)
+    for _ in range(60):
+        centre, place = rng.uniform(across.min(), across.max()), rng.uniform(along.min(), along.max())
+        field += rng.normal() * np.exp(-0.5 * (((across - centre) / 1.2) ** 2 + ((along - place) / length) ** 2))
+    return (field / field.std()).astype(np.float32)
+
+
+def objective(frame, stripes, filter, scale) -> float:
+    """Return what a periodic plan minimises, in float64, written anew from the definition."""
+    height, width = frame.shape
+    y = (height / 2 + 1 - np.arange(1, height + 1))[:, None]
+    x = width / 2 + 1 - np.arange(1, width + 1)
+    turn = np.radians(filter.angle)
+    over, along = x * np.cos(turn) - y * np.sin(turn), y * np.cos(turn) + x * np.sin(turn)
+    power = np.abs(np.fft.fft2(np.exp(-0.5 * ((over / filter.sigma[0]) ** 2 + (along / filter.sigma[1]) ** 2)))) ** 2
+    dx = np.abs(np.fft.fft([1, -1], width))
+    dy = np.abs(np.fft.fft([1, -1], height))[:, None]
+    psi = filter.noise_level * scale * power / max((dx * power).max(), (dy * power).max())
+    rest = frame.astype(float) - stripes
+    gradient = np.hypot(np.roll(rest, -1, 0) - rest, np.roll(rest, -1, 1) - rest).sum()
+    energy = np.abs(np.fft.fft2(stripes.astype(float))) ** 2 / frame.size
+    used = psi > psi.max() * 1e-10
+    return float(gradient + 0.5 * np.sum(energy[used] / psi[used]))
+
+
+WAYS = {
+    "reflecting": {"sigma": (1.0, 30.0)},
+    "any width": {},
+    "periodic": {"sigma": (1.0, 30.0), "boundary": "periodic"},
+    "lying": {"sigma": (1.0, 30.0), "angle": 90.0},
+    "leaning": {"sigma": (1.5, 40.0), "angle": 8.0},
+    "leaning the other way, nearly lying": {"angle": -80.0},
+    "leaning, periodic": {"sigma": (1.5, 40.0), "angle": 8.0, "boundary": "periodic"},
+    "short": {"filters": [Filter("gabor", (1.0, 1.5), 0.0, 3.0)]},
+    "two directions": {"filters": [Filter("gabor", (1.0, 30.0), 20.0, 3.0), Filter("gabor", (1.0, 30.0), -20.0, 3.0)]},
+    "points": {"filters": [Filter("dirac", noise_level=0.5)]},
+    "pattern": {"filters": [Filter("pattern", noise_level=2.0, values=((1.0,), (1.0,), (1.0,)))]},
+}
+
+
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+def test_compiled_and_array_form_agree(way, holes):
+    angle = WAYS[way].get("angle", 0.0)
+    frame = textured() + curtains(angle=angle)
+    weight = None
+    if holes:
+        weight = np.ones(frame.shape, np.float32)
+        weight[30:42, 50:75] = weight[-1, -1] = weight[:, 7] = 0
+    plan = vsnr.plan(frame.shape, **WAYS[way])
+    compiled, oracle = vsnr.stripes(frame, plan, weight), vsnr.stripes_xp(frame, plan, weight)
+    assert compiled.dtype == oracle.dtype == np.float32
+    assert oracle.std() > 0.02
+    np.testing.assert_allclose(compiled, oracle, atol=2e-3 * np.ptp(frame) / 10)
+
+
+@pytest.mark.parametrize("filter", [Filter("gabor", (1.0, 30.0), 0.0, 20.0), Filter("gabor", (1.5, 20.0), 12.0, 20.0)])
+def test_the_result_minimises_the_functional_of_the_paper(filter):
+    frame = textured() + curtains(angle=filter.angle)
+    scale = _stripe_level.gradient_scale(frame)
+    plan = vsnr.plan(frame.shape, filters=[filter], boundary="periodic", max_iter=300)
+    best = vsnr.stripes(frame, plan).astype(float)
+    least = objective(frame, best, filter, scale)
+    assert least < 0.97 * objective(frame, np.zeros(frame.shape), filter, scale)
+    # No step towards smaller or larger stripes, or along the direction of stripes of the same kind, is downhill.
+    steps = [0.02 * best, -0.02 * best]
+    steps += [
+        0.05 * gaussian_filter(np.random.default_rng(k).normal(size=frame.shape), (30, 1), mode="wrap")
+        for k in range(3)
+    ]
+    for step in steps:
+        assert objective(frame, best + step, filter, scale) > least * (1 - 1e-5)
+
+
+def test_the_default_number_of_iterations_is_within_2e_4_of_the_range_of_the_limit():
+    frame = textured() + curtains()
+    for filter in (Filter("gabor", (1.0, 30.0), 0.0, 5.0), Filter("gabor", (1.0, 30.0), 0.0, 50.0)):
+        few, many = (
+            vsnr.stripes(frame, vsnr.plan(frame.shape, filters=[filter], max_iter=count)) for count in (None, 400)
+        )
+        assert np.sqrt(np.mean((few - many) ** 2)) < 2e-4 * np.ptp(frame)
+
+
+def test_a_tolerance_ends_early_and_close_by():
+    frame = textured() + curtains()
+    limit = vsnr.stripes(frame, vsnr.plan(frame.shape, sigma=(1, 30), max_iter=400))
+    loose, strict = (
+        vsnr.stripes(frame, vsnr.plan(frame.shape, sigma=(1, 30), max_iter=400, tol=tol)) for tol in (1e-1, 1e-4)
+    )
+    assert abs(strict - limit).max() < 0.2 * abs(loose - limit).max()
+    assert 0 < abs(strict - limit).max() < 5e-3 * np.ptp(frame)
+
+
+@pytest.mark.parametrize("angle", [0.0, 8.0, 90.0])
+def test_gain_and_offset_of_the_grey_values_do_not_matter(angle):
+    frame = textured() + curtains(angle=angle)
+    plan = vsnr.plan(frame.shape, angle=angle)
+    found = vsnr.stripes(frame, plan)
+    assert found.std() > 0.1
+    for gain, offset in ((100.0, 0.0), (1.0, 1000.0), (2e4, 3e4), (1e-6, 0.0)):
+        scaled = vsnr.stripes((gain * frame.astype(float) + offset).astype(np.float32), plan)
+        # A float32 of 1000 is a sixteen-thousandth of a grey value coarse.
+        np.testing.assert_allclose(scaled / gain, found, atol=2e-3)
+
+
+@pytest.mark.parametrize("angle", [0.0, 7.0, -20.0, 45.0, 90.0, 83.0])
+def test_planted_stripes_are_found_at_any_angle(angle):
+    shape = (192, 200)
+    texture, planted = textured(shape), 0.7 * curtains(shape, angle)
+    found = vsnr.stripes(texture + planted, vsnr.plan(shape, angle=angle, sigma=(1.2, 60)))
+    assert np.std(found - planted) < 0.65 * np.std(planted)
+
+
+def test_stripes_that_do_not_wrap_are_found_better_by_reflecting_than_by_periodic_edges():
+    shape = (160, 168)
+    errors = {}
+    for boundary in ("reflect", "periodic"):
+        total = 0.0
+        for seed in range(4):
+            planted = 0.7 * curtains(shape, seed=seed)
+            filters = [Filter("gabor", (1.2, 60.0), 0.0, 10.0)]
+            found = vsnr.stripes(
+                textured(shape, 10 + seed) + planted, vsnr.plan(shape, filters=filters, boundary=boundary)
+            )
+            error = (found - planted - np.mean(found - planted)) ** 2
+            total += error[:20].mean() + error[-20:].mean()
+        errors[boundary] = total
+    assert errors["reflect"] < errors["periodic"]
+
+
+def test_the_same_is_taken_from_a_frame_as_from_its_transpose_and_mirror_image():
+    frame = textured() + curtains(angle=9.0)
+
+    def found(frame, angle):
+        filters = [Filter("gabor", (1.2, 40.0), angle, 20.0)]
+        return vsnr.stripes(np.ascontiguousarray(frame), vsnr.plan(frame.shape, filters=filters))
+
+    expected = found(frame, 9.0)
+    np.testing.assert_allclose(found(frame.T, 81.0).T, expected, atol=1e-5)
+    # Forward differences lean to one side, so a mirror image is not to the bit the same.
+    assert np.std(found(frame[:, ::-1], -9.0)[:, ::-1] - expected) < 0.15 * np.std(expected)
+    assert np.std(found(frame[:, ::-1], 9.0)[:, ::-1] - expected) > 0.3 * np.std(expected)
+
+
+def test_what_a_missing_pixel_holds_does_not_matter_and_stripes_go_on_through_holes():
+    frame = textured((128, 128)) + curtains((128, 128))
+    weight = np.ones(frame.shape, np.float32)
+    weight[40:70, 30:60] = 0
+    plan = vsnr.plan(frame.shape, sigma=(1.2, 60))
+    found = vsnr.stripes(frame, plan, weight)
+    for value in (0.0, 1e4, np.nan):
+        other = frame.copy()
+        other[weight == 0] = value
+        np.testing.assert_array_equal(vsnr.stripes(other, plan, weight), found)
+    whole = vsnr.stripes(frame, plan)
+    hole = weight == 0
+    assert np.corrcoef(found[hole], whole[hole])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize(
+    "frame", [np.zeros((40, 50)), np.full((40, 50), 7.5), np.zeros((1, 50)), np.zeros((1, 1)), np.arange(40.0)[:, None]]
+)
+def test_frames_without_contrast_have_no_stripes(frame):
+    frame = frame.astype(np.float32)
+    np.testing.assert_array_equal(vsnr.stripes(frame, vsnr.plan(frame.shape)), 0)
+
+
+def test_nothing_measured_gives_nothing():
+    frame = np.full((40, 50), np.nan, np.float32)
+    np.testing.assert_array_equal(vsnr.stripes(frame, vsnr.plan(frame.shape), np.zeros((40, 50), np.float32)), 0)
+
+
+def test_no_stripes_no_change():
+    changes = []
+    for seed in range(6):
+        frame = textured((256, 256), seed)
+        changes.append(np.std(vsnr.stripes(frame, vsnr.plan(frame.shape))) / frame.std())
+    assert np.mean(changes) < 0.01
+    assert max(changes) < 0.02
+
+
+def test_more_strength_takes_more_and_none_takes_nothing():
+    frame = textured() + curtains()
+    taken = [np.std(vsnr.stripes(frame, vsnr.plan(frame.shape, strength=s))) for s in (0.0, 0.1, 1.0, 10.0)]
+    assert taken[0] == 0
+    assert np.all(np.diff(taken) > 0)
+
+
+def test_leaning_and_back_leaves_smooth_frames_as_they_are():
+    frame = gaussian_filter(np.random.default_rng(0).normal(size=(60, 90)), 3).astype(np.float32)
+    for lean in (0.3, -0.3, 0.9):
+        width = 90 + int(np.ceil(abs(lean) * 59))
+        there, weight = _lean.stand(frame, None, lean, width)
+        assert weight.sum() == frame.size
+        np.testing.assert_allclose(_lean.lean_back(there, lean, 90)[:, 3:-3], frame[:, 3:-3], atol=2e-3 * np.ptp(frame))
+        other, _ = _lean.stand(np.asarray(frame), None, lean, width)
+        moved = _lean._move_xp(frame, _lean.offsets(60, lean), width, True)
+        np.testing.assert_allclose(other, moved, atol=1e-6)
+
+
+def test_padding_takes_fast_sizes():
+    place = _vsnr_plan.domain(vsnr.plan((997, 1009), filters=[Filter("dirac", noise_level=1.0)]))
+    for size in place.shape:
+        rest = size
+        for prime in (2, 3, 5, 7, 11):
+            while rest % prime == 0:
+                rest //= prime
+        assert rest == 1
+
+
+def test_memory_is_a_few_frames():
+    frame = textured((512, 512)) + curtains((512, 512))
+    for angle, most in ((0.0, 6.0), (5.0, 9.0)):
+        plan = vsnr.plan(frame.shape, angle=angle)
+        vsnr.stripes(frame, plan)
+        _vsnr_plan.band.cache_clear()
+        tracemalloc.start()
+        vsnr.stripes(frame, plan)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < most * frame.nbytes
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("angle", "sigma"), [(0.0, (1.0, 32.0)), (10.0, (1.5, 24.0))])
+def test_the_same_minimiser_as_pyvsnr(angle, sigma):
+    peer = pytest.importorskip("pyvsnr")
+    planted = 0.7 * curtains((128, 136), angle)
+    texture = textured((128, 136))
+    frame = texture + planted
+    frame -= frame.min() - 0.5
+    kind = {"name": "Gabor", "noise_level": 5.0, "sigma": sigma, "theta": -angle}
+    fft = np.fft
+    try:
+        cleaned = {count: peer.vsnr2d(frame, [kind], maxit=count, algo="numpy", norm=False) for count in (20, 400)}
+    finally:
+        np.fft = fft
+    theirs = {count: frame - clean for count, clean in cleaned.items()}
+    scale = _stripe_level.gradient_scale(frame)
+    level = 5.0 * float(np.sqrt(np.mean(frame.astype(float) ** 2))) / scale
+    filter = Filter("gabor", sigma, angle, level)
+    ours = vsnr.stripes(frame, vsnr.plan(frame.shape, filters=[filter], boundary="periodic", max_iter=20))
+    assert np.sqrt(np.mean((ours - theirs[400]) ** 2)) < 2e-4 * np.ptp(frame)
+    value = {name: objective(frame, field, filter, scale) for name, field in (("ours", ours), ("theirs", theirs[20]))}
+    assert value["ours"] <= value["theirs"]
+    mistake = {name: np.std(field - planted) for name, field in (("ours", ours), ("theirs", theirs[20]))}
+    assert mistake["ours"] <= mistake["theirs"] * 1.005
