@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MODELS", "exponential", "generators", "logarithm", "matrices", "moved", "parameters"]
+__all__ = ["MODELS", "exponential", "generators", "logarithm", "matrices", "moved", "parameters", "variances"]
 
 # the six entries (xx, xy, x1, yx, yy, y1) that each parameter changes
 _X, _Y = [0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]
@@ -105,3 +105,21 @@ def _units(columns: np.ndarray[Any, Any], length: float) -> np.ndarray[Any, Any]
     shift = np.abs(columns[[2, 5]]).sum(axis=0) > 0
     units: np.ndarray[Any, Any] = np.where(shift, 1.0, length)
     return units
+
+
+def variances(covariance: Any, columns: Any, shape: tuple[int, int]) -> tuple[float, float]:
+    """Variance of the displacement along one axis: mean over the frame, mean over its corners.
+
+    `covariance` is that of parameters about the centre whose linear part was multiplied by half the mean side.
+    """
+    ny, nx = shape
+    reach = np.array([nx, ny, 0.0]) / ((nx + ny) / 2)
+    corner, mean = 0.0, 0.0
+    for row in range(2):
+        for sign in ((1, 1, 0), (1, -1, 0)):
+            slope = (reach * sign + [0, 0, 1]) @ columns[3 * row : 3 * row + 3]
+            corner += float(slope @ covariance @ slope) / 4
+        for axis, size in enumerate((reach[0] ** 2 / 3, reach[1] ** 2 / 3, 1.0)):
+            slope = columns[3 * row + axis]
+            mean += float(slope @ covariance @ slope) * size / 2
+    return mean, corner
