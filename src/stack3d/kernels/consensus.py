@@ -20,8 +20,8 @@ from stack3d.kernels import _groups as groups
 __all__ = ["SAMPLE", "Agreement", "agreement", "fit"]
 
 SAMPLE = {"translation": 1, "rigid": 2, "similarity": 2, "x_scale_shift": 2, "scale_shift": 2, "affine": 3}
-_HYPOTHESES = 2000
-_AT_ONCE = 64  # hypotheses whose distances are held at once
+_HYPOTHESES = 1000
+_VOTERS = 400  # matches, at most, that vote for a hypothesis
 _ROUNDS = 20
 _FAR = 0.5  # entries of the linear part further than this from those of 1 are not believed
 Array = np.ndarray[Any, Any]
@@ -99,9 +99,10 @@ def fit(
     u, v = first - middle[..., None, :], second - other[..., None, :]
     out = np.zeros((*middle.shape[:-1], 3, 3))
     out[..., 2, 2] = 1.0
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # A sample of points in one place, or on one line, determines nothing.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         out[..., :2, :2] = _linear(u, v, model, aspect, strength, target, square)
-    out[..., :2, 2] = other - (out[..., :2, :2] @ middle[..., None])[..., 0]
+        out[..., :2, 2] = other - (out[..., :2, :2] * middle[..., None, :]).sum(axis=-1)
     return out
 
 
@@ -175,9 +176,8 @@ def agreement(
     tried = tried[_believed(tried)]
     if not len(tried):
         return nothing
-    votes = np.concatenate(
-        [_near(first, second, tried[k : k + _AT_ONCE], radius).sum(axis=1) for k in range(0, len(tried), _AT_ONCE)]
-    )
+    voters = slice(None, None, -(-count // _VOTERS))
+    votes = _near(first[voters], second[voters], tried, radius).sum(axis=1)
     options: dict[str, Any] = {"aspect": aspect}
     if model == "affine":
         square = ((shape[1] ** 2 - 1) / 12, (shape[0] ** 2 - 1) / 12)
@@ -203,8 +203,11 @@ def _believed(matrices: Array) -> Array:
 
 
 def _near(first: Array, second: Array, matrices: Array, radius: float) -> Array:
-    expected = np.einsum("hij,nj->hni", matrices[:, :2, :2], first) + matrices[:, None, :2, 2]
-    return np.asarray(((expected - second) ** 2).sum(axis=2) <= radius**2)
+    m = matrices[:, :, :, None]
+    x, y = first.T
+    across = m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2] - second[:, 0]
+    down = m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2] - second[:, 1]
+    return np.asarray(across**2 + down**2 <= radius**2)
 
 
 def _variances(first: Array, left: Array, columns: Array, shape: tuple[int, int]) -> tuple[float, float]:

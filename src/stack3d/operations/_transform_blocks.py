@@ -6,7 +6,7 @@ own: pairs by phase, the place of every slice from all pairs. What the blocks sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from stack3d.transforms._matrices import in_frame, matrices_of
 from stack3d.windows import reduce_windows
 
 _SMALLEST = 24  # pixels of the side of a block
+_WINDOW = 0.25  # tapered fraction of the sides of a block
+_SLACK = 1.0  # pixels by which parts of the spectrum of a block may disagree
 _TRUSTED = 0.01  # pairs of slices less trusted than this are not compared block by block
 
 
@@ -105,11 +107,12 @@ def displaced(
 
 
 def block_plan(size: tuple[int, int], settings: Settings) -> PhasePlan:
-    """Return how blocks are compared: as frames are, tapered all the way, so that the centre speaks for the block."""
-    import dataclasses
+    """Return how blocks are compared: as frames are, but for strain.
 
+    Where a block is strained, what is coarse and what is fine in it are displaced differently.
+    """
     plan = phase_plan(size, settings)
-    return plan._replace(plan=dataclasses.replace(plan.plan, window=1.0))
+    return plan._replace(plan=replace(plan.plan, window=_WINDOW, slack=_SLACK))
 
 
 def _spectra(frame: Any, matrix: np.ndarray, treatment: Treatment, tiles: Tiles, plan: PhasePlan) -> list[Any]:
