@@ -115,7 +115,9 @@ def detrended(values: np.ndarray, z: np.ndarray) -> np.ndarray:
     return (flat - design @ np.linalg.lstsq(design, flat, rcond=None)[0]).reshape(values.shape)
 
 
-def errors(estimate: Any, truth: np.ndarray, places: np.ndarray, size: float = 0.0, *, blocks: bool = True) -> np.ndarray:
+def errors(
+    estimate: Any, truth: np.ndarray, places: np.ndarray, size: float = 0.0, *, blocks: bool = True
+) -> np.ndarray:
     """Error (z, n, [x, y]) of the places in the raw slices; slice 0 is where both begin."""
     frame = estimates.frame_of(estimate)
     field, shape, found = field_of(estimate, frame), frame.shape, estimate["transform"].values
@@ -149,7 +151,9 @@ def similar() -> None:
     da = stack3d.from_array(frames.astype("uint16"), pixel_size=10)
     for method in ("phase", "features"):
         estimate = da.stack3d.estimate_transforms(model="similarity", method=method)
-        print(f"similarity, no noise, {method}: largest corner error {np.abs(errors(estimate, truth, corners(shape))).max():.4f} px")
+        print(
+            f"similarity, no noise, {method}: largest corner error {np.abs(errors(estimate, truth, corners(shape))).max():.4f} px"
+        )
 
 
 def turned(folder: str) -> None:
