@@ -169,9 +169,11 @@ def turned(folder: str) -> None:
                 exact = truth @ np.linalg.inv(truth[0])
                 angle = np.degrees(np.arctan2(exact[:, 0, 1] - exact[:, 1, 0], exact[:, 0, 0] + exact[:, 1, 1]))
                 off = (estimate["rotation"].values - angle)[use]
+                bad = np.flatnonzero(~estimate["valid"]).tolist()
                 print(
-                    f"{model}, {'same' if same else 'tissue'}, {method}: not valid {np.flatnonzero(~estimate['valid']).tolist()}, "
-                    f"corner rms {rms(found - found.mean(axis=0)):.3f} detrended {rms(detrended(found, use)):.3f}, step {rms(step):.3f} px; "
+                    f"{model}, {'same' if same else 'tissue'}, {method}: not valid {bad}, "
+                    f"corner rms {rms(found - found.mean(axis=0)):.3f} detrended {rms(detrended(found, use)):.3f}, "
+                    f"step {rms(step):.3f} px; "
                     f"rotation rms {rms(off - off.mean()):.4f}, detrended {rms(detrended(off, use)):.4f} degrees"
                 )
 

@@ -101,25 +101,10 @@ def displaced(
     )["pairs"]
     first, lag = np.nonzero(~np.isnan(table[:, :, 0, -1]))
     grid, measured = solved_blocks(first, first + lag + 1, table[first, lag], count, tiles)
-    # A block says the mean over its window; the field is the one with these means.
-    grid = np.einsum(
-        "ia,zabc,jb->zijc",
-        np.linalg.inv(_means(tiles.y, tiles.size[0])),
-        grid.reshape(count, *blocks, 2),
-        np.linalg.inv(_means(tiles.x, tiles.size[1])),
-    )
+    grid = grid.reshape(count, *blocks, 2)
     measured = measured.reshape(count, *blocks)
     found = variables(Field(grid, tiles.y, tiles.x), frame)
     return {**found, "block_valid": (("z", "block_y", "block_x"), measured & good[:, None, None])}
-
-
-def _means(centres: np.ndarray, size: int) -> np.ndarray:
-    """Return the weights (p, p) of the values at the centres in the mean of the field over each block along one axis."""
-    place = np.arange(size) - (size - 1) / 2
-    rim = np.clip((size / 2 - np.abs(place)) / (_WINDOW / 2 * size), 0, 1)
-    # Both frames of a pair are tapered.
-    share = (0.5 - 0.5 * np.cos(np.pi * rim)) ** 2
-    return np.stack([share @ kernels.field.basis(centres, c + place) / share.sum() for c in centres])
 
 
 def block_plan(size: tuple[int, int], settings: Settings) -> PhasePlan:
