@@ -107,7 +107,7 @@ def test_each_model_finds_what_it_allows(model):
     # Pairs are matrices from slice to slice, in pixels of the frame.
     i, j = estimate["pair_first"].values, estimate["pair_second"].values
     exact = pull[j] @ np.linalg.inv(pull[i])
-    assert np.abs(((estimate["pair_transform"].values - exact) @ CORNERS)[:, :2]).max() < 0.05
+    assert np.abs(((estimate["pair_transform"].values - exact) @ CORNERS)[:, :2]).max() < 0.1
     moved = (exact @ [*CENTRE, 1.0])[:, 1::-1] - CENTRE[::-1]
     np.testing.assert_allclose(np.stack([estimate["pair_shift_y"], estimate["pair_shift_x"]], 1), moved, atol=0.03)
     if model in ("rigid", "similarity"):
