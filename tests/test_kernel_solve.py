@@ -131,6 +131,25 @@ def test_the_step_error_is_that_of_the_exact_covariance():
     assert 0.99 < ratio[0] < 1.6
 
 
+def test_lone_pairs_over_a_gap_are_kept_where_all_others_agree_exactly():
+    count = 40
+    first, second = pairs_of(count)
+    truth = np.zeros((count, 2))
+    truth[20:] = 8, -5
+    shifts = truth[second] - truth[first]
+    over = (first < 20) & (second >= 20)
+    weights = np.where(over, 0.0, 400.0)
+    for i, off in ((18, 0.04), (19, -0.04)):
+        lone = (first == i) & (second == i + 2)
+        weights[lone] = 400.0
+        shifts[lone] += off
+    solved = solve.positions(first, second, shifts, weights, count)
+    assert solved.ok.all()
+    assert (solved.trust[over & (weights > 0)] > 0.5).all()
+    # Two that say +0.04 and -0.04 have a mean.
+    np.testing.assert_allclose(solved.positions, truth, atol=0.02)
+
+
 def test_nothing_to_solve_gives_flagged_zeros():
     for count in (1, 4):
         solved = solve.positions([], [], np.zeros((0, 2)), [], count)

@@ -93,12 +93,13 @@ def reduce_windows(
     prepare: Kernel | None = None,
     arguments: Mapping[str, Any] | None = None,
     prepare_arguments: Mapping[str, Any] | None = None,
+    per_frame: Mapping[str, xr.DataArray] | None = None,
     per_output: Mapping[str, Any] | None = None,
     label: str = "slices",
 ) -> dict[str, np.ndarray]:
     """Run ``kernel([prepared, ...], **values, **arguments) -> dict of numbers`` on every window, now.
 
-    Each frame is read once, and given to ``prepare(frame, **prepare_arguments)`` once, whatever the number of
+    Each frame is read once, and given to ``prepare(frame, **per_frame, **prepare_arguments)`` once, whatever the number of
     windows it is in. Memory is that of a few windows of prepared frames.
 
     Returns
@@ -107,15 +108,15 @@ def reduce_windows(
         In the order of `windows`, whatever the chunks.
     """
     windows = check_windows(windows, da.sizes["z"])
-    first = Call(prepare or _unchanged, dict(prepare_arguments or {}))
+    first, own = Call(prepare or _unchanged, dict(prepare_arguments or {})), execution._leading_values(da, per_frame)
     call = Call(kernel, dict(arguments or {}))
     values = {name: list(value) for name, value in (per_output or {}).items()}
     lead = (*da.shape[:-3], len(windows))
     if da.chunks is None:
-        return execution._stacked(_reduce_in_memory(da.data, first, call, windows, values, label), lead)
+        return execution._stacked(_reduce_in_memory(da.data, first, call, windows, values, label, own), lead)
     from stack3d.progress import compute
 
-    lazy = _gathered_objects(da, first, call, windows, values, np.dtype(object), 1, label, _window_objects)
+    lazy = _gathered_objects(da, first, call, windows, values, np.dtype(object), 1, label, _window_objects, own)
     return execution._stacked(compute(lazy, label=label)[0][..., 0, 0].reshape(-1), lead)
 
 
@@ -230,9 +231,10 @@ def _gathered_objects(
     width: int,
     label: str,
     run: Callable[..., Any],
+    own: Mapping[str, np.ndarray] | None = None,
 ) -> Any:
     """Return the lazy array (..., n, 1, width) of what `call` makes of windows of frames prepared by `first`."""
-    prepared = execution._object_blocks(execution.whole_frames(da).data, first, {}, label)
+    prepared = execution._object_blocks(execution.whole_frames(da).data, first, dict(own or {}), label)
     return _gathered(prepared, call, windows, values, dtype, ((1,), (width,)), label, run)
 
 
@@ -281,14 +283,14 @@ def _window_results(
 
 
 def _reduce_in_memory(
-    data: Any, first: Call, call: Call, windows: Windows, values: dict[str, list[Any]], label: str
+    data: Any, first: Call, call: Call, windows: Windows, values: dict[str, list[Any]], label: str, own: Any = None
 ) -> np.ndarray:
     lead = data.shape[:-3]
     out = np.empty(int(np.prod(lead)) * len(windows), dtype=object)
     for position, index in enumerate(np.ndindex(lead)):
 
         def prepared(z: int, index: tuple[int, ...] = index) -> Any:
-            return first.value(data[(*index, z)], {})
+            return first.value(data[(*index, z)], {name: value[(*index, z)] for name, value in (own or {}).items()})
 
         def measured(frames: list[Any], k: int) -> Any:
             return call.value(frames, {key: value[k] for key, value in values.items()})

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from stack3d.kernels import blend as blend
     from stack3d.kernels import cast as cast
     from stack3d.kernels import cells as cells
+    from stack3d.kernels import consensus as consensus
     from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
     from stack3d.kernels import decorrelation as decorrelation
     from stack3d.kernels import differences as differences
     from stack3d.kernels import edges as edges
+    from stack3d.kernels import field as field
     from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
@@ -56,6 +58,9 @@ _MODULES = (
     "differences",
     "decorrelation",
     "edges",
+    "consensus",
+    "curve",
+    "field",
     "histogram",
     "lags",
     "pair_moments",

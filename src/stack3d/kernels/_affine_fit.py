@@ -131,7 +131,8 @@ def start(first: Prepared, second: Prepared, plan: Plan, guess: Any, t: Geometry
     matches = [follow(*images, start, 0.5, 12, 0, t, 0.02) for start in starts]
     if max(match.correlation for match in matches) < _COARSE and len(t.columns.T) > 2:
         for turn in np.deg2rad(_TURNS):
-            matrix = shift @ np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+            cos, across, down = np.cos(turn), np.sin(turn) * plan.aspect, np.sin(turn) / plan.aspect
+            matrix = shift @ np.array([[cos, -across, 0], [down, cos, 0], [0, 0, 1]])
             matches.append(follow(*images, matrix, 0.5, 12, 0, t, 0.02))
     return max(matches, key=lambda match: match.correlation)
 

@@ -32,14 +32,17 @@ class Plan:
         Family of the transforms.
     spectrum : phase.Plan
         Binning and band; its window is that of the comparison of the aligned frames.
+    aspect : float
+        Height of a pixel, in widths.
     """
 
     shape: tuple[int, int]
     model: str
     spectrum: phase.Plan
+    aspect: float = 1.0
 
 
-def plan(shape: tuple[int, ...], model: str = "affine", **options: Any) -> Plan:
+def plan(shape: tuple[int, ...], model: str = "affine", *, aspect: float = 1.0, **options: Any) -> Plan:
     """Say how frames of a shape are to be compared.
 
     Parameters
@@ -49,6 +52,8 @@ def plan(shape: tuple[int, ...], model: str = "affine", **options: Any) -> Plan:
     model : {"affine", "similarity", "rigid", "translation", "scale_shift", "x_scale_shift"}
         What is allowed beside the displacement: everything linear; a turn and one scale; a turn; nothing; a scale along
         x and one along y; a scale along x.
+    aspect : float, default 1
+        Height of a pixel, in widths: a turn of the specimen shears pixels that are not square.
     **options
         `binning`, `band` and `exclude_axes` of :func:`stack3d.kernels.phase.plan`.
 
@@ -67,9 +72,9 @@ def plan(shape: tuple[int, ...], model: str = "affine", **options: Any) -> Plan:
     >>> affine.plan((1024, 1024), "rigid").spectrum.binning
     2
     """
-    groups.generators(model)
+    groups.generators(model, aspect)
     spectrum = phase.plan(shape, **options)
-    return Plan(spectrum.shape, model, spectrum)
+    return Plan(spectrum.shape, model, spectrum, float(aspect))
 
 
 class Geometry(NamedTuple):
@@ -114,7 +119,7 @@ def geometry_of(plan: Plan) -> Geometry:
         tuple(frames[::-1]),
         frequency,
         polynomials(3).astype(np.float32),
-        groups.generators(plan.model),
+        groups.generators(plan.model, plan.aspect),
         half,
     )
 

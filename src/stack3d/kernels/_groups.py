@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MODELS", "exponential", "generators", "logarithm", "matrices", "moved", "parameters"]
+__all__ = ["MODELS", "exponential", "generators", "logarithm", "matrices", "moved", "parameters", "variances"]
 
 # the six entries (xx, xy, x1, yx, yy, y1) that each parameter changes
 _X, _Y = [0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]
@@ -27,11 +27,17 @@ MODELS: dict[str, list[list[int]]] = {
 }
 
 
-def generators(model: str) -> np.ndarray[Any, Any]:
-    """Return how the entries (xx, xy, x1, yx, yy, y1) of a matrix near 1 change with each parameter, (6, k)."""
+def generators(model: str, aspect: float = 1.0) -> np.ndarray[Any, Any]:
+    """Return how the entries (xx, xy, x1, yx, yy, y1) of a matrix near 1 change with each parameter, (6, k).
+
+    `aspect` is the height of a pixel in widths: a turn of the specimen shears pixels that are not square.
+    """
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
-    return np.array(MODELS[model], dtype=np.float64).T
+    if not aspect > 0:
+        raise ValueError(f"aspect must be positive, got {aspect!r}")
+    columns = [[0, -aspect, 0, 1 / aspect, 0, 0] if column is _TURN else column for column in MODELS[model]]
+    return np.array(columns, dtype=np.float64).T
 
 
 def moved(matrix: Any, centre: Any, scale: float = 1.0) -> np.ndarray[Any, Any]:
@@ -78,17 +84,17 @@ def _square_root(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return y
 
 
-def parameters(matrix: Any, model: str, length: float) -> np.ndarray[Any, Any]:
+def parameters(matrix: Any, model: str, length: float, aspect: float = 1.0) -> np.ndarray[Any, Any]:
     """Parameters (..., k) in pixels of matrices (..., 3, 3) about the centre."""
     entries = logarithm(matrix)[..., :2, :].reshape(*np.shape(matrix)[:-2], 6)
-    columns = generators(model)
+    columns = generators(model, aspect)
     found: np.ndarray[Any, Any] = entries @ np.linalg.pinv(columns).T * _units(columns, length)
     return found
 
 
-def matrices(values: Any, model: str, length: float) -> np.ndarray[Any, Any]:
+def matrices(values: Any, model: str, length: float, aspect: float = 1.0) -> np.ndarray[Any, Any]:
     """Matrices (..., 3, 3) about the centre from parameters (..., k) in pixels."""
-    columns = generators(model)
+    columns = generators(model, aspect)
     entries = (np.asarray(values, dtype=np.float64) / _units(columns, length)) @ columns.T
     algebra = np.zeros((*entries.shape[:-1], 3, 3))
     algebra[..., :2, :] = entries.reshape(*entries.shape[:-1], 2, 3)
@@ -99,3 +105,21 @@ def _units(columns: np.ndarray[Any, Any], length: float) -> np.ndarray[Any, Any]
     shift = np.abs(columns[[2, 5]]).sum(axis=0) > 0
     units: np.ndarray[Any, Any] = np.where(shift, 1.0, length)
     return units
+
+
+def variances(covariance: Any, columns: Any, shape: tuple[int, int]) -> tuple[float, float]:
+    """Variance of the displacement along one axis: mean over the frame, mean over its corners.
+
+    `covariance` is that of parameters about the centre whose linear part was multiplied by half the mean side.
+    """
+    ny, nx = shape
+    reach = np.array([nx, ny, 0.0]) / ((nx + ny) / 2)
+    corner, mean = 0.0, 0.0
+    for row in range(2):
+        for sign in ((1, 1, 0), (1, -1, 0)):
+            slope = (reach * sign + [0, 0, 1]) @ columns[3 * row : 3 * row + 3]
+            corner += float(slope @ covariance @ slope) / 4
+        for axis, size in enumerate((reach[0] ** 2 / 3, reach[1] ** 2 / 3, 1.0)):
+            slope = columns[3 * row + axis]
+            mean += float(slope @ covariance @ slope) * size / 2
+    return mean, corner

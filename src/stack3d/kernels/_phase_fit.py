@@ -16,7 +16,6 @@ SIGNIFICANCE = 5.5  # deviations above chance that a peak must have
 _DISAGREEMENT = 5.0  # deviations by which two bands may differ
 _FLOOR = 0.005  # systematic part of the error, in binned pixels, added to the statistical one
 _LOW = 2  # rings of the band that are compared as its lowest part
-_BAND_FLOOR = 0.15  # same for the comparison of two bands
 
 
 class Detail(NamedTuple):
@@ -213,7 +212,7 @@ def _disagreement(
             continue
         step = _solve(found[3:] / found[0], pull - found[1:3] / found[0])
         parts.append((step, _inverse(information)))
-    floor = (_BAND_FLOOR * plan.binning) ** 2
+    floor = (plan.slack * plan.binning) ** 2
     for i, (step, variance) in enumerate(parts):
         for other, other_variance in parts[:i]:
             gap = step - other

@@ -31,6 +31,8 @@ class Plan:
         Coefficients closer to an axis of the spectrum than this, in cycles per frame, are left out.
     window : float
         Fraction of each side that is tapered (0: none, 1: Hann window).
+    slack : float
+        Binned pixels added to the error with which two bands of the spectrum are compared.
     """
 
     shape: tuple[int, int]
@@ -38,6 +40,7 @@ class Plan:
     band: tuple[float, float]
     exclude_axes: float
     window: float
+    slack: float = 0.15
 
 
 def plan(

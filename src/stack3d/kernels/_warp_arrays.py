@@ -23,14 +23,19 @@ def folded(index: Any, size: int, mirror: bool) -> Any:
 
 
 def warp(
-    frame: Any, matrix: np.ndarray[Any, Any], shape: tuple[int, int], order: int | str, fill: str, value: float
-) -> tuple[Any, int]:
-    """Warp by an affine matrix, a band of rows at a time."""
+    frame: Any, matrix: np.ndarray[Any, Any], shape: tuple[int, int], order: int | str, fill: str, value: float,
+    field: Any = None,
+) -> tuple[Any, int]:  # fmt: skip
+    """Warp by an affine matrix, after a displacement (grid, basis_y, basis_x) where given, a band of rows at a time."""
     xp = namespace(frame)
     out = xp.empty(shape, frame.dtype)
     saturated = 0
     for top in range(0, shape[0], _ROWS):
         y, x = xp.arange(top, min(top + _ROWS, shape[0]))[:, None], xp.arange(shape[1])[None, :]
+        if field is not None:
+            grid, along_y, along_x = (xp.asarray(part) for part in field)
+            uy, ux = (along_y[top : top + len(y)] @ grid[..., k] @ along_x.T for k in range(2))
+            y, x = y + uy, x + ux
         sx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
         sy = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
         part, number = _at(frame, sy, sx, order, fill == "reflect", xp)

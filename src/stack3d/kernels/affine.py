@@ -206,18 +206,7 @@ def _result(best: Match, verdict: PairShift, plan: Plan, t: Geometry) -> Pair:
     number = int((best.scores[:, 9] > 0).sum())
     covariance = inverse @ (pieces.T @ pieces) @ inverse * (number / max(number - len(inverse) - 1, 1))
     covariance = (covariance + covariance.T) / 2 * (t.half * plan.spectrum.binning) ** 2
-    ny, nx = plan.shape
-    reach = np.array([nx, ny, 0.0]) / ((nx + ny) / 2)
-    corner, mean = 0.0, 0.0
-    for sign in ((1, 1), (1, -1)):
-        place = reach * [*sign, 0] + [0, 0, 1]
-        for row in range(2):
-            slope = place @ t.columns[3 * row : 3 * row + 3]
-            corner += float(slope @ covariance @ slope) / 4
-    for row in range(2):
-        for axis, size in enumerate((reach[0] ** 2 / 3, reach[1] ** 2 / 3, 1.0)):
-            slope = t.columns[3 * row + axis]
-            mean += float(slope @ covariance @ slope) * size / 2
+    mean, corner = groups.variances(covariance, t.columns, plan.shape)
     floor = (_FLOOR * plan.spectrum.binning) ** 2
     return Pair(
         _pixels(best.transform, plan, t),

@@ -25,6 +25,7 @@ from stack3d.kernels._closure import discounted
 __all__ = ["Poses", "Positions", "poses", "positions"]
 
 _CAUCHY = 2.385  # 95 % efficiency for normal errors
+_FLOOR = 0.05  # pixels: pairs that miss by no more than this do not contradict each other
 
 
 class Positions(NamedTuple):
@@ -148,10 +149,11 @@ def _trust(
     for iteration in range(iterations):
         solved = System(first, second, shifts, weights * trust, count).solved
         difference = shifts - solved[second] + solved[first]
-        deviation = np.sqrt(weights * (difference**2).mean(axis=1))
+        size = np.sqrt((difference**2).mean(axis=1))
         # a scale of one part in 1e6 of the expected error means that all pairs agree
-        scale = max(1.4826 * float(np.median(deviation[good])), 1e-6)
-        ratio = deviation / scale
+        scale = max(1.4826 * float(np.median((size * np.sqrt(weights))[good])), 1e-6)
+        # where all others agree to the last digit, one that alone bridges a gap must not be dropped for a trifle
+        ratio = size / np.maximum(scale / np.sqrt(np.where(good, weights, 1.0)), _FLOOR)
         trust = good / np.maximum(ratio, 0.1) if iteration < iterations // 2 else good / (1 + (ratio / _CAUCHY) ** 2)
     return trust, scale
 
@@ -210,6 +212,7 @@ def poses(
     centre: tuple[float, float],
     *,
     model: str = "affine",
+    aspect: float = 1.0,
     iterations: int = 4,
     tolerance: float = 0.5,
 ) -> Poses:
@@ -231,6 +234,8 @@ def poses(
         against displacements.
     model : str, default "affine"
         Family of the matrices, see :func:`stack3d.kernels.affine.plan`; what a matrix has beyond it is left out.
+    aspect : float, default 1
+        Height of a pixel, in widths.
     iterations : int, default 4
         Linear solutions.
     tolerance : float, default 0.5
@@ -254,7 +259,7 @@ def poses(
     >>> solved.matrices[:, 0, 2].round(6)
     array([0., 2., 4.])
     """
-    groups.generators(model)
+    groups.generators(model, aspect)
     first, second = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
     matrices, weights = np.asarray(matrices, dtype=np.float64), np.array(weights, dtype=np.float64)
     pairs = first.size
@@ -271,11 +276,12 @@ def poses(
     found = np.tile(np.eye(3), (count, 1, 1))
     for _ in range(iterations):
         left = np.linalg.inv(found[second]) @ clean @ found[first]
-        solved = positions(first, second, groups.parameters(left, model, length), weights, count, tolerance=tolerance)
-        found = found @ groups.matrices(solved.positions, model, length)
+        values = groups.parameters(left, model, length, aspect)
+        solved = positions(first, second, values, weights, count, tolerance=tolerance)
+        found = found @ groups.matrices(solved.positions, model, length, aspect)
     if solved.ok.any():
         found = found @ np.linalg.inv(found[int(np.argmax(solved.ok))])
-    residuals = groups.parameters(np.linalg.inv(found[second]) @ clean @ found[first], model, length)
+    residuals = groups.parameters(np.linalg.inv(found[second]) @ clean @ found[first], model, length, aspect)
     residuals[~good] = np.nan
     out = groups.moved(found, (-centre[0], -centre[1]))
     out[:, 2] = 0.0, 0.0, 1.0

@@ -80,7 +80,7 @@ def align_channels(
     matrices = in_frame(known["transform"].values.reshape(-1, 3, 3), estimates.frame_of(estimate), frame)
     offsets = with_parameters(xr.Dataset({"transform": (("channel", "row", "col"), matrices)}), frame, dim="channel")
     if integer:
-        matrices = _whole_pixels(matrices)
+        matrices = _whole_pixels(matrices, None)
     shape, positions = frame.shape, {}
     if canvas == "union":
         top, left, rows, cols = _canvas.union(matrices, frame.shape)
@@ -95,7 +95,7 @@ def align_channels(
         shift = offsets[f"shift_{name}"]
         coords[f"offset_{name}"] = xr.Variable(dims, shift.values.reshape(shaped.shape[:-2]), shift.attrs)
     if "mask" in da.coords:
-        coords["mask"] = _moved_mask(da, per_frame, shape)
+        coords["mask"] = _moved_mask(da, per_frame, {"shape": shape})
     drop = [name for name, c in da.coords.items() if canvas == "union" and {"y", "x"} & set(c.dims)]
     result = rebuild(da, data, coords, drop=drop)
     if crop != "none":

@@ -7,18 +7,31 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stack3d import grid
+from stack3d import grid, kernels
 from stack3d.model import valid_slices
+from stack3d.transforms._field import Field
 
 _CELLS = 256  # larger canvases: a grid of this many cells a side finds the rectangle, pixels then refine it
 _BLOCK = 32  # slices at once
+_RIM = 65  # points a side of a displaced frame whose places make the canvas
+_ROUNDS = 30
 
 
-def union(matrices: np.ndarray, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+def union(matrices: np.ndarray, shape: tuple[int, int], field: Field | None = None) -> tuple[int, int, int, int]:
     """Return (top, left, rows, cols) of the canvas that holds every raw frame, in pixels of the aligned frame."""
     rows, cols = shape
-    corners = np.array([[x, y, 1.0] for x in (0, cols - 1) for y in (0, rows - 1)]).T
-    places = np.linalg.solve(matrices, np.broadcast_to(corners, (len(matrices), 3, 4)))[:, :2]
+    if field is None:
+        x, y = np.meshgrid([0, cols - 1], [0, rows - 1])
+    else:
+        along, across = np.linspace(0, rows - 1, _RIM), np.linspace(0, cols - 1, _RIM)
+        x = np.concatenate([across, across, np.zeros(_RIM), np.full(_RIM, cols - 1)])
+        y = np.concatenate([np.zeros(_RIM), np.full(_RIM, rows - 1), along, along])
+    raw = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
+    places = np.linalg.solve(matrices, np.broadcast_to(raw, (len(matrices), *raw.shape)))[:, :2]
+    if field is not None:
+        for k, straight in enumerate(places.copy()):
+            for _ in range(_ROUNDS):
+                places[k] = straight - field.at(k, places[k].T).T
     # A place that misses a pixel by rounding alone is that pixel.
     low = np.floor(places.min(axis=(0, 2)) + 1e-6).astype(int)
     high = np.ceil(places.max(axis=(0, 2)) - 1e-6).astype(int)
@@ -41,10 +54,17 @@ def with_positions(da: xr.DataArray, top: int, left: int, rows: int, cols: int) 
     return coords
 
 
-def covered_box(matrices: np.ndarray, raw: tuple[int, int], canvas: tuple[int, int], share: float) -> dict[str, slice]:
+def part(field: Field | None, slices: Any) -> Field | None:
+    """Return the field of some slices."""
+    return None if field is None else field._replace(grid=field.grid[slices])
+
+
+def covered_box(
+    matrices: np.ndarray, raw: tuple[int, int], canvas: tuple[int, int], share: float, field: Field | None = None
+) -> dict[str, slice]:
     """Return the largest rectangle of the canvas each of whose pixels lies in at least `share` of the raw frames."""
     needed = max(1, int(np.ceil(share * len(matrices) - 1e-9)))
-    if needed == len(matrices) and np.all(matrices[:, :2, :2] == np.eye(2)):
+    if field is None and needed == len(matrices) and np.all(matrices[:, :2, :2] == np.eye(2)):
         return _common(matrices, raw, canvas)
     steps = [-(-size // _CELLS) for size in canvas]
     edges = [np.unique(np.append(np.arange(0, size, step), size - 1)) for size, step in zip(canvas, steps, strict=True)]
@@ -52,8 +72,9 @@ def covered_box(matrices: np.ndarray, raw: tuple[int, int], canvas: tuple[int, i
     wide = [step > 1 for step in steps]
     counts: Any = 0
     for start in range(0, len(matrices), _BLOCK):
-        inside = _inside(matrices[start : start + _BLOCK], raw, edges[0][:, None], edges[1][None, :])
-        # Frames are convex: a cell whose corners lie in a frame does so as a whole.
+        block = slice(start, start + _BLOCK)
+        inside = _inside(matrices[block], raw, edges[0][:, None], edges[1][None, :], part(field, block))
+        # Frames are convex, displaced ones nearly: a cell whose corners lie in a frame does so as a whole.
         if wide[0]:
             inside = inside[:, 1:] & inside[:, :-1]
         if wide[1]:
@@ -68,7 +89,7 @@ def covered_box(matrices: np.ndarray, raw: tuple[int, int], canvas: tuple[int, i
         outward = -1 if side in (0, 2) else 1
         for _ in range(steps[side // 2]):
             line = box[side] + outward
-            if box[side] == limit or not _line_covered(matrices, raw, side // 2, line, box, needed):
+            if box[side] == limit or not _line_covered(matrices, raw, side // 2, line, box, needed, field):
                 break
             box[side] = line
     return {"y": slice(box[0], box[1] + 1), "x": slice(box[2], box[3] + 1)}
@@ -94,9 +115,13 @@ def _nothing(needed: int, count: int) -> str:
     )
 
 
-def _inside(matrices: np.ndarray, raw: tuple[int, int], y: Any, x: Any) -> np.ndarray:
+def _inside(matrices: np.ndarray, raw: tuple[int, int], y: Any, x: Any, field: Field | None = None) -> np.ndarray:
     entries = matrices[:, :2, :, None, None]
     result = None
+    if field is not None:
+        along, across = kernels.field.basis(field.y, y.ravel()), kernels.field.basis(field.x, x.ravel())
+        moved = np.einsum("ya,zabc,xb->czyx", along, field.grid, across)
+        y, x = y + moved[0], x + moved[1]
     for row, size in ((0, raw[1]), (1, raw[0])):
         place = entries[:, row, 0] * x + entries[:, row, 1] * y + entries[:, row, 2]
         within = (place >= -1e-6) & (place <= size - 1 + 1e-6)
@@ -106,13 +131,14 @@ def _inside(matrices: np.ndarray, raw: tuple[int, int], y: Any, x: Any) -> np.nd
 
 
 def _line_covered(
-    matrices: np.ndarray, raw: tuple[int, int], axis: int, line: int, box: list[int], needed: int
+    matrices: np.ndarray, raw: tuple[int, int], axis: int, line: int, box: list[int], needed: int, field: Field | None
 ) -> bool:
     y = np.array([[line]]) if axis == 0 else np.arange(box[0], box[1] + 1)[:, None]
     x = np.array([[line]]) if axis == 1 else np.arange(box[2], box[3] + 1)[None, :]
     total: Any = 0
     for start in range(0, len(matrices), _BLOCK):
-        total = total + _inside(matrices[start : start + _BLOCK], raw, y, x).sum(axis=0)
+        block = slice(start, start + _BLOCK)
+        total = total + _inside(matrices[block], raw, y, x, part(field, block)).sum(axis=0)
     return bool(np.all(total >= needed))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from stack3d.operations import _canvas
 from stack3d.operations._transform_channels import Channels
 from stack3d.operations._transform_ways import Method, Model
 from stack3d.operations._transforms import estimate_transforms
+from stack3d.transforms._field import Field, field_of
 from stack3d.transforms._matrices import in_frame, matrices_of, with_parameters
 from stack3d.transforms._trend import Trend
 
@@ -121,6 +122,9 @@ def register(
     estimate: xr.Dataset | None = None,
     model: Model = "translation",
     method: Method = "phase",
+    blocks: tuple[int, int] | None = None,
+    regularization: float | None = None,
+    target: Sequence[float] | None = None,
     channel: Channels | None = None,
     region: Mapping[str, Any] | None = None,
     mask: Any = None,
@@ -149,9 +153,9 @@ def register(
     da : DataArray ([channel], z, y, x)
     estimate : Dataset, optional
         Made before, possibly edited; then none of the parameters of `estimate_transforms` may be given.
-    model, method, channel, region, mask, threshold, gradient, stripes, binning, band, lags
+    model, method, blocks, regularization, target, channel, region, mask, threshold, gradient, stripes
         See `estimate_transforms`. All channels are moved alike.
-    detector, template_radius, trend, trend_window, trend_degree
+    binning, band, lags, detector, template_radius, trend, trend_window, trend_degree
         See `estimate_transforms`.
     order, integer, fill, value, canvas, crop
         See `apply_transforms`.
@@ -187,43 +191,62 @@ def _apply(
     matrices = in_frame(matrices_of(estimate), estimates.frame_of(estimate), frame)
     # Of the matrices as they are: they may have been edited since the shifts were written beside them.
     described = with_parameters(estimate.assign(transform=(("z", "row", "col"), matrices)), frame)
+    field = field_of(estimate, frame)
     if integer:
-        matrices = _whole_pixels(matrices)
+        matrices = _whole_pixels(matrices, field)
     good = _canvas.used_slices(da, estimate["valid"].values if "valid" in estimate else None)
     shape, positions = frame.shape, {}
     if canvas == "union":
-        top, left, rows, cols = _canvas.union(matrices[good], frame.shape)
+        top, left, rows, cols = _canvas.union(matrices[good], frame.shape, _canvas.part(field, good))
         matrices, shape = _canvas.moved_to(matrices, top, left), (rows, cols)
+        field = None if field is None else field._replace(y=field.y - top, x=field.x - left)
         positions = _canvas.with_positions(da, top, left, rows, cols)
     arguments = {"order": 0 if da.dtype == bool else order, "shape": shape, **filling}
     per_frame = {"matrix": xr.DataArray(matrices, dims=("z", "row", "col"))}
+    if field is not None:
+        per_frame["grid"] = xr.DataArray(field.grid, dims=("z", "block_y", "block_x", "component"))
+        arguments |= {"y": field.y, "x": field.x}
     data = map_frames(da, _warped, arguments=arguments, per_frame=per_frame, shape=shape, label="register")
     coords: dict[str, Any] = {
         name: described[name].variable for name in ("shift_y", "shift_x", "valid") if name in described
     }
     if "mask" in da.coords:
-        coords["mask"] = _moved_mask(da, per_frame, shape)
+        where = {str(name): arguments[name] for name in ("shape", "y", "x") if name in arguments}
+        coords["mask"] = _moved_mask(da, per_frame, where)
     drop = [name for name, c in da.coords.items() if canvas == "union" and {"y", "x"} & set(c.dims)]
     result = rebuild(da, data, {**coords, **positions}, drop=drop)
     if crop != "none":
         share = 1.0 if crop == "common" else float(crop)
-        result = result.isel(_canvas.covered_box(matrices[good], frame.shape, shape, share))
+        result = result.isel(_canvas.covered_box(matrices[good], frame.shape, shape, share, _canvas.part(field, good)))
     return result
 
 
-def _whole_pixels(matrices: np.ndarray) -> np.ndarray:
+def _whole_pixels(matrices: np.ndarray, field: Field | None) -> np.ndarray:
     if not np.all(matrices[:, :2, :2] == np.eye(2)):
         raise ValueError("integer=True needs pure translations; the estimate holds rotation, scale or shear")
+    if field is not None:
+        raise ValueError("integer=True needs pure translations; the estimate holds displacements of blocks")
     rounded = matrices.copy()
     rounded[:, :2, 2] = np.rint(matrices[:, :2, 2])
     return rounded
 
 
-def _warped(frame: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], **arguments: Any) -> Any:
-    return kernels.warp.warp_frame(frame, matrix, shape, **arguments)
+def _warped(
+    frame: Any,
+    matrix: np.ndarray,
+    shape: tuple[int, int],
+    grid: np.ndarray | None = None,
+    y: Any = None,
+    x: Any = None,
+    **arguments: Any,
+) -> Any:
+    if grid is None:
+        return kernels.warp.warp_frame(frame, matrix, shape, **arguments)
+    along, across = (kernels.field.basis(centres, np.arange(size)) for centres, size in zip((y, x), shape, strict=True))
+    return kernels.field.warp_field(frame, matrix, grid, along, across, shape, **arguments)
 
 
-def _moved_mask(da: xr.DataArray, per_frame: Mapping[str, xr.DataArray], shape: tuple[int, int]) -> xr.Variable:
+def _moved_mask(da: xr.DataArray, per_frame: Mapping[str, xr.DataArray], arguments: Mapping[str, Any]) -> xr.Variable:
     mask = da["mask"]
     # What moves frames apart moves their masks apart.
     for dim in per_frame["matrix"].dims[:-2]:
@@ -231,10 +254,11 @@ def _moved_mask(da: xr.DataArray, per_frame: Mapping[str, xr.DataArray], shape: 
             mask = mask.expand_dims({dim: da[dim]})
     mask = mask.transpose(*(dim for dim in da.dims if dim in mask.dims))
     bare = mask.drop_vars(list(mask.coords))
-    moved = map_frames(bare, _warped_mask, arguments={"shape": shape}, per_frame=per_frame, shape=shape, label="mask")
+    shape = arguments["shape"]
+    moved = map_frames(bare, _warped_mask, arguments=arguments, per_frame=per_frame, shape=shape, label="mask")
     return xr.Variable(bare.dims, moved)
 
 
-def _warped_mask(frame: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> Any:
-    moved, _ = kernels.warp.warp_frame(frame.astype(np.uint8), matrix, shape, order=0, fill="constant", value=0.0)
+def _warped_mask(frame: np.ndarray, **arguments: Any) -> Any:
+    moved, _ = _warped(frame.astype(np.uint8), order=0, fill="constant", value=0.0, **arguments)
     return moved.astype(bool)

@@ -1,4 +1,4 @@
-"""Displacement of two frames by matched features: SIFT or ORB, ratio test, consensus of the matches."""
+"""Transform between two frames by matched features: SIFT or ORB, ratio test, consensus of the matches."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stack3d import device, kernels
+from stack3d.operations._transform_affine import REFUSED, family
 
 _MOST = 3000  # features kept of a frame, the strongest
 _RATIO = 0.75  # a match must be this much nearer than the next best
-_LEAST = 8  # matches that must agree: fewer may do so by chance
+_LEAST = 8  # matches that must agree, and one more for each parameter beside the displacement: fewer may by chance
+_WORST = 5.0  # standard error of the corners, in binned pixels, above which a transform is refused
 _RADIUS = 2.0  # binned pixels within which matches agree
 _HYPOTHESES = 1000
 _FLOOR = 0.02  # binned pixels, systematic error of a displacement
 
 
 class FeaturePlan(NamedTuple):
-    """Binning of the frames before features are sought, and the detector."""
+    """Binning of the frames before features are sought, the detector, and what is fitted to the matches."""
 
     binning: int
     detector: str
+    shape: tuple[int, int]
+    model: str
+    aspect: float
+    regularization: float
+    target: tuple[float, float, float, float]
 
 
 class Features(NamedTuple):
@@ -33,7 +40,8 @@ class Features(NamedTuple):
 def plan(shape: tuple[int, int], settings: Any) -> FeaturePlan:
     """Return how features are sought in frames of a shape."""
     fitting = max(1, round((shape[0] * shape[1]) ** 0.5 / 1024))
-    return FeaturePlan(settings.binning or fitting, settings.detector)
+    rest = settings.model, settings.aspect, settings.regularization, settings.target
+    return FeaturePlan(settings.binning or fitting, settings.detector, shape, *rest)
 
 
 def found(frame: Any, weight: np.ndarray | None, plan: FeaturePlan) -> Features:
@@ -75,7 +83,8 @@ def pair(first: Features, second: Features, plan: FeaturePlan) -> np.ndarray:
     Every match (or every n-th of very many) is tried as the displacement of all, so nothing is left to chance.
     """
     refused = np.array([np.nan, np.nan, 0.0, 0.0])
-    matched = _matches(first, second, plan)
+    places, others = _matches(first, second, plan)
+    matched = others - places
     if len(matched) < _LEAST:
         return refused
     radius = _RADIUS * plan.binning
@@ -93,12 +102,35 @@ def pair(first: Features, second: Features, plan: FeaturePlan) -> np.ndarray:
     return np.array([centre[0], centre[1], float(agree.mean()), weight])
 
 
-def _matches(first: Features, second: Features, plan: FeaturePlan) -> np.ndarray:
-    """Return displacements (n, [dy, dx]) of features that are each other's best match, by a margin."""
+def pair_matrix(first: Features, second: Features, plan: FeaturePlan) -> np.ndarray:
+    """Return (six entries of the matrix, quality, weight): the transform on which most matches agree.
+
+    Samples are drawn by a generator of fixed seed.
+    """
+    places, others = _matches(first, second, plan)
+    b = plan.binning
+    found = kernels.consensus.agreement(
+        places[:, ::-1],
+        others[:, ::-1],
+        plan.shape,
+        family(plan.model),
+        _RADIUS * b,
+        aspect=plan.aspect,
+        strength=plan.regularization,
+        target=plan.target,
+    )
+    if found.agree.sum() < _LEAST + found.number - 2 or not found.corner < (_WORST * b) ** 2:
+        return REFUSED
+    weight = 1 / (found.variance + (_FLOOR * b) ** 2)
+    return np.array([*found.matrix[:2].ravel(), float(found.agree.mean()), weight])
+
+
+def _matches(first: Features, second: Features, plan: FeaturePlan) -> tuple[np.ndarray, np.ndarray]:
+    """Return places (n, [y, x]) in both frames of features that are each other's best match, by a margin."""
     import cv2
 
     if first.descriptors is None or second.descriptors is None:
-        return np.zeros((0, 2))
+        return np.zeros((0, 2)), np.zeros((0, 2))
     matcher = cv2.BFMatcher(cv2.NORM_L2 if plan.detector == "sift" else cv2.NORM_HAMMING)
     both = matcher.knnMatch(first.descriptors, second.descriptors, k=2)
     clear = [one for one, *next_best in both if next_best and one.distance < _RATIO * next_best[0].distance]
@@ -107,5 +139,4 @@ def _matches(first: Features, second: Features, plan: FeaturePlan) -> np.ndarray
         if match.trainIdx not in best or match.distance < best[match.trainIdx].distance:
             best[match.trainIdx] = match
     pairs = np.array([[match.queryIdx, match.trainIdx] for match in best.values()], dtype=int).reshape(-1, 2)
-    moved: np.ndarray = second.places[pairs[:, 1]] - first.places[pairs[:, 0]]
-    return moved
+    return first.places[pairs[:, 0]], second.places[pairs[:, 1]]

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from stack3d import device, kernels
+from stack3d.operations import _transform_affine as affine
 from stack3d.operations import _transform_features as features
 from stack3d.operations import _transform_stackreg as stackreg
 
-Model = Literal["translation"]
+Model = Literal["translation", "rigid", "similarity", "x_scale_shift", "scale_shift", "affine", "regularized_affine"]
 Method = Literal["phase", "features", "stackreg", "template"]
 
 
@@ -28,6 +29,10 @@ class Settings:
     binning: int | None = None
     stripes: float | None = None
     detector: str = "sift"
+    model: str = "translation"
+    aspect: float = 1.0  # height of a pixel, in widths
+    regularization: float = 0.0
+    target: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 1.0)
 
 
 class Solved(NamedTuple):
@@ -53,9 +58,9 @@ class Way:
     pair : callable
         ``pair(first, second, plan)``: the array (*parameters, quality, weight), weight 0 for a refused pair.
     parameters : tuple of str
-        Names of the parameters of a pair, as the variables of the estimate have them after ``pair_``.
+        Names of the parameters of a pair: a displacement, or the entries of a matrix.
     solve : callable
-        ``solve(first, second, parameters, weights, count, shape)`` gives a `Solved`.
+        ``solve(first, second, parameters, weights, count, shape, settings)`` gives a `Solved`.
     """
 
     plan: Callable[..., Any]
@@ -123,7 +128,13 @@ def phase_pair(first: Any, second: Any, plan: PhasePlan) -> np.ndarray:
 
 
 def solve_shifts(
-    first: np.ndarray, second: np.ndarray, shifts: np.ndarray, weights: np.ndarray, count: int, shape: tuple[int, int]
+    first: np.ndarray,
+    second: np.ndarray,
+    shifts: np.ndarray,
+    weights: np.ndarray,
+    count: int,
+    shape: tuple[int, int],
+    settings: Settings,
 ) -> Solved:
     """Return translations from displacements (pairs, [dy, dx])."""
     solution = kernels.solve.positions(first, second, shifts, weights, count)
@@ -132,11 +143,68 @@ def solve_shifts(
     return Solved(matrices, solution.ok, solution.quality, solution.error, solution.trust)
 
 
+def solve_matrices(
+    first: np.ndarray,
+    second: np.ndarray,
+    entries: np.ndarray,
+    weights: np.ndarray,
+    count: int,
+    shape: tuple[int, int],
+    settings: Settings,
+) -> Solved:
+    """Return pull matrices from matrices between pairs (pairs, 6)."""
+    centre = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    options: dict[str, Any] = {"model": affine.family(settings.model), "aspect": settings.aspect}
+    solution = kernels.solve.poses(first, second, as_matrices(entries), weights, count, centre, **options)
+    return Solved(solution.matrices, solution.ok, solution.quality, solution.error, solution.trust)
+
+
+def as_matrices(parameters: np.ndarray) -> np.ndarray:
+    """Return the matrices (pairs, 3, 3) of displacements (pairs, [dy, dx]) or of entries (pairs, 6)."""
+    out = np.broadcast_to(np.eye(3), (len(parameters), 3, 3)).copy()
+    if parameters.shape[1] == 2:
+        out[:, :2, 2] = parameters[:, ::-1]
+    else:
+        out[:, :2] = parameters.reshape(-1, 2, 3)
+    return out
+
+
 _SHIFTS = ("shift_y", "shift_x")
+_ENTRIES = ("m00", "m01", "m02", "m10", "m11", "m12")
+MODELS: tuple[str, ...] = get_args(Model)
 WAYS: dict[tuple[str, str], Way] = {
     ("phase", "translation"): Way(phase_plan, phase_spectrum, phase_pair, _SHIFTS, solve_shifts),
     ("features", "translation"): Way(features.plan, features.found, features.pair, _SHIFTS, solve_shifts),
     ("stackreg", "translation"): Way(stackreg.plan, stackreg.pixels, stackreg.pair, _SHIFTS, solve_shifts),
 }
-MODELS = tuple(dict.fromkeys(model for _, model in WAYS))
+for _model in MODELS[1:]:
+    WAYS["phase", _model] = Way(affine.plan, affine.filtered, affine.pair, _ENTRIES, solve_matrices)
+    WAYS["features", _model] = Way(features.plan, features.found, features.pair_matrix, _ENTRIES, solve_matrices)
+    if _model in stackreg.KINDS:
+        WAYS["stackreg", _model] = Way(stackreg.plan, stackreg.pixels, stackreg.pair_matrix, _ENTRIES, solve_matrices)
 METHODS = (*dict.fromkeys(method for method, _ in WAYS), "template")
+
+
+def check_model(
+    model: str, stripes: float | None, regularization: Any, target: Any
+) -> tuple[float, tuple[float, float, float, float]]:
+    """Return strength and target of the regularisation, after looking at what has no meaning for a model."""
+    if stripes is not None and model != "translation":
+        raise ValueError(
+            f"stripes={stripes!r} has a meaning only for model='translation'; stripes along y and x are left out of "
+            "every model"
+        )
+    drawn = model == affine.REGULARIZED
+    for name, value in (("regularization", regularization), ("target", target)):
+        if value is not None and not drawn:
+            raise ValueError(f"{name}={value!r} has a meaning only for model='regularized_affine', not {model!r}")
+    if not drawn:
+        return 0.0, (1.0, 0.0, 0.0, 1.0)
+    strength = 0.01 if regularization is None else regularization
+    if isinstance(strength, bool) or not isinstance(strength, int | float | np.number) or not 0 <= strength < np.inf:
+        raise ValueError(f"regularization={regularization!r} must be a finite number of at least 0")
+    entries = np.asarray((1.0, 0.0, 0.0, 1.0) if target is None else target, dtype=np.float64)
+    if entries.shape != (4,) or not np.isfinite(entries).all() or not np.linalg.det(entries.reshape(2, 2)) > 0:
+        raise ValueError(f"target={target!r} must be four entries (xx, xy, yx, yy) that do not fold the frame")
+    xx, xy, yx, yy = entries.tolist()
+    return float(strength), (xx, xy, yx, yy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +12,12 @@ from stack3d._provenance import estimator
 from stack3d._warn import warn
 from stack3d.grid import Frame
 from stack3d.model import DIMS, valid_slices
+from stack3d.operations._transform_blocks import check_blocks, displaced
 from stack3d.operations._transform_channels import Channels, chosen, fused
 from stack3d.operations._transform_frames import Treatment, compared
+from stack3d.operations._transform_graph import graph
 from stack3d.operations._transform_template import refined
-from stack3d.operations._transform_ways import METHODS, MODELS, WAYS, Method, Model, Settings, Solved, Way
+from stack3d.operations._transform_ways import METHODS, MODELS, WAYS, Method, Model, Settings, Solved, Way, check_model
 from stack3d.transforms import detrend
 from stack3d.transforms._matrices import describe, in_frame
 from stack3d.transforms._trend import Trend, check_trend
@@ -36,6 +38,9 @@ def estimate_transforms(
     *,
     model: Model = "translation",
     method: Method = "phase",
+    blocks: tuple[int, int] | None = None,
+    regularization: float | None = None,
+    target: Sequence[float] | None = None,
     channel: Channels | None = None,
     region: Mapping[str, Any] | None = None,
     mask: Any = None,
@@ -60,12 +65,23 @@ def estimate_transforms(
     Parameters
     ----------
     da : DataArray ([channel], z, y, x)
-    model : {"translation"}
-        What a slice may do.
+    model : {"translation", "rigid", "similarity", "x_scale_shift", "scale_shift", "affine", "regularized_affine"}
+        What a slice may do: be displaced; turn too; turn and change its scale; change its scale along x; along x and
+        along y; everything linear; the same, each pair drawn to `target`. ``"stackreg"`` has the first three and
+        ``"affine"``.
     method : {"phase", "features", "stackreg", "template"}
         How two frames are compared: by the phase of their spectra; by matched features; by pystackreg (the extra
         ``stackreg``), some hundred times slower. ``"template"``: by phase, then, in a second pass, each slice with the
         running median of those around it (AMST), for content that changes slowly along z.
+    blocks : (int, int), optional
+        Rows and columns of a grid of overlapping blocks, each of which is displaced on its own, on top of `model`: for
+        slices that are distorted. It takes a second pass, and is by phase whatever the method.
+    regularization : float, optional
+        For ``model="regularized_affine"``: strength of a ridge regression of the linear part of each pair, its normal
+        equations divided by the number of points; a pair is drawn by ``strength / (1 + strength)`` of the way to
+        `target`. By default 0.01.
+    target : sequence of 4 float, optional
+        For ``model="regularized_affine"``: entries (xx, xy, yx, yy) that pairs are drawn to; by default (1, 0, 0, 1).
     channel : str, dict or sequence of str, optional
         Channel that is measured; by default the first. Weights by name, such as ``{"SE": 0.7, "BSE": 0.3}``: the sum of
         these channels, each frame freed of its median and divided by its spread before. Several names, or ``"joint"``
@@ -117,9 +133,14 @@ def estimate_transforms(
         - ``quality`` (z): share of the weight of its pairs that agrees with the whole, 0 to 1 (for ``"template"``
           correlation with the median); ``step_error`` (z): standard error of the step from the good slice before (for
           ``"template"``: of the place), in pixels;
-        - the graph of pairs, ``pair_first``, ``pair_second``, ``pair_shift_y``, ``pair_shift_x`` (pixels; NaN where
-          refused), ``pair_quality`` (correlation, 0 to 1; share of the matches that agree for ``"features"``) and
-          ``pair_trust`` (0 to 1); of several channels also ``pair_channel``.
+        - the graph of pairs, ``pair_first``, ``pair_second``, ``pair_transform`` (pair, row, col): from (x, y, 1) in the
+          first slice to the second, in pixels of the frame, ``pair_shift_y``, ``pair_shift_x``: the same at the centre
+          of the frame, in pixels (NaN where refused), ``pair_quality`` (correlation, 0 to 1; share of the matches that
+          agree for ``"features"``), ``pair_residual`` (by how much it misses the solution at the corners, rms in pixels)
+          and ``pair_trust`` (0 to 1); of several channels also ``pair_channel``;
+        - with `blocks`, ``displacement_y``, ``displacement_x`` (z, block_y, block_x): how much further the content lies
+          at the centre of each block, in the unit of the coordinates; ``block_y`` and ``block_x`` are the places of the
+          centres, ``block_valid`` says which were measured. Between them a cubic spline holds.
 
     Raises
     ------
@@ -130,8 +151,8 @@ def estimate_transforms(
 
     Notes
     -----
-    One pass: each frame is read and transformed once (``"template"``: two passes). The first good slice stays where it
-    is, unless a trend is taken out.
+    One pass: each frame is read and transformed once (``"template"``, `blocks`: one more each). The first good slice
+    stays where it is, unless a trend is taken out.
 
     What images alone cannot tell is whether structure runs obliquely or the stack drifts.
 
@@ -160,27 +181,35 @@ def estimate_transforms(
         raise ValueError(f"threshold={threshold!r} must be a finite grey value")
     check_trend(trend, trend_window, trend_degree, prefix="trend_")
     way = WAYS.get(("phase" if method == "template" else method, model))
-    if way is None or (method == "template" and model != "translation"):
+    if way is None:
         raise ValueError(f"method={method!r} does not measure model={model!r}; method='phase' does")
+    strength, drawn_to = check_model(model, stripes, regularization, target)
+    grid_of_blocks = check_blocks(blocks)
     extra = [dim for dim in da.dims if dim not in DIMS]
     if extra:
         raise ValueError(f"the stack has dims {da.dims}; take one along {', '.join(map(repr, extra))} with da.isel")
     one, weight = compared(chosen(da, channel, method, threshold), region, mask)
     one = fused(one, channel)
+    if grid_of_blocks is not None and "channel" in one.dims:
+        raise ValueError(
+            f"blocks={blocks!r} are measured on one image; with channel={channel!r} name one, or give weights"
+        )
     treatment = Treatment(threshold, gradient, weight)
-    settings = Settings((band[0], band[1]), binning, stripes, detector)
+    spacing = Frame.of(one).spacing
+    settings = Settings(
+        (band[0], band[1]), binning, stripes, detector, model, spacing[0] / spacing[1], strength, drawn_to
+    )
     valid = valid_slices(da)
     source, first, second, table, solved = _measured(one, way, treatment, settings, int(lags), valid)
     if method == "template":
         radius = _TEMPLATE_RADIUS if template_radius is None else int(template_radius)
-        solved = refined(one, solved, treatment, settings, radius)
+        solved = refined(one, solved, way, treatment, settings, radius)
     dataset = _described(da, one, solved, valid)
-    pairs = {f"pair_{name}": table[:, k] for k, name in enumerate(way.parameters)}
-    others = {"pair_first": first, "pair_second": second, "pair_quality": table[:, -2], "pair_trust": solved.trust}
+    dataset = dataset.assign(graph(first, second, table, solved, Frame.of(one), Frame.of(da)))
     if "channel" in one.dims:
-        others["pair_channel"] = one["channel"].values[source]
-    for name, values in {**pairs, **others}.items():
-        dataset[name] = ("pair", values)
+        dataset["pair_channel"] = ("pair", one["channel"].values[source])
+    if grid_of_blocks is not None:
+        dataset = dataset.assign(displaced(da, one, dataset, grid_of_blocks, treatment, settings))
     if trend != "keep":
         dataset = detrend(dataset, trend, window=trend_window, degree=trend_degree)
     return dataset
@@ -232,7 +261,7 @@ def _measured(
     second = first + lag + 1
     # Slices that were marked bad before have no say.
     weight = np.where(valid[first] & valid[second], table[:, -1], 0.0)
-    return source, first, second, table, way.solve(first, second, table[:, :-2], weight, count, shape)
+    return source, first, second, table, way.solve(first, second, table[:, :-2], weight, count, shape, settings)
 
 
 def _prepared(frame: Any, prepare: Any, treatment: Treatment, plan: Any) -> Any:

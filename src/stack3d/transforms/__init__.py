@@ -4,12 +4,12 @@ Each function takes an estimate of kind ``"transforms"``, as made by `estimate_t
 done is added to its provenance, and travels with the stack it is applied to.
 """
 
+from stack3d.transforms._detrend import detrend as detrend
+from stack3d.transforms._detrend import smooth as smooth
 from stack3d.transforms._edit import bridge as bridge
 from stack3d.transforms._edit import compose as compose
-from stack3d.transforms._edit import detrend as detrend
 from stack3d.transforms._edit import inverse as inverse
 from stack3d.transforms._edit import limit as limit
-from stack3d.transforms._edit import smooth as smooth
 from stack3d.transforms._given import from_matrices as from_matrices
 from stack3d.transforms._given import from_shifts as from_shifts
 from stack3d.transforms._table import from_csv as from_csv

@@ -15,6 +15,7 @@ from stack3d import estimates
 from stack3d._provenance import _record
 from stack3d._records import ATTR, provenance
 from stack3d.grid import Frame
+from stack3d.transforms._field import Field, variables
 
 P = ParamSpec("P")
 
@@ -103,18 +104,48 @@ def valid_of(estimate: xr.Dataset) -> np.ndarray:
 
 
 def bridged(matrices: np.ndarray, z: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Return matrices with those of bad slices put on the line between the nearest good ones."""
+    """Return matrices with those of bad slices put between the nearest good ones.
+
+    The way from one to the other is even: a turn is a turn at every place on it (the power of a matrix). Matrices
+    between which there is no such way (a fold, half a circle) are mixed entry by entry.
+    """
     out = matrices.copy()
-    if good.any() and not good.all():
-        for row in range(2):
-            for col in range(3):
-                out[~good, row, col] = np.interp(z[~good], z[good], matrices[good, row, col])
+    if not good.any() or good.all():
+        return out
+    for row in range(2):
+        for col in range(3):
+            out[~good, row, col] = np.interp(z[~good], z[good], matrices[good, row, col])
+    known = np.flatnonzero(good)
+    for k in np.flatnonzero(~good):
+        place = int(np.searchsorted(known, k))
+        if 0 < place < len(known):
+            low, high = known[place - 1], known[place]
+            share = (z[k] - z[low]) / (z[high] - z[low])
+            out[k] = _between(matrices[low], matrices[high], share, out[k])
     return out
 
 
-def replaced(estimate: xr.Dataset, matrices: np.ndarray, valid: np.ndarray | None = None) -> xr.Dataset:
-    """Return an estimate with other matrices, and all that is computed from them."""
+def _between(first: np.ndarray, second: np.ndarray, share: float, mixed: np.ndarray) -> np.ndarray:
+    from stack3d.kernels import _groups as groups
+
+    # Of equal linear parts the entries are all there is to mix.
+    if np.array_equal(first[:2, :2], second[:2, :2]) or abs(np.linalg.det(first[:2, :2])) < 1e-9:
+        return mixed
+    step = np.linalg.solve(first, second)
+    if not (np.linalg.det(step[:2, :2]) > 0 and np.trace(step) > 1):
+        return mixed
+    out: np.ndarray = first @ groups.exponential(share * groups.logarithm(step))
+    out[2] = 0.0, 0.0, 1.0
+    return out
+
+
+def replaced(
+    estimate: xr.Dataset, matrices: np.ndarray, valid: np.ndarray | None = None, field: Field | None = None
+) -> xr.Dataset:
+    """Return an estimate with other matrices, and all that is computed from them; a field only where one is given."""
     result = estimate.copy()
+    if field is not None:
+        result = result.assign(variables(field, estimates.frame_of(estimate)))
     result["transform"] = estimate["transform"].transpose("z", "row", "col").copy(data=matrices)
     if valid is not None:
         attrs = dict(estimate["valid"].attrs) if "valid" in estimate else {}

@@ -40,7 +40,8 @@ def to_csv(estimate: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     -----
     Lines that begin with ``#`` hold the frame, the coordinate along z, units and provenance as JSON; then ``z``,
     ``valid``, the entries of the pull matrix ``m00`` (x from x), ``m01`` (x from y), ``m02`` (x), ``m10``, ``m11``,
-    ``m12`` in pixels, and the other variables of each slice. The pairs are not written.
+    ``m12`` in pixels, and the other variables of each slice. The pairs are not written. Estimates with displacements of
+    blocks are refused.
 
     Examples
     --------
@@ -50,6 +51,8 @@ def to_csv(estimate: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     True
     """
     estimates.check(estimate, "transforms")
+    if "displacement_y" in estimate:
+        raise ValueError("the estimate has displacements of blocks, which a table cannot hold; save it with to_netcdf")
     matrices, path = matrices_of(estimate), Path(path)
     z = estimate["z"].values if "z" in estimate.coords else np.arange(estimate.sizes["z"], dtype=np.float64)
     columns: dict[str, Any] = {"z": z, "valid": valid_of(estimate).astype(int)}
