@@ -69,39 +69,56 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     multiple = plan.thresholds(rest.shape[0])
     for number, scale in enumerate(plan.scales):
         # Details across the stripes only: those along them are no stripes.
-        along = smooth(rest, number, weight, axes=(0,))
+        along, before = smooth(rest, number, weight, axes=(0,)), rest
         rest = smooth(along, number, weight, axes=(1,))
         along -= rest
-        field += _of_band(along, scale, multiple, plan, weight)
+        limit = multiple * scale.factor * _noise(along, plan, weight)
+        limit = xp.asarray(limit.astype(np.float32))
+        found = _of_band(along, limit, scale, plan, weight)
+        if plan.shrink:
+            found *= np.float32(_share(along, before, rest, limit[:, None], number, scale.length, weight))
+        if plan.correct_energy:
+            _give_back(found, along, scale.length)
+        field += found
     return from_upright(field, shear)
 
 
-def _of_band(band: Any, scale: Scale, multiple: Any, plan: Plan, weight: Any) -> Any:
-    """Return what is to be subtracted from a band."""
+def _of_band(band: Any, limit: Any, scale: Scale, plan: Plan, weight: Any) -> Any:
+    """Return the stripes of a band."""
     xp = namespace(band)
-    threshold = xp.asarray((multiple * scale.factor * _noise(band, plan, weight)).astype(np.float32))
-    limit = threshold[:, None]
     if plan.estimate == "predict":
-        shape = Shape(_SHORT * scale.length, plan.max_angle, plan.max_ratio)
-        share = _mean(square, stripe_weights(band, threshold, shape), scale.block, weight)
+        share = stripe_weights(band, limit, Shape(_SHORT * scale.length, plan.max_angle, plan.max_ratio))
     elif scale.block is not None:
-        share = _mean(square, (xp.abs(band) <= limit).astype(np.float32), scale.block, weight)
+        share = (xp.abs(band) <= limit[:, None]).astype(np.float32)
     else:
-        share = None
-    if share is None:
-        found = _mean(triangle, xp.clip(band, -limit, limit), scale.length, weight)
-    else:
-        found = _mean(triangle, band * share, scale.length, weight)
-        found *= share
-    if plan.shrink:
-        found *= np.float32(_directed(xp.clip(band, -limit, limit), scale.length, weight))
-    if plan.correct_energy:
-        # What noise loses with its mean along the stripes.
-        length = scale.length
-        loss = math.sqrt(1 - 2 / length + (2 * length**2 + 1) / (3 * length**3))
-        found *= np.float32(1 / loss)
-        found += band * np.float32(1 - 1 / loss)
+        return _mean(triangle, xp.clip(band, -limit[:, None], limit[:, None]), scale.length, weight)
+    share = _mean(square, share, scale.block, weight)
+    found = _mean(triangle, band * share, scale.length, weight)
+    found *= share
     return found
+
+
+def _give_back(found: Any, band: Any, length: int) -> None:
+    """Add to the stripes what gives the rest of a band the power that noise loses with its mean along the stripes."""
+    loss = math.sqrt(1 - 2 / length + (2 * length**2 + 1) / (3 * length**3))
+    found *= np.float32(1 / loss)
+    found += band * np.float32(1 - 1 / loss)
+
+
+def _share(band: Any, before: Any, rest: Any, limit: Any, number: int, length: int, weight: Any) -> float:
+    """Share of the power of means along the stripes that the same means across them, of the crosswise band, lack."""
+    xp = namespace(band)
+    step = max(1, min(4, min(band.shape) // 64))
+    some = None if weight is None else weight[::step]
+    crosswise = smooth(before[::step], number, some, axes=(1,)) - rest[::step]
+    held = xp.clip(band, -limit, limit)
+    crosswise = xp.clip(crosswise, -limit[::step], limit[::step])
+    if weight is not None:
+        held, crosswise = held * weight, crosswise * some
+    along = triangle(xp.ascontiguousarray(held[:, ::step]), length)
+    across = triangle(xp.ascontiguousarray(crosswise.T), length)
+    power, other = (float(xp.vdot(part, part)) / max(part.size, 1) for part in (along, across))
+    return max(0.0, 1 - other / power) if power > 0 else 0.0
 
 
 def _noise(band: Any, plan: Plan, weight: Any) -> Any:
@@ -134,18 +151,6 @@ def _spread(band: Any, weight: Any) -> float:
     if weight is not None:
         part = part[weight[::step, ::step] > 0.5]
     return _MAD * float(xp.median(part)) if part.size else 0.0
-
-
-def _directed(band: Any, length: int, weight: Any) -> float:
-    """Share of the power of means along y that means along x do not have."""
-    xp = namespace(band)
-    if weight is not None:
-        band = band * weight
-    step = max(1, min(4, min(band.shape) // 64))
-    along = triangle(xp.ascontiguousarray(band[:, ::step]), length)
-    across = triangle(xp.ascontiguousarray(band[::step].T), length)
-    power, other = (float(xp.vdot(part, part)) / part.size for part in (along, across))
-    return max(0.0, 1 - other / power) if power > 0 else 0.0
 
 
 def _mean(kind: Any, values: Any, size: Any, weight: Any) -> Any:
