@@ -7,7 +7,7 @@ S E G E' A together act on few slow functions of y alone: a truncated singular v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -40,6 +40,8 @@ class Plan:
         Width of the damping, in cycles per length of the (extended) frame along the stripes.
     boundary : str
         "reflect" or "periodic": how the bands continue at the ends of the stripes.
+    shrink : bool
+        Whether the stripes of each level are reduced by what is found across them.
     """
 
     shape: tuple[int, int]
@@ -48,6 +50,12 @@ class Plan:
     level: int
     sigma: float
     boundary: str
+    shrink: bool = True
+
+    def crosswise(self) -> Plan:
+        """Return the plan that finds, in the sheared frame exchanged, stripes across these, of the same bandwidth."""
+        rows, columns = shear_of(self.shape, self.angle).upright
+        return replace(self, shape=(columns, rows), angle=0.0, sigma=self.sigma * columns / rows)
 
 
 class Tables(NamedTuple):
@@ -67,6 +75,7 @@ def plan(
     level: int | None = None,
     sigma: float = 3.0,
     boundary: str = "reflect",
+    shrink: bool = True,
 ) -> Plan:
     """Say how stripes are to be found by damping of wavelet bands.
 
@@ -86,6 +95,9 @@ def plan(
     boundary : {"reflect", "periodic"}, default "reflect"
         How the bands continue at the ends of the stripes. "periodic" is the method as published: what is at one
         end leaks to the other.
+    shrink : bool, default True
+        Reduce the stripes of each level by the share of their power that the same modes hold across them: nothing is
+        left of them where a frame has none. False is the method as published.
 
     Returns
     -------
@@ -116,7 +128,7 @@ def plan(
         raise ValueError(f"sigma={sigma!r} must be a positive number of cycles per frame")
     if boundary not in ("reflect", "periodic"):
         raise ValueError(f'boundary={boundary!r} must be "reflect" or "periodic"')
-    return Plan(shape, angle, str(wavelet), int(level), float(sigma), boundary)
+    return Plan(shape, angle, str(wavelet), int(level), float(sigma), boundary, bool(shrink))
 
 
 @lru_cache(maxsize=8)

@@ -55,32 +55,76 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     frame, weight, level = known(frame, weight)
     upright = to_upright(frame, shear)
     weight = inside(shear, upright, weight)
-    bands = _bands if on_host(upright) else bands_xp
-    project, expand = xp.asarray(tables.project), xp.asarray(tables.expand)
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(level))
-    # The level is taken off the modes, which spares a pass over the frame.
-    base = np.float32(level) * project.sum(axis=1)
 
     def estimate(full: Any) -> Any:
-        return expand @ bands(full.T @ project.T - base, plan.wavelet, tables).T
+        details = _details(full, level, plan)
+        if plan.shrink:
+            across = [_power(detail) for detail in _details(full.T, level, plan.crosswise())]
+            details = [detail * np.float32(_share(_power(detail), other)) for detail, other in zip(details, across)]
+        return xp.asarray(tables.expand) @ _joined(details, plan.wavelet, tables).T
 
     field = from_upright(through_missing(estimate, upright, weight), shear)
     field -= np.float32(field.mean())  # the frame keeps its level
     return field
 
 
-def bands_xp(slow: Any, wavelet: str, tables: Tables) -> Any:
-    """`xp` form: modes (x, modes) through their bands of details along x, (x, modes of the result)."""
-    xp, bank = namespace(slow), pywt.Wavelet(wavelet)
-    details = []
-    for _ in tables.mix:
-        details.append(_analysed(slow, bank.dec_hi))
-        slow = _analysed(slow, bank.dec_lo)
-    out = None
-    for mix, detail, width in zip(tables.mix[::-1], details[::-1], tables.widths[-2::-1]):
-        made = _synthesised(detail @ xp.asarray(mix).T, bank.rec_hi, width)
-        out = made if out is None else made + _synthesised(out, bank.rec_lo, width)
+def _power(detail: Any) -> float:
+    flat = detail.ravel()
+    return float(namespace(detail).vdot(flat, flat))
+
+
+def _share(power: float, other: float) -> float:
+    return max(0.0, 1 - other / power) if power > 0 else 0.0
+
+
+def _details(full: Any, level: float, plan: Plan) -> list[Any]:
+    """Slow modes of the bands of details, finest first, each (x, modes of the result)."""
+    xp, tables = namespace(full), tables_of(plan)
+    project = xp.asarray(tables.project)
+    # The level is taken off the modes, which spares a pass over the frame.
+    slow = full.T @ project.T - np.float32(level) * project.sum(axis=1)
+    bank = pywt.Wavelet(plan.wavelet)
+    split = _split if on_host(slow) else split_xp
+    out = []
+    for mix in tables.mix:
+        slow, detail = split(slow, bank)
+        out.append(detail @ xp.asarray(mix).T)
+    return out
+
+
+def _joined(details: list[Any], wavelet: str, tables: Tables) -> Any:
+    """Bands of details put together along x, (x, modes of the result)."""
+    xp, bank = namespace(details[0]), pywt.Wavelet(wavelet)
+    join = _join if on_host(details[0]) else join_xp
+    out = xp.zeros((tables.widths[-1], tables.expand.shape[1]), np.float32)
+    for detail, width in zip(details[::-1], tables.widths[-2::-1]):
+        out = join(out, detail, bank, width)
+    return out
+
+
+def split_xp(rows: Any, bank: Any) -> tuple[Any, Any]:
+    """`xp` form: one level of analysis along the first axis; low-pass and details."""
+    return _analysed(rows, bank.dec_lo), _analysed(rows, bank.dec_hi)
+
+
+def join_xp(low: Any, high: Any, bank: Any, width: int) -> Any:
+    """`xp` form: one level of synthesis along the first axis, to `width`."""
+    return _synthesised(low[: high.shape[0]], bank.rec_lo, width) + _synthesised(high, bank.rec_hi, width)
+
+
+def _split(rows: Any, bank: Any) -> tuple[Any, Any]:
+    lo, hi = (np.asarray(taps, np.float32) for taps in (bank.dec_lo, bank.dec_hi))
+    shape = ((rows.shape[0] + lo.size - 1) // 2, rows.shape[1])
+    low, high = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    _split_loop(rows, lo, hi, low, high)
+    return low, high
+
+
+def _join(low: Any, high: Any, bank: Any, width: int) -> Any:
+    out = np.zeros((width, high.shape[1]), np.float32)
+    _join_loop(low, high, np.asarray(bank.rec_lo, np.float32), np.asarray(bank.rec_hi, np.float32), out)
     return out
 
 
@@ -101,26 +145,8 @@ def _synthesised(rows: Any, taps: list[float], width: int) -> Any:
     return out[reach : reach + width]
 
 
-def _bands(slow: Any, wavelet: str, tables: Tables) -> Any:
-    bank = pywt.Wavelet(wavelet)
-    dec_lo, dec_hi, rec_lo, rec_hi = (np.asarray(taps, np.float32) for taps in bank.filter_bank)
-    details = []
-    for _ in tables.mix:
-        count = (slow.shape[0] + dec_lo.size - 1) // 2
-        low, detail = (np.zeros((count, slow.shape[1]), np.float32) for _ in range(2))
-        _split(slow, dec_lo, dec_hi, low, detail)
-        details.append(detail)
-        slow = low
-    out = np.zeros((tables.widths[-1], tables.expand.shape[1]), np.float32)
-    for mix, detail, width in zip(tables.mix[::-1], details[::-1], tables.widths[-2::-1]):
-        wide = np.zeros((width, out.shape[1]), np.float32)
-        _join(out, detail @ mix.T, rec_lo, rec_hi, wide)
-        out = wide
-    return out
-
-
 @njit(nogil=True, cache=True)
-def _split(rows: Any, lo: Any, hi: Any, low: Any, high: Any) -> None:
+def _split_loop(rows: Any, lo: Any, hi: Any, low: Any, high: Any) -> None:
     width = rows.shape[0]
     for i in range(low.shape[0]):
         to_low, to_high = low[i], high[i]
@@ -134,7 +160,7 @@ def _split(rows: Any, lo: Any, hi: Any, low: Any, high: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _join(low: Any, high: Any, lo: Any, hi: Any, out: Any) -> None:
+def _join_loop(low: Any, high: Any, lo: Any, hi: Any, out: Any) -> None:
     reach = lo.size - 2
     for i in range(out.shape[0]):
         target = out[i]
