@@ -9,7 +9,7 @@ import numpy as np
 
 from stack3d.kernels._namespace import namespace
 
-_ROUNDS = 2
+ROUNDS = 2
 
 
 def known(frame: Any, weight: Any = None) -> tuple[Any, Any, float]:
@@ -80,11 +80,11 @@ def fill(frame: Any, weight: Any) -> Any:
     return xp.ascontiguousarray(out)
 
 
-def through_missing(estimate: Callable[[Any], Any], frame: Any, weight: Any) -> Any:
+def through_missing(estimate: Callable[[Any], Any], frame: Any, weight: Any, rounds: int = ROUNDS) -> Any:
     """Return the stripe field of a frame with missing pixels, by an `estimate` that wants all pixels.
 
     What is filled in lacks the stripes, which would fade beside every hole; so it is filled again, from the frame less
-    the stripes found, with these stripes on top, twice.
+    the stripes found, with these stripes on top, `rounds` times.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def through_missing(estimate: Callable[[Any], Any], frame: Any, weight: Any) -> 
     if weight is None:
         return estimate(frame)
     field = estimate(fill(frame, weight))
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         xp = namespace(frame)
         rest = fill(xp.where(weight > 0, frame - field, np.float32(0)), weight)
         field = estimate(rest + field)

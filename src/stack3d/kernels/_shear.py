@@ -28,12 +28,16 @@ class Shear(NamedTuple):
         Whether rows and columns are exchanged first: stripes nearer to x than to y.
     start : (rows,) float64 array or None
         Place, in the (exchanged) frame's row, of the first pixel of each sheared row; None where nothing is sheared.
+    forth, back : tuple of arrays, or None
+        For each row the pixel of the first tap, int64, and the taps, (rows, 6) float32.
     """
 
     shape: tuple[int, int]
     upright: tuple[int, int]
     transposed: bool
     start: np.ndarray[Any, Any] | None
+    forth: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None
+    back: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None
 
 
 def checked_angle(angle: float) -> float:
@@ -58,24 +62,23 @@ def shear_of(shape: tuple[int, int], angle: float) -> Shear:
     turn = math.radians(angle)
     slope = math.cos(turn) / math.sin(turn) if transposed else math.tan(turn)
     if abs(slope) < math.radians(_UPRIGHT):
-        return Shear(shape, (rows, columns), transposed, None)
+        return Shear(shape, (rows, columns), transposed, None, None, None)
     drift = slope * np.arange(rows)
     start = drift - drift.max()
-    return Shear(shape, (rows, columns + math.ceil(-start.min())), transposed, start)
+    upright = (rows, columns + math.ceil(-start.min()))
+    return Shear(shape, upright, transposed, start, _row_taps(start), _row_taps(-start))
 
 
 def to_upright(frame: Any, shear: Shear) -> Any:
     """Return the frame sheared, float32; beyond the frame its edge pixels are repeated (:func:`inside` tells where)."""
     frame = _exchanged(frame, shear)
-    if shear.start is None:
-        return frame
-    return _moved(frame, shear.start, shear.upright[1])
+    return frame if shear.forth is None else _moved(frame, *shear.forth, shear.upright[1])
 
 
 def from_upright(field: Any, shear: Shear) -> Any:
     """Return a field of the sheared frame on the pixels of the frame, float32."""
-    if shear.start is not None:
-        field = _moved(field, -shear.start, shear.shape[0 if shear.transposed else 1])
+    if shear.back is not None:
+        field = _moved(field, *shear.back, shear.shape[0 if shear.transposed else 1])
     return _exchanged(field, shear)
 
 
@@ -102,8 +105,7 @@ def _exchanged(frame: Any, shear: Shear) -> Any:
     return xp.ascontiguousarray(frame.T if shear.transposed else frame, dtype=np.float32)
 
 
-def _moved(frame: Any, start: np.ndarray[Any, Any], columns: int) -> Any:
-    first, taps = _row_taps(start)
+def _moved(frame: Any, first: np.ndarray[Any, Any], taps: np.ndarray[Any, Any], columns: int) -> Any:
     if not on_host(frame):
         return moved_xp(frame, first, taps, columns)
     out = np.empty((frame.shape[0], columns), np.float32)

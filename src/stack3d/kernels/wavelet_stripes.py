@@ -14,7 +14,7 @@ import numpy as np
 import pywt
 from numba import njit
 
-from stack3d.kernels._fill import known, through_missing
+from stack3d.kernels._fill import ROUNDS, known, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
 from stack3d.kernels._wavelet_plan import Plan, Tables, plan, tables_of
@@ -54,6 +54,8 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     xp, tables, shear = namespace(frame), tables_of(plan), shear_of(plan.shape, plan.angle)
     frame, weight, level = known(frame, weight)
     upright = to_upright(frame, shear)
+    # Beyond a sheared frame lie no holes that stripes cross: filling once is enough.
+    rounds = 0 if weight is None else ROUNDS
     weight = inside(shear, upright, weight)
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(level))
@@ -65,7 +67,7 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
             details = [detail * np.float32(_share(_power(detail), other)) for detail, other in zip(details, across)]
         return xp.asarray(tables.expand) @ _joined(details, plan.wavelet, tables).T
 
-    field = from_upright(through_missing(estimate, upright, weight), shear)
+    field = from_upright(through_missing(estimate, upright, weight, rounds), shear)
     field -= np.float32(field.mean())  # the frame keeps its level
     return field
 
