@@ -38,7 +38,7 @@ def stripe_weights(band: Any, threshold: Any, shape: Shape) -> Any:
 
     Parts are the 8-connected pixels above `threshold`, and those below ``-threshold``. One with axes a > b (of the
     ellipse of its second moments) and turned by p from y weighs ``exp(-t^2 / 2)``, ``t = (b / a) / ratio * cos p /
-    (1 - |sin p| / sin angle)``.
+    (1 - |sin p| / sin angle)``, and nothing from `angle` on.
 
     Parameters
     ----------
@@ -78,15 +78,14 @@ def stripe_weights_xp(band: Any, threshold: Any, shape: Shape) -> Any:
         area = xp.maximum(xp.bincount(labels, minlength=count), 1)
         mean_y, mean_x = (xp.bincount(labels, part.ravel(), count) / area for part in (y, x))
         off_y, off_x = y.ravel() - mean_y[labels], x.ravel() - mean_x[labels]
-        yy, xx, yx = (
-            xp.bincount(labels, part, count) / area for part in (off_y * off_y, off_x * off_x, off_y * off_x)
-        )
+        yy, xx, yx = (xp.bincount(labels, part, count) / area for part in (off_y * off_y, off_x * off_x, off_y * off_x))
         half, root = (yy + xx) / 2 + pixel, xp.hypot((yy - xx) / 2, yx)
         major, minor = 4 * xp.sqrt(half + root), 4 * xp.sqrt(xp.maximum(half - root, 0))
         turn = xp.arctan2(2 * yx, yy - xx) / 2
-        room = xp.maximum(1 - xp.abs(xp.sin(turn)) / sine, _LEAST)
-        least_round = (minor / xp.maximum(major, _LEAST)) / ratio * xp.cos(turn) / room
-        value = xp.where(major > least, xp.exp(-(least_round**2) / 2), 1.0).astype(np.float32)
+        room = 1 - xp.abs(xp.sin(turn)) / sine
+        wide = minor / xp.maximum(major, _LEAST) / ratio * xp.cos(turn) / xp.maximum(room, _LEAST)
+        value = xp.where(room > 0, xp.exp(-(wide**2) / 2), 0.0)
+        value = xp.where(major > least, value, 1.0).astype(np.float32)
         value[0] = 1
         weight *= value[labels].reshape(band.shape)
     return weight
@@ -105,18 +104,18 @@ def _numbers(shape: Shape) -> tuple[float, float, float, float]:
 @njit(nogil=True, cache=True)
 def _classify(band: Any, threshold: Any, kinds: Any, out: Any) -> int:
     """Say which pixels lie above and below, set all weights to 1, and count the runs along x."""
-    count = 0
+    count = np.int64(0)
     for y in range(band.shape[0]):
         row, kind, limit = band[y], kinds[y], threshold[y]
         out[y] = np.float32(1)
         for x in range(row.size):
             kind[x] = np.int8(row[x] > limit) - np.int8(row[x] < -limit)
-        starts = np.int32(kind[0] != 0)
+        starts = np.int64(kind[0] != 0)
         before, after = kind[:-1], kind[1:]
         for x in range(after.size):
-            starts += np.int32((after[x] != 0) & (after[x] != before[x]))
+            starts += np.int64((after[x] != 0) & (after[x] != before[x]))
         count += starts
-    return count
+    return int(count)
 
 
 @njit(nogil=True, cache=True)
@@ -191,9 +190,11 @@ def _weigh(kinds: Any, count: int, shape: Any, out: Any) -> None:
             major, minor = 4.0 * math.sqrt(half + root_of), 4.0 * math.sqrt(max(half - root_of, 0.0))
             if major > least:
                 turn = 0.5 * math.atan2(2.0 * yx, yy - xx)
-                room = max(1.0 - abs(math.sin(turn)) / sine, _LEAST)
-                wide = minor / max(major, _LEAST) / ratio * math.cos(turn) / room
-                weight[k] = math.exp(-0.5 * wide * wide)
+                room = 1.0 - abs(math.sin(turn)) / sine
+                weight[k] = 0
+                if room > 0:
+                    wide = minor / major / ratio * math.cos(turn) / room
+                    weight[k] = math.exp(-0.5 * wide * wide)
     for y in range(height):
         row = out[y]
         for k in range(first[y], first[y + 1]):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from stack3d.kernels._shear import checked_angle, checked_shape
+from stack3d.kernels._shear import check_strength, checked_angle, checked_shape
 
-ESTIMATES = ("predict", "limit")
+RULES = ("predict", "limit")
 NOISES = ("robust", "rms")
 _LENGTH = (161, 161, 161, 201, 251, 301)
 _BLOCK = (5, 9, 13, 19, 43, 75)
@@ -34,7 +34,7 @@ class Plan:
     shape: tuple[int, int]
     angle: float
     scales: tuple[Scale, ...]
-    estimate: str
+    rule: str
     threshold: tuple[float, float]
     middle: float | None
     steepness: float
@@ -44,6 +44,7 @@ class Plan:
     max_ratio: float
     correct_energy: bool
     shrink: bool
+    strength: float
 
     def thresholds(self, rows: int) -> np.ndarray[Any, Any]:
         """Multiple of the noise at each row, (rows,)."""
@@ -60,9 +61,9 @@ def plan(
     *,
     angle: float = 0.0,
     scales: int = 6,
-    estimate: str = "predict",
+    rule: str = "predict",
     length: int | Sequence[int] = _LENGTH,
-    block: int | None | Sequence[int | None] = _BLOCK,
+    block: int | Sequence[int | None] | None = _BLOCK,
     threshold: float | tuple[float, float] = (2.1, 1.5),
     middle: float | None = 0.6,
     steepness: float = 20.0,
@@ -73,6 +74,7 @@ def plan(
     max_ratio: float = 0.3,
     correct_energy: bool = True,
     shrink: bool = True,
+    strength: float = 1.0,
 ) -> Plan:
     """Say how stripes are to be found scale by scale. The defaults are the table that the authors recommend.
 
@@ -85,7 +87,7 @@ def plan(
     scales : int, default 6
         Bands of details, fields of view of 7, 19, 43, 91, 187, 379 pixels. As many as it takes for the rest to show no
         stripes; more do no harm.
-    estimate : {"predict", "limit"}, default "predict"
+    rule : {"predict", "limit"}, default "predict"
         How the specimen is kept out of the stripes: by the shape of the bright and dark parts of each band, or by
         holding the band within the threshold.
     length : int or sequence of int
@@ -115,6 +117,8 @@ def plan(
     shrink : bool
         Reduce the stripes of each scale by the share of their power that is also found across them: nothing is left of
         them where a frame has none.
+    strength : float, default 1
+        Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (needs `shrink`).
 
     Returns
     -------
@@ -134,18 +138,23 @@ def plan(
     shape, angle = checked_shape(shape), checked_angle(angle)
     if isinstance(scales, bool) or scales != int(scales) or not 1 <= scales <= 12:
         raise ValueError(f"scales={scales!r} must be a whole number from 1 to 12")
-    for name, value, allowed in (("estimate", estimate, ESTIMATES), ("noise", noise, NOISES)):
+    for name, value, allowed in (("rule", rule, RULES), ("noise", noise, NOISES)):
         if value not in allowed:
             raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
-    if estimate == "predict" and block is None:
-        raise ValueError('block=None goes with estimate="limit" only')
+    if rule == "predict" and block is None:
+        raise ValueError('block=None goes with rule="limit" only')
     lengths, blocks, factors = (_each(value, int(scales)) for value in (length, block, factor))
     for name, values in (("length", lengths), ("block", blocks)):
         for value in values:
-            if not _odd(value) and not (value is None and name == "block" and estimate == "limit"):
+            if not _odd(value) and not (value is None and name == "block" and rule == "limit"):
                 raise ValueError(f"{name} must be odd whole numbers, got {value!r}")
     low, high = threshold if isinstance(threshold, Sequence) else (threshold, threshold)
-    for name, value in (("threshold", low), ("threshold", high), ("max_ratio", max_ratio), *(("factor", f) for f in factors)):
+    for name, value in (
+        ("threshold", low),
+        ("threshold", high),
+        ("max_ratio", max_ratio),
+        *(("factor", f) for f in factors),
+    ):
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive, got {value!r}")
     if not 0 < max_angle <= 90:
@@ -154,12 +163,13 @@ def plan(
         raise ValueError(f"window={window!r} must be an odd whole number or None")
     if middle is not None and not 0 <= middle <= 1:
         raise ValueError(f"middle={middle!r} must lie between 0 and 1, or be None")
+    check_strength(strength, shrink)
     steps = tuple(Scale(int(a), None if b is None else int(b), float(c)) for a, b, c in zip(lengths, blocks, factors))
     return Plan(
         shape,
         angle,
         steps,
-        estimate,
+        rule,
         (float(low), float(high)),
         middle,
         float(steepness),
@@ -169,6 +179,7 @@ def plan(
         float(max_ratio),
         bool(correct_energy),
         bool(shrink),
+        float(strength),
     )
 
 
@@ -179,4 +190,6 @@ def _each(value: Any, scales: int) -> list[Any]:
 
 
 def _odd(value: Any) -> bool:
-    return not isinstance(value, bool | str) and value is not None and value == int(value) and value > 0 and value % 2 == 1
+    return (
+        not isinstance(value, bool | str) and value is not None and value == int(value) and value > 0 and value % 2 == 1
+    )

@@ -54,6 +54,16 @@ def checked_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
+def check_strength(strength: float, shrink: bool = True) -> None:
+    """Raise unless `strength` is allowed; above 1 it says how much more is taken of what `shrink` would keep."""
+    if isinstance(strength, bool | str) or not 0 <= strength < math.inf:
+        raise ValueError(f"strength={strength!r} must be a finite number of at least 0")
+    if strength > 1 and not shrink:
+        raise ValueError(
+            f"strength={strength!r} must be at most 1 where nothing is measured (shrink=False, or a fixed mask)"
+        )
+
+
 @lru_cache(maxsize=32)
 def shear_of(shape: tuple[int, int], angle: float) -> Shear:
     """Return how frames (y, x) are laid for stripes at `angle`; 0 runs along y, counter-clockwise on the screen."""

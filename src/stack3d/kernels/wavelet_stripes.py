@@ -8,6 +8,7 @@ keeps every pixel as it was, at any size of the frame.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
 from stack3d.kernels._wavelet_plan import Plan, Tables, plan, tables_of
 
 __all__ = ["Plan", "plan", "stripes"]
+
+_DOUBT = 3.0  # 1.5 standard deviations of the ratio
 
 
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
@@ -64,12 +67,15 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         details = _details(full, level, plan)
         if plan.shrink:
             across = [_power(detail) for detail in _details(full.T, level, plan.crosswise())]
-            details = [detail * np.float32(_share(_power(detail), other)) for detail, other in zip(details, across)]
+            details = [
+                detail * np.float32(_share(_power(detail), other, plan, len(detail)))
+                for detail, other in zip(details, across)
+            ]
         return xp.asarray(tables.expand) @ _joined(details, plan.wavelet, tables).T
 
     field = from_upright(through_missing(estimate, upright, weight, rounds), shear)
     field -= np.float32(field.mean())  # the frame keeps its level
-    return field
+    return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
 def _power(detail: Any) -> float:
@@ -77,7 +83,10 @@ def _power(detail: Any) -> float:
     return float(namespace(detail).vdot(flat, flat))
 
 
-def _share(power: float, other: float) -> float:
+def _share(power: float, other: float, plan: Plan, samples: int) -> float:
+    # What chance alone makes of the ratio of two powers, of so many modes and samples each, is no stripe.
+    other *= 1 + _DOUBT / math.sqrt(2 * plan.damping * samples)
+    power *= max(plan.strength, 1.0)
     return max(0.0, 1 - other / power) if power > 0 else 0.0
 
 

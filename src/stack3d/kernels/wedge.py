@@ -16,7 +16,7 @@ import scipy.fft
 
 from stack3d.kernels._fill import known, through_missing
 from stack3d.kernels._namespace import namespace
-from stack3d.kernels._shear import checked_angle, checked_shape
+from stack3d.kernels._shear import check_strength, checked_angle, checked_shape
 
 __all__ = ["Plan", "mask", "plan", "stripes"]
 
@@ -39,6 +39,7 @@ class Plan:
     threshold: float
     averaging: float
     rescale: bool
+    strength: float
 
 
 def plan(
@@ -53,6 +54,7 @@ def plan(
     threshold: float = 1.6,
     averaging: float = 1.0,
     rescale: bool = False,
+    strength: float = 1.0,
 ) -> Plan:
     """Say which part of the spectrum is taken for stripes.
 
@@ -80,6 +82,8 @@ def plan(
         Standard deviation, in coefficients, of the mean over neighbours that is held against the threshold.
     rescale : bool, default False
         Of "auto": bring the coefficients down to the mean of other directions instead of removing them.
+    strength : float, default 1
+        Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (with "auto").
 
     Returns
     -------
@@ -103,6 +107,7 @@ def plan(
         half_angle = 5.0 if kind == "auto" else 1.0
     if not 0 < half_angle < 45:
         raise ValueError(f"half_angle={half_angle!r} must be between 0 and 45 degrees")
+    check_strength(strength, kind == "auto")
     if not 0 < half_width < 1:
         raise ValueError(f"half_width={half_width!r} must be a fraction of the Nyquist frequency between 0 and 1")
     low, high = radii
@@ -115,7 +120,7 @@ def plan(
     if not 0 <= averaging < math.inf:
         raise ValueError(f"averaging={averaging!r} must not be negative")
     numbers = (float(half_angle), float(half_width), (float(low), float(high)), float(softness))
-    return Plan(shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale))
+    return Plan(shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength))
 
 
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
@@ -158,7 +163,8 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         return fft.irfft2(spectrum, s=wide.shape)[: full.shape[0], : full.shape[1]].astype(np.float32)
 
     field = through_missing(estimate, frame, weight)
-    return field - np.float32(field.mean(dtype=np.float64))
+    field = field - np.float32(field.mean(dtype=np.float64))
+    return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
 def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
@@ -186,7 +192,7 @@ def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
     # Rings without a coefficient in other directions say nothing: there all is kept.
     ratio = xp.where(reference[ring] > 0, height / xp.maximum(reference[ring], 1e-30), 1).astype(np.float32)
     ratio = _averaged(ratio, shape, plan.averaging)
-    above = (ratio > plan.threshold).astype(np.float32)
+    above = (ratio > plan.threshold / max(plan.strength, 1.0)).astype(np.float32)
     excess = above * ((1 - 1 / xp.maximum(ratio, np.float32(1))) if plan.rescale else np.float32(1))
     if plan.softness > 0:
         excess = _smooth_mask(excess)
