@@ -79,6 +79,9 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.destripe(
             filters=[{"sigma": (1, 6), "angle": 70, "noise_level": 2.0}], neighbours=int("z" in s.dims)
         ),
+        lambda s: s.stack3d.destripe(method="wavelet", options={"wavelet": "haar"}),
+        lambda s: s.stack3d.destripe(method="multiscale", angle=20, options={"scales": 2}),
+        lambda s: s.stack3d.destripe(method="wedge", angle=90),
     ],
     "match_histograms": [lambda s: s.stack3d.match_histograms(nbins=32)],
     "level_slices": [
@@ -295,7 +298,7 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "astype": [(0, 0)],
     "flatten": [(0, 0)],
     "remove_background": [(0, 0), (0, 0)],
-    "destripe": [(0, 30), (2, 30)],  # stripes may cross the frame
+    "destripe": [(0, 30), (2, 30), (0, 30), (0, 30), (0, 30)],  # stripes may cross the frame
     "match_histograms": [(0, 0)],
     "level_slices": [(0, 0), (0, 0)],
     "rescale_intensity": [(0, 0)],

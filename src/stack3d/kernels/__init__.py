@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stack3d.kernels import affine as affine
+    from stack3d.kernels import atrous as atrous
     from stack3d.kernels import binning as binning
     from stack3d.kernels import blend as blend
     from stack3d.kernels import cast as cast
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
+    from stack3d.kernels import multiscale as multiscale
     from stack3d.kernels import pair_moments as pair_moments
     from stack3d.kernels import phase as phase
     from stack3d.kernels import photon_transfer as photon_transfer
@@ -44,10 +46,13 @@ if TYPE_CHECKING:
     from stack3d.kernels import thickness as thickness
     from stack3d.kernels import vsnr as vsnr
     from stack3d.kernels import warp as warp
+    from stack3d.kernels import wavelet_stripes as wavelet_stripes
+    from stack3d.kernels import wedge as wedge
     from stack3d.kernels import zweights as zweights
 
 _MODULES = (
     "affine",
+    "atrous",
     "binning",
     "blend",
     "cast",
@@ -63,6 +68,7 @@ _MODULES = (
     "field",
     "histogram",
     "lags",
+    "multiscale",
     "pair_moments",
     "phase",
     "photon_transfer",
@@ -79,6 +85,8 @@ _MODULES = (
     "stripe_frame",
     "vsnr",
     "warp",
+    "wavelet_stripes",
+    "wedge",
     "zweights",
 )
 

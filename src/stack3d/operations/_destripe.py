@@ -17,7 +17,7 @@ from stack3d.operations import _grey
 from stack3d.operations._stripe_neighbours import check_neighbours, with_neighbours
 from stack3d.operations._stripe_ways import METHODS, plans_of, stripes_of
 
-Method = Literal["vsnr", "pyvsnr"]
+Method = Literal["vsnr", "wavelet", "multiscale", "wedge", "pyvsnr"]
 Boundary = Literal["reflect", "periodic"]
 
 
@@ -35,6 +35,7 @@ def destripe(
     boundary: Boundary | None = None,
     max_iter: int | None = None,
     tol: float | None = None,
+    options: Mapping[str, Any] | None = None,
     dtype: Any = None,
     device: str | None = None,
 ) -> xr.DataArray:
@@ -43,9 +44,11 @@ def destripe(
     Parameters
     ----------
     da : DataArray (..., y, x)
-    method : {"vsnr", "pyvsnr"}
-        How the stripes of a frame are found. ``"vsnr"``: the variational stationary noise remover [1]_. ``"pyvsnr"``:
-        the package of that name, for comparison, where it is installed.
+    method : {"vsnr", "wavelet", "multiscale", "wedge", "pyvsnr"}
+        How the stripes of a frame are found. ``"vsnr"``: the variational stationary noise remover [1]_. ``"wavelet"``:
+        damped bands of details [2]_. ``"multiscale"``: means along the stripes, scale by scale, without what is too
+        strong or of another shape [3]_. ``"wedge"``: a mask in Fourier space. ``"pyvsnr"``: the package of that
+        name, for comparison, where it is installed.
     angle : float
         Direction of the stripes: degrees counter-clockwise from the y axis, as seen on the screen with y down.
     strength : float
@@ -70,6 +73,10 @@ def destripe(
         Iterations of ``"vsnr"`` and ``"pyvsnr"``.
     tol : float, optional
         They stop when the largest change is below this, relative to the largest value.
+    options : mapping, optional
+        Parameters of ``"wavelet"`` (`wavelet`, `level`, `damping`, `boundary`, `shrink`), of ``"multiscale"`` (`scales`,
+        `rule`, `length`, `block`, `threshold`, `noise` and others) and of ``"wedge"`` (`kind`, `half_angle`,
+        `half_width`, `radii`, `threshold`, `rescale` and others); the page on destriping filters lists them.
     dtype : dtype, optional
         By default that of `da`, rounded and cut to its range.
     device : {"cpu", "gpu", "auto"}, optional
@@ -89,6 +96,10 @@ def destripe(
     ----------
     .. [1] J. Fehrenbach, P. Weiss and C. Lorenzo, "Variational algorithms to remove stationary noise: applications to
        microscopy imaging", IEEE Trans. Image Process. 21, 4420 (2012). :doi:`10.1109/TIP.2012.2206037`
+    .. [2] B. Muench, P. Trtik, F. Marone and M. Stampanoni, "Stripe and ring artifact removal with combined
+       wavelet-Fourier filtering", Opt. Express 17, 8567 (2009). :doi:`10.1364/OE.17.008567`
+    .. [3] Kreinin, Gunn, Chklovskii and Wu, bioRxiv (2023) and Microsc. Microanal. 30, 889 (2024).
+       :doi:`10.1101/2023.09.14.557785`
 
     Examples
     --------
@@ -108,7 +119,7 @@ def destripe(
         "max_iter": max_iter,
         "tol": tol,
     }
-    plans = plans_of(method, (da.sizes["y"], da.sizes["x"]), float(angle), float(strength), given)
+    plans = plans_of(method, (da.sizes["y"], da.sizes["x"]), float(angle), float(strength), given, _options(options))
     if "mask" in da.coords:
         return _measured_only(da, method, plans, neighbours, out_dtype, device)
     return rebuild(da, _run(da, method, plans, neighbours, out_dtype, device))
@@ -148,6 +159,17 @@ def _sigma(sigma: Any) -> tuple[float, float]:
     if np.shape(sigma) != (2,) or not all(0 < s < np.inf for s in map(float, sigma)):
         raise ValueError(f"sigma={sigma!r} must be two positive numbers (across, along), in pixels")
     return float(sigma[0]), float(sigma[1])
+
+
+def _options(options: Any) -> dict[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        raise TypeError(f"options={options!r} must be a mapping of names to values, such as {{'level': 4}}")
+    for name in ("angle", "strength", "shape", "difference"):
+        if name in options:
+            raise ValueError(f"options={options!r} must not hold {name!r}: it is given by itself, or by the stack")
+    return dict(options)
 
 
 def _check(da: xr.DataArray, method: Any, angle: Any, strength: Any, device: str | None) -> None:

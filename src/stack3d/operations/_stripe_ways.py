@@ -12,15 +12,23 @@ from stack3d import kernels
 METHODS = {
     "vsnr": "vsnr",
     "pyvsnr": "pyvsnr",
+    "wavelet": "wavelet_stripes",
+    "multiscale": "multiscale",
+    "wedge": "wedge",
 }
 
 
 def plans_of(
-    method: str, shape: tuple[int, int], angle: float, strength: float, given: Mapping[str, Any]
+    method: str,
+    shape: tuple[int, int],
+    angle: float,
+    strength: float,
+    given: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Return the plan of a method for frames of `shape`, and for differences of such frames.
 
-    `given` are its own parameters, None where not given.
+    `given` are its own parameters, None where not given. `options` are further ones, in which None is a value.
 
     Raises
     ------
@@ -32,6 +40,7 @@ def plans_of(
     given = {name: value for name, value in given.items() if value is not None}
     if strength != 1:
         given["strength"] = strength
+    given |= options or {}
     for name, value in given.items():
         if name not in known:
             own = sorted(known - {"shape", "angle", "difference"})

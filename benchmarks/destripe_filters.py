@@ -1,0 +1,93 @@
+"""Stripes by filters: time beside the plain forms, what is found of planted stripes, and damage without any.
+
+``python benchmarks/destripe_filters.py [size]``: CPU time of one thread, medians; wavelets beside PyWavelets and NumPy.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pywt
+from scipy import ndimage
+
+from stack3d.kernels import multiscale, wavelet_stripes, wedge
+
+UPSTREAM = 3200  # ns a pixel of the published multiscale code, six scales, "predict", measured apart
+
+
+def median_ms(function: Callable[[], object], repeats: int = 7) -> float:
+    function()  # compiled, tables made
+    times = []
+    for _ in range(repeats):
+        begin = time.thread_time()
+        function()
+        times.append(time.thread_time() - begin)
+    return float(np.median(times)) * 1e3
+
+
+def plain(frame: np.ndarray, wavelet: str, level: int, sigma: float) -> np.ndarray:
+    approximation, *bands = pywt.wavedec2(frame, wavelet, level=level, mode="symmetric")
+    kept = [approximation]
+    for other, across, both in bands:
+        cycles = np.fft.rfftfreq(len(across), 1 / len(across))[:, None]
+        gain = (1 - np.exp(-(cycles**2) / (2 * sigma**2))).astype(np.float32)
+        damped = np.fft.irfft(np.fft.rfft(across, axis=0) * gain, len(across), axis=0)
+        kept.append((other, damped.astype(frame.dtype), both))
+    return pywt.waverec2(kept, wavelet, mode="symmetric")[: frame.shape[0], : frame.shape[1]]
+
+
+def main(size: int = 1024) -> None:
+    shape, rng = (size, size), np.random.default_rng(0)
+    blobs = ndimage.gaussian_filter(rng.normal(size=shape), 3)
+    frame = (30000 + 1900 * blobs / blobs.std() + 900 * rng.normal(size=shape)).astype(np.float32)
+    long = ndimage.gaussian_filter1d(rng.normal(size=(size + 400, size)), 80, axis=0)[200:-200]
+    planted = (600 * long / long.std()).astype(np.float32)
+
+    print(f"{size} x {size}, one thread, ms of CPU time")
+    print("wavelet           ours  with shrink  plain float32  plain float64  ratios        rms difference / contrast")
+    for wavelet, level, sigma in (("coif3", 4, 4), ("db4", 5, 4), ("db4", 6, 4), ("haar", 6, 4), ("coif3", 5, 10)):
+        options = {"wavelet": wavelet, "level": level, "damping": sigma, "boundary": "periodic"}
+        plan = wavelet_stripes.plan(shape, shrink=False, **options)
+        full = wavelet_stripes.plan(shape, **options)
+        own, shrunk = (median_ms(lambda p=p: wavelet_stripes.stripes(frame, p)) for p in (plan, full))
+        wide = frame.astype(np.float64)
+        single = median_ms(lambda: plain(frame, wavelet, level, sigma), 3)
+        double = median_ms(lambda: plain(wide, wavelet, level, sigma), 3)
+        taken = wide - plain(wide, wavelet, level, sigma)
+        difference = np.std(taken - wavelet_stripes.stripes(frame, plan)) / np.std(frame)
+        name = f"{wavelet} L{level} s{sigma}"
+        print(
+            f"{name:15} {own:6.1f} {shrunk:10.1f} {single:14.1f} {double:14.1f}"
+            f"   {single / own:5.1f} {double / own:5.1f}   {difference:.1e}"
+        )
+
+    print(f"method                ns a pixel  damage  error, stripes of 600  of 2400   (contrast {frame.std():.0f})")
+    rows = [
+        ("wavelet", wavelet_stripes, {}),
+        ("wavelet, published", wavelet_stripes, {"boundary": "periodic", "shrink": False}),
+        ("multiscale", multiscale, {}),
+        ("multiscale, published", multiscale, {"noise": "rms", "shrink": False}),
+        ("multiscale limit", multiscale, {"rule": "limit"}),
+        ("wedge auto", wedge, {}),
+        ("wedge wedge", wedge, {"kind": "wedge"}),
+        ("wedge band", wedge, {"kind": "band"}),
+    ]
+    for name, kernel, options in rows:
+        plan = kernel.plan(shape, **options)
+        cost = median_ms(lambda: kernel.stripes(frame, plan), 3) * 1e6 / frame.size
+        damage = np.std(kernel.stripes(frame, plan))
+        errors = [np.std(kernel.stripes(frame + k * planted, plan) - k * planted) for k in (1, 4)]
+        note = f"   {UPSTREAM / cost:.0f} times upstream" if kernel is multiscale and "limit" not in name else ""
+        print(f"{name:22} {cost:9.0f} {damage:7.1f} {errors[0]:17.1f} {errors[1]:14.1f}{note}")
+    for angle in (10.0, 90.0):
+        for name, kernel in (("wavelet", wavelet_stripes), ("multiscale", multiscale), ("wedge", wedge)):
+            plan = kernel.plan(shape, angle=angle)
+            cost = median_ms(lambda: kernel.stripes(frame, plan), 3) * 1e6 / frame.size
+            print(f"{name:12} at {angle:4.0f} degrees {cost:6.0f} ns a pixel")
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:]))
