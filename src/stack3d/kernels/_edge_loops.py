@@ -84,14 +84,12 @@ def _value(frame: Any, y: float, x: float) -> float:
 
 @njit(**_OPTIONS)
 def _level(profile: Any, start: int, stop: int, aperture: int, sign: float) -> Any:
-    """Mean of `aperture` samples around the lowest (sign 1) or highest (sign -1) one between start and stop."""
-    best = start
-    for k in range(start, stop):
-        if sign * profile[k] < sign * profile[best]:
-            best = k
-    first = min(max(best - aperture // 2, start), max(stop - aperture, start))
-    last = min(first + aperture, stop)
-    return profile[first:last].mean()
+    """Lowest (sign 1) or highest (sign -1) running mean of `aperture` samples between start and stop."""
+    size = min(aperture, stop - start)
+    best = np.inf
+    for k in range(start, stop - size + 1):
+        best = min(best, sign * profile[k : k + size].mean())
+    return sign * best
 
 
 @njit(**_OPTIONS)

@@ -48,7 +48,7 @@ def edge_transitions(
     reach : int
         Profiles reach this far to both sides, in pixels of the finer spacing.
     aperture : int
-        Samples averaged for the lower and upper level.
+        Pixels averaged for the lower and upper level, where this mean is lowest and highest.
     width : int
         Parallel profiles, one pixel apart, that are averaged; odd.
     criterion : float
@@ -66,7 +66,7 @@ def edge_transitions(
     >>> from stack3d.kernels import edges
     >>> ramp = np.clip((np.arange(80.0) - 35) / 10, 0, 1)
     >>> distance, angle = edges.edge_transitions(np.tile(ramp, (80, 1)), bounds=(0.25, 0.75), fraction=0.1)
-    >>> distance.round(6), angle
+    >>> distance.round(1), angle
     (array([5.]), array([0.]))
     """
     frame = packed(np.asarray(frame if isinstance(frame, np.ndarray) else frame.get(), dtype=np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,7 +65,7 @@ def measures(
     for k, (ax, name) in enumerate(zip(given, chosen, strict=True)):
         _draw(ax, lines[name])
         first = next(one for one in tables.values() if name in one)
-        ax.set_ylabel(_label(str(first[name].attrs.get("long_name", name)), first[name], compared))
+        ax.set_ylabel(_label(str(first[name].attrs.get("long_name", name)), first[name], compared), fontsize="small")
         ax.tick_params(labelbottom=ax is given[-1] or axes is not None)
         if beside:
             _spread(beside[k], lines[name])
@@ -199,4 +200,6 @@ def _label(text: str, values: xr.DataArray, compared: bool) -> str:
     measure = str(values.attrs.get("measure", "")).replace("_", " ")
     unit = str(values.attrs.get("units", "1"))
     quantity = text if unit == "1" else f"{text} / {unit}"
-    return f"{measure}\n{quantity}" if compared and measure and measure != text else quantity
+    # A panel is not high: long names go over several lines.
+    quantity = textwrap.fill(quantity, 24)
+    return f"{measure}\n{quantity}" if compared and measure and measure not in text else quantity

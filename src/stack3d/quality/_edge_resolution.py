@@ -41,7 +41,7 @@ def edge_resolution(
     reach : int
         Profiles across an edge reach this far to both sides, in pixels.
     aperture : int
-        Samples averaged for the dark and the bright level.
+        Pixels averaged for the dark and the bright level, where this mean is lowest and highest.
     width : int
         Parallel profiles, a pixel apart, that are averaged against noise; odd. Fewer for edges of strong curvature.
     criterion : float
