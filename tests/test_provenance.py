@@ -85,6 +85,7 @@ def test_every_public_operation_is_in_the_chains():
     assert set(OPERATIONS) <= set(dir(stack3d))
 
 
+@pytest.mark.filterwarnings("ignore::stack3d.RepeatedWorkWarning")
 @settings(max_examples=25)
 @given(
     names=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=5),
@@ -264,3 +265,12 @@ def test_parameters_come_back_from_json(value):
 def test_parameters_that_cannot_be_recorded_are_refused_before_work():
     with pytest.raises(TypeError, match="cannot be recorded"):
         stack3d._records.encode_value(object())
+
+
+def test_an_estimate_that_repeats_a_dear_step_warns_until_a_checkpoint(tmp_path):
+    da = make({"z": 3, "y": 24, "x": 24}).chunk(z=1)
+    striped = da.stack3d.destripe()
+    with pytest.warns(stack3d.RepeatedWorkWarning, match=r"estimate_levels does destripe again.*checkpoint"):
+        striped.stack3d.estimate_levels()
+    striped.stack3d.checkpoint(tmp_path / "clean.zarr").stack3d.estimate_levels()
+    striped.load().stack3d.estimate_levels()

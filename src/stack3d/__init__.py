@@ -5,6 +5,7 @@ Importing it registers the accessor ``.stack3d`` of `xarray.DataArray`.
 
 from stack3d import _accessor, plotting, synthetic, transforms
 from stack3d._accessor import accessor
+from stack3d._provenance import RepeatedWorkWarning
 from stack3d._records import provenance
 from stack3d._replay import ReplayWarning, replay
 from stack3d._version import __version__
@@ -64,6 +65,7 @@ __all__ = [
     "RechunkWarning",
     "Recipe",
     "RecipeError",
+    "RepeatedWorkWarning",
     "ReplayWarning",
     "SaturationWarning",
     "UntiedChannelWarning",

@@ -15,12 +15,18 @@ from stack3d._provenance import OPERATIONS
 if TYPE_CHECKING:
     from stack3d.runs.recipe import Recipe
 
+# They move pixels and compute none, so that integers pass through them unrounded.
+EXACT = frozenset({"crop", "flip", "reslice"})
 
-def problems(recipe: Recipe, da: xr.DataArray | None) -> list[str]:
-    """Return a line for each problem; no frame of `da` is read."""
+
+def problems(recipe: Recipe, da: xr.DataArray | None, carried: bool = False) -> list[str]:
+    """Return a line for each problem; no frame of `da` is read.
+
+    `carried`: pixels are floats between the steps, as `run` has them.
+    """
     found: dict[int, list[str]] = {number: _of_names(recipe, number) for number in range(len(recipe.steps))}
     if da is not None:
-        for number, message in _of_values(recipe, da):
+        for number, message in _of_values(recipe, da, carried):
             found[number].append(message)
     return [line for lines in found.values() for line in lines]
 
@@ -42,7 +48,7 @@ def _of_names(recipe: Recipe, number: int) -> list[str]:
     return lines
 
 
-def _of_values(recipe: Recipe, da: xr.DataArray) -> list[tuple[int, str]]:
+def _of_values(recipe: Recipe, da: xr.DataArray, carried: bool) -> list[tuple[int, str]]:
     lines = []
     if da.chunks is None:
         da = da.chunk(dict.fromkeys(da.dims[:-2], 1))
@@ -55,6 +61,8 @@ def _of_values(recipe: Recipe, da: xr.DataArray) -> list[tuple[int, str]]:
             allowed = list(inspect.signature(known.function).parameters.values())[1:]
             if any(p.default is inspect.Parameter.empty and p.name not in step.parameters for p in allowed):
                 continue
+            if carried and step.operation not in EXACT and da.dtype.kind in "uib":
+                da, carried = da.astype(np.float32), False
             try:
                 da = known.function(
                     da, **{p.name: step.parameters[p.name] for p in allowed if p.name in step.parameters}

@@ -18,13 +18,12 @@ from stack3d._provenance import OPERATIONS
 from stack3d.io import checkpoint as write_again
 from stack3d.io import open_stack
 from stack3d.runs import _plan, _store
+from stack3d.runs._check import EXACT, problems
 from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
 from stack3d.runs._scheduler import on_scheduler
-from stack3d.runs.recipe import Recipe, Step
+from stack3d.runs.recipe import Recipe, RecipeError, Step
 
 _LOGGER = logging.getLogger("stack3d")
-# They move pixels and compute none, so that integers pass through them unrounded.
-_EXACT = frozenset({"crop", "flip", "reslice"})
 _INSERTED = {"inserted": True}
 
 
@@ -107,7 +106,9 @@ def run(
     source = _plan.source_of(recipe) if da is None else None
     with on_scheduler(scheduler):
         raw = open_stack(_plan.source_of(recipe), **_plan.opening(recipe)) if da is None else da
-        recipe.check(raw)
+        wrong = problems(recipe, raw, carried=True)
+        if wrong:
+            raise RecipeError(wrong)
         chosen = _plan.chosen(recipe, steps)
         folder = RunFolder(Path(f"{target}.run"))
         with folder.locked():
@@ -182,7 +183,7 @@ class _Run:
         floating = False
         for number in chosen:
             step, context = self.recipe.steps[number], {}
-            if step.operation not in _EXACT and not floating and kind.kind in "uib":
+            if step.operation not in EXACT and not floating and kind.kind in "uib":
                 chain.append(_Link(Step("astype", {"dtype": str(_plan.working_dtype(kind))}), _INSERTED, number))
                 floating = True
             if step.operation == "invert" and floating and step.parameters.get("range") is None and kind.kind in "ui":
