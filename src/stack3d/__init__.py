@@ -14,6 +14,7 @@ from stack3d.model import from_array, metadata, pixel_size
 from stack3d.operations import (
     BlankSliceWarning,
     UntiedChannelWarning,
+    NoStripesWarning,
     UntiedSliceWarning,
     align_channels,
     apply_transforms,
@@ -30,6 +31,7 @@ from stack3d.operations import (
     estimate_range,
     estimate_shading,
     estimate_thickness,
+    estimate_stripes,
     estimate_transforms,
     flatten,
     flip,
@@ -55,12 +57,14 @@ from stack3d.quality import (
     sharpness,
     slice_statistics,
     snr,
+    streak_index,
 )
 from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
     "BadFrameWarning",
     "BlankSliceWarning",
+    "NoStripesWarning",
     "RechunkWarning",
     "Recipe",
     "RecipeError",
@@ -89,6 +93,7 @@ __all__ = [
     "estimate_range",
     "estimate_shading",
     "estimate_thickness",
+    "estimate_stripes",
     "estimate_transforms",
     "flatten",
     "flip",
@@ -118,6 +123,7 @@ __all__ = [
     "sharpness",
     "slice_statistics",
     "snr",
+    "streak_index",
     "synthetic",
     "transforms",
 ]

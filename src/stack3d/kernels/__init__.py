@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import differences as differences
     from stack3d.kernels import edges as edges
     from stack3d.kernels import field as field
+    from stack3d.kernels import direction as direction
     from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
@@ -66,6 +67,7 @@ _MODULES = (
     "consensus",
     "curve",
     "field",
+    "direction",
     "histogram",
     "lags",
     "multiscale",

@@ -28,13 +28,17 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "amount": 0.12, "kind": "sparse", "angle": 0.0, "density": 30.0, "width": 1.5, "length": None,
         "persistence": 3.0, "every": 1,
     },
+    "curtains": {
+        "amount": 0.12, "angle": 0.0, "scatter": 0.5, "density": 30.0, "width": (1.0, 12.0), "length": (0.3, 1.5),
+        "persistence": 0.0,
+    },
     "hot_pixels": {"fraction": 2e-4, "dark": 0.3},
     "noise": {"gaussian": 0.01, "electrons": "auto"},
     "uneven_z": {"jitter": 0.15, "missing": 0.03},
 }  # fmt: skip
 _TYPICAL = ("drift", "gain", "offset", "background", "stripes", "noise", "uneven_z")
 _WHOLE = {"count", "blocks", "degree", "every"}
-_SHARES = {"fraction", "dark", "missing"}
+_SHARES = {"fraction", "dark", "missing", "persistence"}
 _BELOW_ONE = {("gain", "block_change"), ("vignetting", "amount")}
 
 
@@ -126,6 +130,9 @@ def _check(name: str, key: str, value: Any) -> None:
     elif key == "trend":
         if np.shape(value) != (2,) or not np.all(np.isfinite(value)):
             raise ValueError(f"{label} must be two numbers, pixels per slice along (y, x)")
+    elif name == "curtains" and key in ("width", "length"):
+        if np.shape(value) != (2,) or not np.all(np.isfinite(value)) or not 0 < value[0] <= value[1]:
+            raise ValueError(f"{label} must be two positive numbers, the least and the greatest")
     elif (key == "electrons" and (value is None or value == "auto")) or (key == "length" and value is None):
         return
     elif not _is_number(value) or not np.isfinite(value):
