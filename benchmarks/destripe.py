@@ -36,6 +36,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 RANGE = 255.0
 FIRST, COUNT = 100, 12
+_STEPS = 6
 Frame = np.ndarray
 
 
@@ -96,19 +97,33 @@ def with_column_means(frame: Frame, sigma: float) -> Frame:
 
 
 PEERS: dict[str, tuple[Callable[..., Frame], list[tuple[Any, ...]]]] = {
-    "pyvsnr": (with_pyvsnr, list(itertools.product((0.5, 1.0, 2.5), (30, 80, 200), (1, 5, 20, 80)))),
+    "pyvsnr": (with_pyvsnr, list(itertools.product((0.5, 1.0, 2.5), (30.0, 80.0, 200.0), (1.0, 5.0, 20.0, 80.0)))),
     "wavelet (pywt)": (
         with_wavelet,
-        list(itertools.product(("db4", "coif3", "sym8"), (2, 3, 4, 5), (1, 2, 4))),
+        list(itertools.product(("db4", "coif3", "sym8"), (2, 3, 4, 5), (1.0, 2.0, 4.0))),
     ),
-    "column means": (with_column_means, [(sigma,) for sigma in (1, 2, 4, 8, 16, 32)]),
+    "column means": (with_column_means, [(sigma,) for sigma in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)]),
 }
 
 
 def tuned(peer: str, stack: Frame, truth: Frame) -> tuple[Any, ...]:
-    """Return the parameters of a peer that give the best PSNR."""
+    """Return the parameters of a peer that give the best PSNR: the best of a grid, then steps of 1.5 while they help."""
     function, choices = PEERS[peer]
-    return max(choices, key=lambda values: psnr(np.stack([function(f, *values) for f in stack]), truth))
+
+    def score(values: tuple[Any, ...]) -> float:
+        return psnr(np.stack([function(frame, *values) for frame in stack]), truth)
+
+    scores = {values: score(values) for values in choices}
+    best = max(scores, key=lambda values: scores[values])
+    for _ in range(_STEPS):
+        for k, factor in itertools.product(range(len(best)), (1.5, 1 / 1.5)):
+            if isinstance(best[k], float):
+                near = (*best[:k], round(best[k] * factor, 3), *best[k + 1 :])
+                scores.setdefault(near, score(near))
+        if best == (better := max(scores, key=lambda values: scores[values])):
+            break
+        best = better
+    return best
 
 
 def ours(method: str, neighbours: int, extra: dict[str, Any]) -> Callable[[xr.DataArray], Frame]:

@@ -236,6 +236,8 @@ def test_curtains_are_planted_on_real_volumes_and_checked():
     np.testing.assert_allclose(made.stack - made.truth, made.defects.stripes, atol=1e-5)
     with pytest.raises(ValueError, match=r"curtains\['width'\]=\(3, 1\) must be two positive numbers"):
         stack3d.synthetic.make_stack((1, 32, 32), curtains={"width": (3, 1)})
+    with pytest.raises(ValueError, match=r"curtains\['persistence'\]=1.5 must be a share between 0 and 1"):
+        stack3d.synthetic.make_stack((1, 32, 32), curtains={"persistence": 1.5})
 
 
 def test_the_picture_shows_before_after_difference_and_the_angle():

@@ -239,7 +239,7 @@ def _half_width(found_shape: tuple[int, int], angle: Any) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _rays(shape: tuple[int, int]) -> tuple[np.ndarray[Any, Any], ...]:
+def _rays(shape: tuple[int, int]) -> tuple[Any, Any, Any]:
     """Return, for each direction, (rows, columns) of a step along the ridge and of one half width across it."""
     turn, side = np.radians(ANGLES), min(shape)
     size = np.array(shape) / side

@@ -38,7 +38,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _TYPICAL = ("drift", "gain", "offset", "background", "stripes", "noise", "uneven_z")
 _WHOLE = {"count", "blocks", "degree", "every"}
-_SHARES = {"fraction", "dark", "missing", "persistence"}
+_SHARES = {"fraction", "dark", "missing"}
 _BELOW_ONE = {("gain", "block_change"), ("vignetting", "amount")}
 
 
@@ -141,7 +141,7 @@ def _check(name: str, key: str, value: Any) -> None:
         raise ValueError(f"{label} must not be negative")
     elif key in _WHOLE and value != int(value):
         raise ValueError(f"{label} must be a whole number")
-    elif key in _SHARES and value > 1:
+    elif (key in _SHARES or (name, key) == ("curtains", "persistence")) and value > 1:
         raise ValueError(f"{label} must be a share between 0 and 1")
     elif (name, key) == ("uneven_z", "jitter") and value >= 0.5:
         raise ValueError(f"{label} must be below 0.5, a share of the slice spacing")
