@@ -132,9 +132,7 @@ def operation(
             _check_before(da, arguments, check)
             if estimator is not None and (arguments["estimate"] is not None or known.estimates(arguments)):
                 estimate_record = _complete_estimate(name, estimator, da, arguments, given)
-            elif (
-                estimator is None and "estimate" in arguments and not (optional and arguments["estimate"] is None)
-            ):
+            elif estimator is None and "estimate" in arguments and not (optional and arguments["estimate"] is None):
                 estimate_record = _travelling(_dataset(arguments["estimate"], "a Dataset of estimates"))
             with _unrecorded():
                 result = function(*bound.args, **bound.kwargs)

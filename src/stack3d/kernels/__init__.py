@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from stack3d.kernels import curve as curve
     from stack3d.kernels import decorrelation as decorrelation
     from stack3d.kernels import differences as differences
+    from stack3d.kernels import direction as direction
     from stack3d.kernels import edges as edges
     from stack3d.kernels import field as field
-    from stack3d.kernels import direction as direction
     from stack3d.kernels import fit as fit
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags

@@ -40,7 +40,9 @@ def _check(
         raise ValueError(f"strength={strength!r} must be at least 0")
     check_neighbours(da, neighbours)
     turn = angle if isinstance(angle, Real) else 0.0
-    _plans(da, method, float(strength), sigma, filters, noise_level, boundary, max_iter, tol, options, angle=float(turn))
+    _plans(
+        da, method, float(strength), sigma, filters, noise_level, boundary, max_iter, tol, options, angle=float(turn)
+    )
 
 
 @operation(version=1, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
