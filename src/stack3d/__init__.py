@@ -14,6 +14,7 @@ from stack3d.io import BadFrameWarning, checkpoint, open_stack, save
 from stack3d.model import from_array, metadata, pixel_size
 from stack3d.operations import (
     BlankSliceWarning,
+    NoStripesWarning,
     UntiedChannelWarning,
     UntiedSliceWarning,
     align_channels,
@@ -30,6 +31,7 @@ from stack3d.operations import (
     estimate_levels,
     estimate_range,
     estimate_shading,
+    estimate_stripes,
     estimate_thickness,
     estimate_transforms,
     flatten,
@@ -56,12 +58,14 @@ from stack3d.quality import (
     sharpness,
     slice_statistics,
     snr,
+    streak_index,
 )
 from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
     "BadFrameWarning",
     "BlankSliceWarning",
+    "NoStripesWarning",
     "RechunkWarning",
     "Recipe",
     "RecipeError",
@@ -90,6 +94,7 @@ __all__ = [
     "estimate_levels",
     "estimate_range",
     "estimate_shading",
+    "estimate_stripes",
     "estimate_thickness",
     "estimate_transforms",
     "flatten",
@@ -120,6 +125,7 @@ __all__ = [
     "sharpness",
     "slice_statistics",
     "snr",
+    "streak_index",
     "synthetic",
     "transforms",
 ]

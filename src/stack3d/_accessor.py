@@ -100,9 +100,11 @@ class Stack3D:
     invert = _Method(operations.invert)
     astype = _Method(operations.astype)
     # artefacts
+    estimate_stripes = _Method(operations.estimate_stripes)
     destripe = _Method(operations.destripe)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
+    streak_index = _Method(quality.streak_index)
     registration_quality = _Method(quality.registration_quality)
     frc = _Method(quality.frc)
     fsc = _Method(quality.fsc)

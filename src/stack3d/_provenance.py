@@ -35,6 +35,13 @@ class Operation:
     function: Callable[..., Any]
     estimator: Callable[..., Any] | None = None
     dear: bool = False
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+
+    def estimates(self, parameters: Mapping[str, Any]) -> bool:
+        """Tell whether a call with these parameters makes an estimate of its own."""
+        if self.estimator is None or parameters.get("estimate") is not None:
+            return False
+        return self.when is None or self.when(parameters)
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -79,6 +86,7 @@ def operation(
     estimator: Callable[..., Any] | None = None,
     dear: bool = False,
     check: Callable[..., Any] | None = None,
+    when: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make ``f(da, *, ...) -> DataArray`` a recorded operation.
 
@@ -100,6 +108,8 @@ def operation(
     check : callable, optional
         ``check(**those arguments of the call that it names)`` raises for what `f` would refuse, before an estimate is
         made. Dtype and device are checked in any case.
+    when : callable, optional
+        Of the parameters of the call: whether an estimate is made where none was given (default: always).
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -120,16 +130,16 @@ def operation(
                 return function(*bound.args, **bound.kwargs)
             estimate_record = None
             _check_before(da, arguments, check)
-            if estimator is not None:
+            if estimator is not None and (arguments["estimate"] is not None or known.estimates(arguments)):
                 estimate_record = _complete_estimate(name, estimator, da, arguments, given)
-            elif "estimate" in arguments and not (optional and arguments["estimate"] is None):
+            elif estimator is None and "estimate" in arguments and not (optional and arguments["estimate"] is None):
                 estimate_record = _travelling(_dataset(arguments["estimate"], "a Dataset of estimates"))
             with _unrecorded():
                 result = function(*bound.args, **bound.kwargs)
             parameters = {key: value for key, value in list(arguments.items())[1:] if key != "estimate"}
             return _recorded(da, result, name, version, parameters, estimate_record)  # type: ignore[return-value]
 
-        OPERATIONS[name] = Operation(name, version, wrapper, estimator, dear)
+        known = OPERATIONS[name] = Operation(name, version, wrapper, estimator, dear, when)
         return wrapper
 
     return decorate

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import curve as curve
     from stack3d.kernels import decorrelation as decorrelation
     from stack3d.kernels import differences as differences
+    from stack3d.kernels import direction as direction
     from stack3d.kernels import edges as edges
     from stack3d.kernels import field as field
     from stack3d.kernels import fit as fit
@@ -66,6 +67,7 @@ _MODULES = (
     "consensus",
     "curve",
     "field",
+    "direction",
     "histogram",
     "lags",
     "multiscale",

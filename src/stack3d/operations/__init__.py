@@ -25,6 +25,8 @@ from stack3d.operations._resample import resample as resample
 from stack3d.operations._reslice import reslice as reslice
 from stack3d.operations._shading import estimate_shading as estimate_shading
 from stack3d.operations._shading import flatten as flatten
+from stack3d.operations._stripe_estimate import NoStripesWarning as NoStripesWarning
+from stack3d.operations._stripe_estimate import estimate_stripes as estimate_stripes
 from stack3d.operations._thickness import estimate_thickness as estimate_thickness
 from stack3d.operations._tilt import correct_tilt as correct_tilt
 from stack3d.operations._transforms import UntiedSliceWarning as UntiedSliceWarning
@@ -32,6 +34,7 @@ from stack3d.operations._transforms import estimate_transforms as estimate_trans
 
 __all__ = [
     "BlankSliceWarning",
+    "NoStripesWarning",
     "UntiedChannelWarning",
     "UntiedSliceWarning",
     "align_channels",
@@ -48,6 +51,7 @@ __all__ = [
     "estimate_levels",
     "estimate_range",
     "estimate_shading",
+    "estimate_stripes",
     "estimate_thickness",
     "estimate_transforms",
     "flatten",

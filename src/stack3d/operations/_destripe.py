@@ -14,6 +14,7 @@ from stack3d._provenance import operation
 from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype
 from stack3d.operations import _grey
+from stack3d.operations._stripe_estimate import angle_of, check_angle, estimate_stripes
 from stack3d.operations._stripe_neighbours import check_neighbours, with_neighbours
 from stack3d.operations._stripe_ways import METHODS, plans_of, stripes_of
 
@@ -21,12 +22,36 @@ Method = Literal["vsnr", "wavelet", "multiscale", "wedge", "pyvsnr"]
 Boundary = Literal["reflect", "periodic"]
 
 
-@operation(version=1, dear=True)
+def _asks(arguments: Mapping[str, Any]) -> bool:
+    return bool(arguments.get("angle") == "auto")
+
+
+def _check(
+    da: xr.DataArray, method: Any, angle: Any, strength: Any, neighbours: Any, sigma: Any, filters: Any,
+    noise_level: Any, boundary: Any, max_iter: Any, tol: Any, options: Any,
+) -> None:  # fmt: skip
+    _grey.check_numbers(da, "destripe")
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not allowed; it must be one of {tuple(METHODS)}")
+    check_angle(angle)
+    if isinstance(strength, bool) or not isinstance(strength, Real):
+        raise TypeError(f"strength={strength!r} must be a number, not {type(strength).__name__}")
+    if not 0 <= float(strength) < np.inf:
+        raise ValueError(f"strength={strength!r} must be at least 0")
+    check_neighbours(da, neighbours)
+    turn = angle if isinstance(angle, Real) else 0.0
+    _plans(
+        da, method, float(strength), sigma, filters, noise_level, boundary, max_iter, tol, options, angle=float(turn)
+    )
+
+
+@operation(version=1, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
 def destripe(
     da: xr.DataArray,
     *,
+    estimate: xr.Dataset | None = None,
     method: Method = "vsnr",
-    angle: float = 0.0,
+    angle: float | Literal["auto"] | None = None,
     strength: float = 1.0,
     neighbours: int = 0,
     sigma: tuple[float, float] | None = None,
@@ -44,13 +69,17 @@ def destripe(
     Parameters
     ----------
     da : DataArray (..., y, x)
+    estimate : Dataset, optional
+        Made by `estimate_stripes`: gives the direction.
     method : {"vsnr", "wavelet", "multiscale", "wedge", "pyvsnr"}
         How the stripes of a frame are found. ``"vsnr"``: the variational stationary noise remover [1]_. ``"wavelet"``:
         damped bands of details [2]_. ``"multiscale"``: means along the stripes, scale by scale, without what is too
         strong or of another shape [3]_. ``"wedge"``: a mask in Fourier space. ``"pyvsnr"``: the package of that
         name, for comparison, where it is installed.
-    angle : float
+    angle : float or "auto", optional
         Direction of the stripes: degrees counter-clockwise from the y axis, as seen on the screen with y down.
+        ``"auto"``: that of the stack, by `estimate_stripes`; without any the stack is left as it is, with a warning.
+        By default that of `estimate`, or 0.
     strength : float
         How much is taken away, relative to the stripes that each frame is measured to have: above 1 takes more, and
         more of what only looks like stripes.
@@ -92,6 +121,11 @@ def destripe(
     TypeError, ValueError
         Naming the argument, its value and what is allowed; also for a parameter of another method.
 
+    Warns
+    -----
+    NoStripesWarning
+        When no direction of stripes is found.
+
     References
     ----------
     .. [1] J. Fehrenbach, P. Weiss and C. Lorenzo, "Variational algorithms to remove stationary noise: applications to
@@ -107,19 +141,12 @@ def destripe(
     >>> clean.dtype == stack.dtype
     True
     """
-    _grey.check_numbers(da, "destripe")
     out_dtype = result_dtype(dtype, da)
-    _check(da, method, angle, strength, device)
-    check_neighbours(da, neighbours)
-    given = {
-        "sigma": None if sigma is None else _sigma(sigma),
-        "filters": None if filters is None else tuple(kernels.vsnr.filter_from(item) for item in filters),
-        "noise_level": noise_level,
-        "boundary": boundary,
-        "max_iter": max_iter,
-        "tol": tol,
-    }
-    plans = plans_of(method, (da.sizes["y"], da.sizes["x"]), float(angle), float(strength), given, _options(options))
+    turn = angle_of(estimate, angle)
+    if turn is None:
+        cast = map_frames(da, _cast, arguments={"dtype": out_dtype}, dtype=out_dtype, device=device, label="destripe")
+        return rebuild(da, cast)
+    plans = _plans(da, method, strength, sigma, filters, noise_level, boundary, max_iter, tol, options, angle=turn)
     if "mask" in da.coords:
         return _measured_only(da, method, plans, neighbours, out_dtype, device)
     return rebuild(da, _run(da, method, plans, neighbours, out_dtype, device))
@@ -172,13 +199,16 @@ def _options(options: Any) -> dict[str, Any]:
     return dict(options)
 
 
-def _check(da: xr.DataArray, method: Any, angle: Any, strength: Any, device: str | None) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is not allowed; it must be one of {tuple(METHODS)}")
-    for name, value in (("angle", angle), ("strength", strength)):
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{name}={value!r} must be a number, not {type(value).__name__}")
-    if not np.isfinite(float(angle)):
-        raise ValueError(f"angle={angle!r} must be a finite number of degrees")
-    if not 0 <= float(strength) < np.inf:
-        raise ValueError(f"strength={strength!r} must be at least 0")
+def _plans(
+    da: xr.DataArray, method: str, strength: float, sigma: Any, filters: Any, noise_level: Any, boundary: Any,
+    max_iter: Any, tol: Any, options: Any, *, angle: float,
+) -> tuple[Any, Any]:  # fmt: skip
+    given = {
+        "sigma": None if sigma is None else _sigma(sigma),
+        "filters": None if filters is None else tuple(kernels.vsnr.filter_from(item) for item in filters),
+        "noise_level": noise_level,
+        "boundary": boundary,
+        "max_iter": max_iter,
+        "tol": tol,
+    }
+    return plans_of(method, (da.sizes["y"], da.sizes["x"]), angle, float(strength), given, _options(options))

@@ -76,12 +76,28 @@ class Plots:
 
         return compare(self._da, before, z=z, channel=channel, axes=axes, limits=limits, cmap=cmap)
 
+    def destripe(
+        self,
+        before: xr.DataArray,
+        *,
+        z: int | None = None,
+        channel: str | None = None,
+        angle: float | None = None,
+        axes: Sequence[Axes] | None = None,
+        limits: tuple[float, float] | None = None,
+        cmap: str = "gray",
+    ) -> list[Axes]:
+        """Show a slice before and after, what was taken away, and the spectrum: see `stack3d.plotting.destripe`."""
+        from stack3d.plotting._destripe import destripe
 
-__all__ = ["Plots", "compare", "cut_planes", "measures", "profiles", "transforms"]
+        return destripe(self._da, before, z=z, channel=channel, angle=angle, axes=axes, limits=limits, cmap=cmap)
+
+
+__all__ = ["Plots", "compare", "cut_planes", "destripe", "measures", "profiles", "transforms"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("compare", "cut_planes", "measures", "profiles", "transforms"):
+    if name in ("compare", "cut_planes", "destripe", "measures", "profiles", "transforms"):
         from importlib import import_module
 
         return getattr(import_module(f"stack3d.plotting._{name}"), name)

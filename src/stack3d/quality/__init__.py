@@ -11,6 +11,7 @@ from stack3d.quality._resolution import resolution as resolution
 from stack3d.quality._sharpness import sharpness as sharpness
 from stack3d.quality._slice_statistics import slice_statistics as slice_statistics
 from stack3d.quality._snr import snr as snr
+from stack3d.quality._streak_index import streak_index as streak_index
 
 __all__ = [
     "compare",
@@ -24,4 +25,5 @@ __all__ = [
     "sharpness",
     "slice_statistics",
     "snr",
+    "streak_index",
 ]

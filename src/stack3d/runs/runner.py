@@ -213,7 +213,7 @@ class _Run:
         for number, (step, context, _) in enumerate(chain[first:], start=first + 1):
             begin = time.perf_counter()
             known = OPERATIONS[step.operation]
-            if known.estimator is not None and step.parameters.get("estimate") is None:
+            if known.estimates(step.parameters):
                 da = self._spare_repeats(da, number, chain)
             with self._kept_estimates(number), _provenance.noting(**context):
                 da = known.function(da, **step.parameters)

@@ -49,7 +49,7 @@ def _defects(plan: Plan, stack: xr.DataArray, pixel: float, unit: str, lazy: boo
     else:
         values = collect(_with_channel(plan.background), plan, np.dtype(np.float32), lazy, "background")
         background = (("z", "y", "x"), values[0])
-    if "stripes" in plan.settings:
+    if {"stripes", "curtains"} & plan.settings.keys():
         stripes = collect(_with_channel(plan.stripes), plan, np.dtype(np.float32), lazy, "stripes")[0]
     else:
         # Costs no memory: every pixel is the same one.

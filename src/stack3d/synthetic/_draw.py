@@ -6,7 +6,7 @@ import numpy as np
 
 _SUBJECTS = (
     "drift", "jumps", "rotation", "bad_slices", "gain", "offset", "background", "stripes", "hot_pixels",
-    "noise", "uneven_z", "specimen", "damage",
+    "noise", "uneven_z", "specimen", "damage", "curtains",
 )  # fmt: skip
 # Births before the first slice have negative indices, which a seed must not.
 _BEFORE = 1 << 20

@@ -198,7 +198,21 @@ class Plan:
         return out
 
     def stripes(self, k: int) -> np.ndarray:
-        """Return the stripes of a slice, (y, x) float32."""
+        """Return the stripes and curtains of a slice, (y, x) float32."""
+        curtains = self.settings.get("curtains")
+        if curtains is None:
+            return self._lines(k)
+        from stack3d.synthetic import _curtains
+
+        def draws(slice: int) -> np.random.Generator:
+            return generator(self.seed, "curtains", slice)
+
+        out = _curtains.curtains(k, self.shape, curtains, draws)
+        out *= np.float32(curtains["amount"] * self.span)
+        out += self._lines(k)
+        return out
+
+    def _lines(self, k: int) -> np.ndarray:
         settings = self.settings.get("stripes")
         if settings is None or k % int(settings["every"]):
             return np.zeros(self.shape, np.float32)
@@ -250,7 +264,7 @@ class Plan:
         nothing = np.zeros((1, 1), np.float32)
         factor = self.vignetting if "vignetting" in self.settings else nothing + 1
         term = self.background(k) if "background" in self.settings else nothing
-        stripes = self.stripes(k) if "stripes" in self.settings else nothing
+        stripes = self.stripes(k) if {"stripes", "curtains"} & self.settings.keys() else nothing
         for channel, gain, offset in zip(out, self.gain[:, k], self.offset[:, k], strict=True):
             _image.shade(channel, factor, term, stripes, np.float32(gain), np.float32(offset))
         if kind == "charged":

@@ -28,6 +28,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "amount": 0.12, "kind": "sparse", "angle": 0.0, "density": 30.0, "width": 1.5, "length": None,
         "persistence": 3.0, "every": 1,
     },
+    "curtains": {
+        "amount": 0.12, "angle": 0.0, "scatter": 0.5, "density": 30.0, "width": (1.0, 12.0), "length": (0.3, 1.5),
+        "persistence": 0.0,
+    },
     "hot_pixels": {"fraction": 2e-4, "dark": 0.3},
     "noise": {"gaussian": 0.01, "electrons": "auto"},
     "uneven_z": {"jitter": 0.15, "missing": 0.03},
@@ -126,6 +130,9 @@ def _check(name: str, key: str, value: Any) -> None:
     elif key == "trend":
         if np.shape(value) != (2,) or not np.all(np.isfinite(value)):
             raise ValueError(f"{label} must be two numbers, pixels per slice along (y, x)")
+    elif name == "curtains" and key in ("width", "length"):
+        if np.shape(value) != (2,) or not np.all(np.isfinite(value)) or not 0 < value[0] <= value[1]:
+            raise ValueError(f"{label} must be two positive numbers, the least and the greatest")
     elif (key == "electrons" and (value is None or value == "auto")) or (key == "length" and value is None):
         return
     elif not _is_number(value) or not np.isfinite(value):
@@ -134,7 +141,7 @@ def _check(name: str, key: str, value: Any) -> None:
         raise ValueError(f"{label} must not be negative")
     elif key in _WHOLE and value != int(value):
         raise ValueError(f"{label} must be a whole number")
-    elif key in _SHARES and value > 1:
+    elif (key in _SHARES or (name, key) == ("curtains", "persistence")) and value > 1:
         raise ValueError(f"{label} must be a share between 0 and 1")
     elif (name, key) == ("uneven_z", "jitter") and value >= 0.5:
         raise ValueError(f"{label} must be below 0.5, a share of the slice spacing")

@@ -140,6 +140,7 @@ def make_stack(
     background: Setting = None,
     vignetting: Setting = None,
     stripes: Setting = None,
+    curtains: Setting = None,
     hot_pixels: Setting = None,
     noise: Setting = None,
     uneven_z: Setting = None,
@@ -172,7 +173,7 @@ def make_stack(
     defects : str or mapping
         ``"typical"`` (default: drift, gain, offset, background, stripes, noise, uneven_z), ``"all"``, ``"none"``,
         or the only ones wanted, such as ``{"drift": 0.8, "stripes": {"kind": "ramp", "angle": 4}}``.
-    drift, jumps, rotation, bad_slices, gain, offset, background, vignetting, stripes, hot_pixels, noise, uneven_z
+    drift, jumps, rotation, bad_slices, gain, offset, background, vignetting, stripes, curtains, hot_pixels, noise, uneven_z
         Each changes one defect of the preset: True (its defaults), False, a number (its first parameter), a mapping
         of parameters, or a kind. Amounts are shares of white minus black.
 
@@ -193,6 +194,11 @@ def make_stack(
           (0, degrees), `density` (30 lines per 1000 pixels), `width` (1.5 pixels, sigma), `length` (pixels; None: a
           share of the frame), `persistence` (3 slices that a line lives on average), `every` (1: which slices have
           stripes).
+        - ``curtains``: bands with flat tops, another kind of stripes than those above, added to them (also in
+          ``defects.stripes``): `amount` (0.12, standard deviation of their heights), `angle` (0, degrees), `scatter`
+          (0.5 degrees, standard deviation), `density` (30 per 1000 pixels), `width` ((1, 12) pixels, least and
+          greatest; narrow ones are more), `length` ((0.3, 1.5) diagonals of the frame), `persistence` (0: every
+          slice has its own; up to 1, the share that each slice has from the one before).
         - ``hot_pixels``: `fraction` (2e-4), `dark` (0.3, share of them that are dark).
         - ``noise``: `gaussian` (0.01), `electrons` per grey level ("auto": 800 from black to white; None: no
           Poisson noise).
@@ -240,7 +246,7 @@ def make_stack(
         defects,
         {
             "drift": drift, "jumps": jumps, "rotation": rotation, "bad_slices": bad_slices, "gain": gain,
-            "offset": offset, "background": background, "vignetting": vignetting, "stripes": stripes,
+            "offset": offset, "background": background, "vignetting": vignetting, "stripes": stripes, "curtains": curtains,
             "hot_pixels": hot_pixels, "noise": noise, "uneven_z": uneven_z,
         },
     )  # fmt: skip
