@@ -268,7 +268,7 @@ def test_parameters_that_cannot_be_recorded_are_refused_before_work():
 
 
 def test_an_estimate_that_repeats_a_dear_step_warns_until_a_checkpoint(tmp_path):
-    da = make({"z": 3, "y": 24, "x": 24}).chunk(z=1)
+    da = stack3d.synthetic.make_stack((3, 24, 24)).stack.chunk(z=1)
     striped = da.stack3d.destripe()
     with pytest.warns(stack3d.RepeatedWorkWarning, match=r"estimate_levels does destripe again.*checkpoint"):
         striped.stack3d.estimate_levels()

@@ -7,6 +7,7 @@ import inspect
 import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
 
 from stack3d import progress

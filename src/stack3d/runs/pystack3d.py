@@ -277,7 +277,11 @@ class _Translation:
             missing = [key for key in ("wavelet", "level", "sigma") if key not in wavelet]
             if missing:
                 self._problem("destriping", f"wavelet_decomposition lacks {', '.join(missing)}")
-            options = {"wavelet": wavelet.get("wavelet"), "level": wavelet.get("level"), "damping": wavelet.get("sigma")}
+            options = {
+                "wavelet": wavelet.get("wavelet"),
+                "level": wavelet.get("level"),
+                "damping": wavelet.get("sigma"),
+            }
             return Step("destripe", {"method": "wavelet", "options": {**options, "shrink": False}})
         filters = []
         for item in table.get("filters", [{"name": "Gabor", "noise_level": 20, "sigma": [0.5, 200], "theta": 0}]):
