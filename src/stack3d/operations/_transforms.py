@@ -32,7 +32,7 @@ class UntiedSliceWarning(UserWarning):
     """Most slices share too little with their neighbours to be placed."""
 
 
-@estimator(version=1, needs=("z",))
+@estimator(version=2, needs=("z",))
 def estimate_transforms(
     da: xr.DataArray,
     *,
