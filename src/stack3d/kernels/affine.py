@@ -11,7 +11,7 @@ frame gives the error.
 References
 ----------
 .. [1] S. Baker and I. Matthews, "Lucas-Kanade 20 years on: a unifying framework", Int. J. Comput. Vis. 56, 221 (2004).
-   :doi:`10.1023/B:VISI.0000011205.11775.fd`
+   doi:10.1023/B:VISI.0000011205.11775.fd
 """
 
 from __future__ import annotations

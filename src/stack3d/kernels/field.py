@@ -124,7 +124,7 @@ def warp_field(
     >>> frame = np.arange(12.0).reshape(2, 6)
     >>> grid = np.array([[[0, 0], [0, 1.0]]])  # the right end is stretched by a pixel
     >>> along, across = field.basis([0.5], [0, 1]), field.basis([0, 5], range(6))
-    >>> field.warp_field(frame, np.eye(3), grid, along, across, order=1)[0][0].round(6)
+    >>> field.warp_field(frame, np.eye(3), grid, along, across, order=1)[0][0].round(6) + 0.0
     array([0. , 1.2, 2.4, 3.6, 4.8, 5. ])
     """
     matrix, shape, displaced = _field(frame, matrix, grid, along, across, output_shape, order, fill, value)

@@ -11,7 +11,7 @@ taken out, so frames need not be cropped again to the overlap.
 References
 ----------
 .. [1] C. Knapp and G. Carter, "The generalized correlation method for estimation of time delay", IEEE Trans. Acoust.
-   Speech Signal Process. 24, 320 (1976). :doi:`10.1109/TASSP.1976.1162830`
+   Speech Signal Process. 24, 320 (1976). doi:10.1109/TASSP.1976.1162830
 """
 
 from __future__ import annotations

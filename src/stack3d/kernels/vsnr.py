@@ -10,7 +10,7 @@ frame is needed.
 References
 ----------
 .. [1] J. Fehrenbach, P. Weiss and C. Lorenzo, "Variational algorithms to remove stationary noise: applications to
-   microscopy imaging", IEEE Trans. Image Process. 21, 4420 (2012). :doi:`10.1109/TIP.2012.2206037`
+   microscopy imaging", IEEE Trans. Image Process. 21, 4420 (2012). doi:10.1109/TIP.2012.2206037
 """
 
 from __future__ import annotations

@@ -129,11 +129,11 @@ def destripe(
     References
     ----------
     .. [1] J. Fehrenbach, P. Weiss and C. Lorenzo, "Variational algorithms to remove stationary noise: applications to
-       microscopy imaging", IEEE Trans. Image Process. 21, 4420 (2012). :doi:`10.1109/TIP.2012.2206037`
+       microscopy imaging", IEEE Trans. Image Process. 21, 4420 (2012). doi:10.1109/TIP.2012.2206037
     .. [2] B. Muench, P. Trtik, F. Marone and M. Stampanoni, "Stripe and ring artifact removal with combined
-       wavelet-Fourier filtering", Opt. Express 17, 8567 (2009). :doi:`10.1364/OE.17.008567`
+       wavelet-Fourier filtering", Opt. Express 17, 8567 (2009). doi:10.1364/OE.17.008567
     .. [3] Kreinin, Gunn, Chklovskii and Wu, bioRxiv (2023) and Microsc. Microanal. 30, 889 (2024).
-       :doi:`10.1101/2023.09.14.557785`
+       doi:10.1101/2023.09.14.557785
 
     Examples
     --------
