@@ -97,6 +97,9 @@ class Stack3D:
     level_slices = _Method(operations.level_slices)
     estimate_range = _Method(operations.estimate_range)
     rescale_intensity = _Method(operations.rescale_intensity)
+    local_contrast = _Method(operations.local_contrast)
+    estimate_contrast = _Method(operations.estimate_contrast)
+    global_contrast = _Method(operations.global_contrast)
     invert = _Method(operations.invert)
     astype = _Method(operations.astype)
     # artefacts

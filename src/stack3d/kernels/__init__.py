@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import cast as cast
     from stack3d.kernels import cells as cells
     from stack3d.kernels import consensus as consensus
+    from stack3d.kernels import contrast as contrast
     from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
     from stack3d.kernels import decorrelation as decorrelation
@@ -58,6 +59,7 @@ _MODULES = (
     "blend",
     "cast",
     "cells",
+    "contrast",
     "criteria",
     "curve",
     "fit",
