@@ -78,6 +78,7 @@ STEPS = {
     "level_slices": lambda s: s.stack3d.level_slices(estimate=edited(s.stack3d.estimate_levels())),
     "local_contrast": lambda s: s.stack3d.local_contrast(size=3, smoothing=7),
     "global_contrast": lambda s: s.stack3d.global_contrast(),
+    "denoise": lambda s: s.stack3d.denoise(estimate=s.stack3d.estimate_noise(sigma=2)),
     "rescale_intensity": lambda s: s.stack3d.rescale_intensity(dtype="uint8"),
 }
 

@@ -105,6 +105,8 @@ class Stack3D:
     # artefacts
     estimate_stripes = _Method(operations.estimate_stripes)
     destripe = _Method(operations.destripe)
+    estimate_noise = _Method(operations.estimate_noise)
+    denoise = _Method(operations.denoise)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
     streak_index = _Method(quality.streak_index)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
     from stack3d.kernels import decorrelation as decorrelation
+    from stack3d.kernels import denoise as denoise
     from stack3d.kernels import differences as differences
     from stack3d.kernels import direction as direction
     from stack3d.kernels import edges as edges
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
     from stack3d.kernels import multiscale as multiscale
+    from stack3d.kernels import nlm as nlm
+    from stack3d.kernels import noise as noise
     from stack3d.kernels import pair_moments as pair_moments
     from stack3d.kernels import phase as phase
     from stack3d.kernels import photon_transfer as photon_transfer
@@ -63,6 +66,7 @@ _MODULES = (
     "criteria",
     "curve",
     "fit",
+    "denoise",
     "differences",
     "decorrelation",
     "edges",
@@ -73,6 +77,8 @@ _MODULES = (
     "histogram",
     "lags",
     "multiscale",
+    "nlm",
+    "noise",
     "pair_moments",
     "phase",
     "photon_transfer",

@@ -10,6 +10,8 @@ from stack3d.operations._channel_offset import estimate_channel_offset as estima
 from stack3d.operations._crop import crop as crop
 from stack3d.operations._deskew import deskew as deskew
 from stack3d.operations._destripe import destripe as destripe
+from stack3d.operations._denoise import denoise as denoise
+from stack3d.operations._denoise import estimate_noise as estimate_noise
 from stack3d.operations._flip import flip as flip
 from stack3d.operations._global_contrast import estimate_contrast as estimate_contrast
 from stack3d.operations._global_contrast import global_contrast as global_contrast
@@ -50,9 +52,13 @@ __all__ = [
     "destripe",
     "estimate_background",
     "estimate_channel_offset",
+    "destripe",
+    "denoise",
+    "estimate_background",
     "estimate_contrast",
     "estimate_histogram",
     "estimate_levels",
+    "estimate_noise",
     "estimate_range",
     "estimate_shading",
     "estimate_stripes",
@@ -60,8 +66,8 @@ __all__ = [
     "estimate_transforms",
     "flatten",
     "flip",
-    "invert",
     "global_contrast",
+    "invert",
     "level_slices",
     "local_contrast",
     "match_histograms",
