@@ -144,7 +144,8 @@ def test_missing_pixels_are_as_the_end_of_the_frame_for_largest_and_smallest():
     whole = np.where(holes, 60000, np.rint(values)).astype("uint16")
     da = frame(whole).assign_coords(mask=(("y", "x"), ~holes))
     masked = da.stack3d.local_contrast(**given)
-    assert masked.dtype == "uint16" and np.all(masked[:, 12:] == 60000)
+    assert masked.dtype == "uint16"
+    assert np.all(masked[:, 12:] == 60000)
     np.testing.assert_array_equal(masked[:, :12], da[:, :12].drop_vars("mask").stack3d.local_contrast(**given))
 
 
@@ -165,7 +166,8 @@ def test_no_bin_of_a_tile_is_higher_than_the_limit_and_nothing_is_lost(limit):
     values = np.random.default_rng(9).normal(128, 9, (50, 60)).astype("float32")
     maps = kernels.contrast._tile_maps(values, np.arange(50) // 25, np.arange(60) // 20, (2, 3), limit)
     heights = np.diff(maps, axis=-1) * kernels.contrast.BINS
-    assert heights.min() >= 0 and heights.max() <= limit + 1e-3
+    assert heights.min() >= 0
+    assert heights.max() <= limit + 1e-3
     np.testing.assert_allclose(maps[..., -1], 1, atol=1e-6)
 
 

@@ -13,11 +13,11 @@ from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._store import finish
 
 # Chosen on fib25 sample1 with added noise, for the noise as it is estimated there; see benchmarks/denoise.py.
-NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.2}
+NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35}
 NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0}
 TV = 0.7
 GAUSSIAN = 0.8
-RULES = ((0.5, -2.0), (4.0, -2.0))  # gain (per noise variance) and offset of each half of the finest band
+RULES = ((1.0, -2.0), (4.0, 0.0))  # gain (per noise variance) and offset of each half of the finest band
 _SHIFTS = ((0, 0), (1, 2), (2, 1), (3, 3))
 
 

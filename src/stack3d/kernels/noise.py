@@ -45,6 +45,11 @@ def noise_sigma(frame: Any) -> float:
     return float(xp.median(mixed)) / _NORMAL / _MIXED if mixed.size else float("nan")
 
 
+def stacked(parts: Any) -> Any:
+    """Return arrays of one shape as one, with a new first axis."""
+    return namespace(parts[0]).stack(parts)
+
+
 def stabilised(frame: Any, gain: float, offset: float) -> Any:
     """Return a frame whose noise, of variance ``gain * frame + offset``, has variance 1: the generalised Anscombe transform.
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from stack3d import device as devices
 from stack3d import estimates, execution, kernels
 from stack3d._provenance import estimator, operation
 from stack3d.model import result_dtype, valid_slices
@@ -96,17 +97,16 @@ def _check_denoise(da: xr.DataArray, method: Any, strength: Any, neighbours: Any
         raise ValueError(f"method={method!r} is not allowed; it must be one of {_METHODS}")
     if isinstance(strength, bool) or not isinstance(strength, Real):
         raise TypeError(f"strength={strength!r} must be a number, not {type(strength).__name__}")
-    if not 0 <= strength < np.inf:
+    if not 0 <= float(strength) < np.inf:
         raise ValueError(f"strength={strength!r} must be at least 0 and finite")
-    if method in _ON_HOST and (
-        execution._device(da, device) == "gpu" or not isinstance(da.data, np.ndarray) and da.chunks is None
-    ):
+    on_gpu = execution._device(da, device) == "gpu" or devices.is_cupy(da.data)
+    if method in _ON_HOST and on_gpu:
         raise ValueError(f"device={device!r}: method={method!r} runs on the CPU alone")
     if neighbours is None:
         return
     if isinstance(neighbours, bool) or not isinstance(neighbours, Integral):
         raise TypeError(f"neighbours={neighbours!r} must be a whole number of slices")
-    if neighbours < 0:
+    if int(neighbours) < 0:
         raise ValueError(f"neighbours={neighbours} must be at least 0")
     if neighbours and method not in _ALONG_Z:
         raise ValueError(f"neighbours={neighbours} has a meaning only for method in {tuple(_ALONG_Z)}, not {method!r}")
@@ -212,16 +212,12 @@ def _each_channel(
     if not lead:
         return parts[0]
     if da.chunks is None:
-        joined = np.stack(parts) if isinstance(parts[0], np.ndarray) else _namespace(parts[0]).stack(parts)
+        joined = kernels.noise.stacked(parts)
     else:
         import dask.array
 
         joined = dask.array.stack(parts)
     return joined.reshape(*(da.sizes[dim] for dim in lead), *joined.shape[1:])
-
-
-def _namespace(array: Any) -> Any:
-    return kernels.noise.namespace(array)
 
 
 def _stack(
@@ -266,13 +262,14 @@ def _law(da: xr.DataArray, part: xr.DataArray, groups: list[Any]) -> tuple[np.nd
     zero = table["zero_signal"].where(ok)
     if "z" in da.dims:
         gain, zero = gain.median("z"), zero.median("z")
-    gain, zero = gain.transpose(*groups).values, zero.transpose(*groups).values
-    if not np.all(np.isfinite(gain) & (gain > 0)):
+    slope = np.asarray(gain.transpose(*groups).values, dtype=np.float64)
+    start = np.asarray(zero.transpose(*groups).values, dtype=np.float64)
+    if not np.all(np.isfinite(slope) & (slope > 0)):
         raise ValueError(
             "poisson=True, but in no good slice of a channel does the noise grow with the grey value; use poisson=False, "
             "and see da.stack3d.noise_statistics()"
         )
-    return np.asarray(gain, dtype=np.float64), np.asarray(-gain * zero, dtype=np.float64)
+    return slope, np.asarray(-slope * start)
 
 
 def _described(
@@ -293,7 +290,7 @@ def _check_noise(sigma: Any, poisson: Any) -> None:
         return
     if isinstance(sigma, bool) or not isinstance(sigma, Real):
         raise TypeError(f"sigma={sigma!r} must be a number, not {type(sigma).__name__}")
-    if not 0 <= sigma < np.inf:
+    if not 0 <= float(sigma) < np.inf:
         raise ValueError(f"sigma={sigma!r} must be at least 0 and finite, in grey values")
     if poisson:
         raise ValueError(f"sigma={sigma!r} is the noise of all grey values, but poisson=True says it grows; give one")

@@ -217,7 +217,7 @@ def _check(mean: Any, sigma: Any, clip: Any, redistribute: Any) -> tuple[float, 
             continue
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name}={value!r} must be a number, not {type(value).__name__}")
-        if not np.isfinite(value) or (name == "sigma" and value <= 0):
+        if not np.isfinite(float(value)) or (name == "sigma" and float(value) <= 0):
             raise ValueError(
                 f"{name}={value!r} must be a finite grey value" + (", positive" if name == "sigma" else "")
             )

@@ -142,7 +142,7 @@ def _numbers(ratio: Any, offset: Any, sigma: Any, limit: Any, span: float) -> di
     for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name}={value!r} must be a number, not {type(value).__name__}")
-        if not np.isfinite(value):
+        if not np.isfinite(float(value)):
             raise ValueError(f"{name}={value!r} must be finite")
     if sigma <= 0:
         raise ValueError(f"sigma={sigma!r} must be positive")
@@ -154,12 +154,12 @@ def _numbers(ratio: Any, offset: Any, sigma: Any, limit: Any, span: float) -> di
 def _check_odd(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}={value!r} must be a whole number of pixels")
-    if value < 1 or value % 2 == 0:
+    if int(value) < 1 or int(value) % 2 == 0:
         raise ValueError(f"{name}={value} must be odd and at least 1")
 
 
 def _tiles(tiles: Any, da: xr.DataArray) -> tuple[int, int]:
     pair = tuple(tiles) if isinstance(tiles, tuple | list) else (tiles, tiles)
-    if len(pair) != 2 or not all(isinstance(count, Integral) and count >= 1 for count in pair):
+    if len(pair) != 2 or not all(isinstance(count, Integral) and int(count) >= 1 for count in pair):
         raise ValueError(f"tiles={tiles!r} must be a whole number of tiles from 1, or two (along y, along x)")
     return min(int(pair[0]), da.sizes["y"]), min(int(pair[1]), da.sizes["x"])
