@@ -183,7 +183,7 @@ def total_variation(frame: Any, weight: float) -> Any:
     from skimage.restoration import denoise_tv_chambolle
 
     low, span = np.float32(frame.min()), np.float32(max(float(frame.max() - frame.min()), 1e-12))
-    out = denoise_tv_chambolle((frame - low) / span, weight=weight / float(span), eps=1e-4, max_num_iter=100)
+    out = denoise_tv_chambolle((frame - low) / span, weight=weight / float(span), eps=1e-4, max_num_iter=100)  # type: ignore[no-untyped-call]
     return (out * span + low).astype(np.float32)
 
 

@@ -8,10 +8,10 @@ from stack3d.operations._bin import bin as bin
 from stack3d.operations._channel_offset import UntiedChannelWarning as UntiedChannelWarning
 from stack3d.operations._channel_offset import estimate_channel_offset as estimate_channel_offset
 from stack3d.operations._crop import crop as crop
-from stack3d.operations._deskew import deskew as deskew
-from stack3d.operations._destripe import destripe as destripe
 from stack3d.operations._denoise import denoise as denoise
 from stack3d.operations._denoise import estimate_noise as estimate_noise
+from stack3d.operations._deskew import deskew as deskew
+from stack3d.operations._destripe import destripe as destripe
 from stack3d.operations._flip import flip as flip
 from stack3d.operations._global_contrast import estimate_contrast as estimate_contrast
 from stack3d.operations._global_contrast import global_contrast as global_contrast
@@ -48,13 +48,11 @@ __all__ = [
     "bin",
     "correct_tilt",
     "crop",
+    "denoise",
     "deskew",
     "destripe",
     "estimate_background",
     "estimate_channel_offset",
-    "destripe",
-    "denoise",
-    "estimate_background",
     "estimate_contrast",
     "estimate_histogram",
     "estimate_levels",
