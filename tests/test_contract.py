@@ -88,6 +88,15 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.level_slices(),
         lambda s: s.stack3d.level_slices(statistic="median", window=3),
     ],
+    "local_contrast": [
+        lambda s: s.stack3d.local_contrast(size=3, smoothing=5),
+        lambda s: s.stack3d.local_contrast(method="clahe", tiles=2),
+    ],
+    "global_contrast": [lambda s: s.stack3d.global_contrast()],
+    "denoise": [
+        lambda s: s.stack3d.denoise(),
+        lambda s: s.stack3d.denoise(method="nlm_z") if "z" in s.dims else s.stack3d.denoise(method="median"),
+    ],
     "rescale_intensity": [lambda s: s.stack3d.rescale_intensity(quantiles=(0.02, 0.97))],
 }
 EACH = [pytest.param(name, step, id=f"{name}-{k}") for name, steps in WAYS.items() for k, step in enumerate(steps)]
@@ -300,6 +309,9 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "destripe": [(0, 30), (2, 30), (0, 30), (0, 30), (0, 30)],  # stripes may cross the frame
     "match_histograms": [(0, 0)],
     "level_slices": [(0, 0), (0, 0)],
+    "local_contrast": [(0, 30), (0, 30)],  # a wide mean, tiles of half the frame
+    "global_contrast": [(0, 0)],
+    "denoise": [(0, 9.5), (1, 7.5)],  # a shift and two patches
     "rescale_intensity": [(0, 0)],
 }
 

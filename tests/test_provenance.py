@@ -76,6 +76,9 @@ STEPS = {
     "destripe": lambda s: s.stack3d.destripe(angle=4, neighbours=1),
     "match_histograms": lambda s: s.stack3d.match_histograms(nbins=64),
     "level_slices": lambda s: s.stack3d.level_slices(estimate=edited(s.stack3d.estimate_levels())),
+    "local_contrast": lambda s: s.stack3d.local_contrast(size=3, smoothing=7),
+    "global_contrast": lambda s: s.stack3d.global_contrast(),
+    "denoise": lambda s: s.stack3d.denoise(estimate=s.stack3d.estimate_noise(sigma=2)),
     "rescale_intensity": lambda s: s.stack3d.rescale_intensity(dtype="uint8"),
 }
 

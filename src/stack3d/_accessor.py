@@ -97,11 +97,16 @@ class Stack3D:
     level_slices = _Method(operations.level_slices)
     estimate_range = _Method(operations.estimate_range)
     rescale_intensity = _Method(operations.rescale_intensity)
+    local_contrast = _Method(operations.local_contrast)
+    estimate_contrast = _Method(operations.estimate_contrast)
+    global_contrast = _Method(operations.global_contrast)
     invert = _Method(operations.invert)
     astype = _Method(operations.astype)
     # artefacts
     estimate_stripes = _Method(operations.estimate_stripes)
     destripe = _Method(operations.destripe)
+    estimate_noise = _Method(operations.estimate_noise)
+    denoise = _Method(operations.denoise)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
     streak_index = _Method(quality.streak_index)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from stack3d.kernels import cast as cast
     from stack3d.kernels import cells as cells
     from stack3d.kernels import consensus as consensus
+    from stack3d.kernels import contrast as contrast
     from stack3d.kernels import criteria as criteria
     from stack3d.kernels import curve as curve
     from stack3d.kernels import decorrelation as decorrelation
+    from stack3d.kernels import denoise as denoise
     from stack3d.kernels import differences as differences
     from stack3d.kernels import direction as direction
     from stack3d.kernels import edges as edges
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
     from stack3d.kernels import multiscale as multiscale
+    from stack3d.kernels import nlm as nlm
+    from stack3d.kernels import noise as noise
     from stack3d.kernels import pair_moments as pair_moments
     from stack3d.kernels import phase as phase
     from stack3d.kernels import photon_transfer as photon_transfer
@@ -58,9 +62,11 @@ _MODULES = (
     "blend",
     "cast",
     "cells",
+    "contrast",
     "criteria",
     "curve",
     "fit",
+    "denoise",
     "differences",
     "decorrelation",
     "edges",
@@ -71,6 +77,8 @@ _MODULES = (
     "histogram",
     "lags",
     "multiscale",
+    "nlm",
+    "noise",
     "pair_moments",
     "phase",
     "photon_transfer",

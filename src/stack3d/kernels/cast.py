@@ -9,6 +9,7 @@ from numba import njit
 
 from stack3d.kernels._namespace import on_host, packed
 from stack3d.kernels._store import finish, limits, store
+from stack3d.kernels._store import working_dtype as working_dtype
 
 
 def cast_frame(values: Any, dtype: Any) -> tuple[Any, int]:

@@ -8,15 +8,20 @@ from stack3d.operations._bin import bin as bin
 from stack3d.operations._channel_offset import UntiedChannelWarning as UntiedChannelWarning
 from stack3d.operations._channel_offset import estimate_channel_offset as estimate_channel_offset
 from stack3d.operations._crop import crop as crop
+from stack3d.operations._denoise import denoise as denoise
+from stack3d.operations._denoise import estimate_noise as estimate_noise
 from stack3d.operations._deskew import deskew as deskew
 from stack3d.operations._destripe import destripe as destripe
 from stack3d.operations._flip import flip as flip
+from stack3d.operations._global_contrast import estimate_contrast as estimate_contrast
+from stack3d.operations._global_contrast import global_contrast as global_contrast
 from stack3d.operations._grey import BlankSliceWarning as BlankSliceWarning
 from stack3d.operations._histogram import estimate_histogram as estimate_histogram
 from stack3d.operations._histogram import match_histograms as match_histograms
 from stack3d.operations._invert import invert as invert
 from stack3d.operations._levels import estimate_levels as estimate_levels
 from stack3d.operations._levels import level_slices as level_slices
+from stack3d.operations._local_contrast import local_contrast as local_contrast
 from stack3d.operations._range import estimate_range as estimate_range
 from stack3d.operations._range import rescale_intensity as rescale_intensity
 from stack3d.operations._register import apply_transforms as apply_transforms
@@ -43,12 +48,15 @@ __all__ = [
     "bin",
     "correct_tilt",
     "crop",
+    "denoise",
     "deskew",
     "destripe",
     "estimate_background",
     "estimate_channel_offset",
+    "estimate_contrast",
     "estimate_histogram",
     "estimate_levels",
+    "estimate_noise",
     "estimate_range",
     "estimate_shading",
     "estimate_stripes",
@@ -56,8 +64,10 @@ __all__ = [
     "estimate_transforms",
     "flatten",
     "flip",
+    "global_contrast",
     "invert",
     "level_slices",
+    "local_contrast",
     "match_histograms",
     "register",
     "remove_background",

@@ -1,0 +1,244 @@
+"""Noise taken from a frame, with the help of its neighbours along z where they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from stack3d.kernels import _box_means, _fill, atrous, nlm, noise
+from stack3d.kernels._namespace import namespace, on_host
+from stack3d.kernels._store import finish
+
+# Chosen on fib25 sample1 with added noise, for the noise as it is estimated there; see benchmarks/denoise.py.
+NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35}
+NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0}
+TV = 0.7
+GAUSSIAN = 0.8
+RULES = ((1.0, -2.0), (4.0, 0.0))  # gain (per noise variance) and offset of each half of the finest band
+_SHIFTS = ((0, 0), (1, 2), (2, 1), (3, 3))
+
+
+def denoise(
+    frames: Sequence[Any],
+    centre: int,
+    use: Sequence[bool],
+    sigma: float,
+    gain: float,
+    offset: float,
+    *,
+    method: str,
+    strength: float,
+    dtype: Any,
+) -> tuple[Any, int]:
+    """Return the centre frame with less noise.
+
+    Parameters
+    ----------
+    frames : sequence of (y, x) array
+        Numpy or cupy. NaN is missing and stays so.
+    centre : int
+        Which is wanted.
+    use : sequence of bool
+        Which others may help.
+    sigma : float
+        Standard deviation of the noise, of the stabilised frame where `gain` is finite. A frame without noise (0 or
+        NaN) stays as it is, unless the method asks for none.
+    gain, offset : float
+        The noise has variance ``gain * frame + offset``; NaN: it is alike everywhere.
+    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale"}
+    strength : float
+    dtype : dtype
+
+    Returns
+    -------
+    frame : (y, x) array of dtype
+    saturated : int
+    """
+    xp = namespace(frames[centre])
+    original = frames[centre]
+    helpful = [k for k in range(len(frames)) if k == centre or (use[k] and _any_known(frames[k]))]
+    given = [frames[k].astype(np.float32) for k in helpful]
+    middle = helpful.index(centre)
+    if not _any_known(given[middle]) or (method not in ("median", "gaussian") and not sigma > 0):
+        return finish(original, dtype)
+    counted = np.isfinite(gain)
+    if counted:
+        given = [noise.stabilised(frame, gain, offset) for frame in given]
+    out = _run(given, middle, strength, float(sigma), method)
+    if counted:
+        out = noise.unstabilised(out, gain, offset)
+    if original.dtype.kind == "f":
+        out = xp.where(original == original, out, np.float32(np.nan))
+    return finish(out, dtype)
+
+
+def _run(frames: list[Any], centre: int, strength: float, sigma: float, method: str) -> Any:
+    if strength == 0:
+        return frames[centre]
+    if method in ("nlm", "nlm_z"):
+        plan = NLM if method == "nlm" else NLM_Z
+        variance = (strength * sigma) ** 2
+        numbers = {"patch": int(plan["patch"]), "search": int(plan["search"]), "spread": plan["spread"]}
+        return nlm.non_local_means(
+            frames,
+            centre,
+            plan["width"] * variance,
+            floor=plan["floor"] * variance,
+            **numbers,  # type: ignore[arg-type]
+        )
+    filled = [_filled(frame) for frame in frames]
+    if method == "median":
+        return median(filled, max(1, round(strength)))
+    if method == "gaussian":
+        return gaussian(filled, centre, GAUSSIAN * strength)
+    if method == "tv":
+        return total_variation(filled[centre], TV * strength * sigma)
+    if method == "wavelet":
+        return wavelet(filled[centre], strength * sigma)
+    variance = (strength * sigma) ** 2
+    return multiscale(filled[centre], [(rule[0] / variance, rule[1]) for rule in RULES])
+
+
+def _any_known(frame: Any) -> bool:
+    return frame.dtype.kind != "f" or bool((frame == frame).any())
+
+
+def _filled(frame: Any) -> Any:
+    values, weight, _ = _fill.known(frame)
+    return values if weight is None else _fill.fill(values, weight)
+
+
+def gaussian(frames: Sequence[Any], centre: int, width: float) -> Any:
+    """Return the centre frame smoothed by a Gaussian of standard deviation `width`, in pixels and in slices.
+
+    Its weights end after four widths, and at the last frame given.
+    """
+    xp = namespace(frames[centre])
+    shares = np.exp(-((np.arange(len(frames)) - centre) ** 2) / (2 * width**2))
+    shares /= shares.sum()
+    total = xp.zeros_like(frames[centre])
+    for share, frame in zip(shares, frames, strict=True):
+        total = total + np.float32(share) * frame
+    reach = max(1, int(np.ceil(4 * width)))
+    taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * width**2))
+    taps /= taps.sum()
+    for axis in (0, 1):
+        size = total.shape[axis]
+        out = xp.zeros_like(total)
+        for k, tap in enumerate(taps):
+            places = atrous.mirror(np.arange(size) + k - reach, size)
+            out = out + np.float32(tap) * total.take(xp.asarray(places), axis)
+        total = out
+    return total
+
+
+def median(frames: Sequence[Any], reach: int) -> Any:
+    """Return the median over ``2 * reach + 1`` pixels a side and all frames, cut at the edges."""
+    if not on_host(frames[0]):
+        return median_xp(frames, reach)
+    stack = np.stack(frames)
+    out = np.empty(stack.shape[1:], np.float32)
+    _median(stack, reach, out)
+    return out
+
+
+def median_xp(frames: Sequence[Any], reach: int) -> Any:
+    """`xp` form of :func:`median`."""
+    xp = namespace(frames[0])
+    height, width = frames[0].shape
+    shifted = []
+    for frame in frames:
+        padded = xp.pad(frame, reach, constant_values=np.nan)
+        for y in range(2 * reach + 1):
+            shifted += [padded[y : y + height, x : x + width] for x in range(2 * reach + 1)]
+    return xp.nanmedian(xp.stack(shifted), axis=0).astype(np.float32)
+
+
+@njit(nogil=True, cache=True)
+def _median(stack: Any, reach: int, out: Any) -> None:
+    count, height, width = stack.shape
+    values = np.empty(count * (2 * reach + 1) ** 2, np.float32)
+    for y in range(height):
+        for x in range(width):
+            size = 0
+            for k in range(count):
+                for r in range(max(y - reach, 0), min(y + reach + 1, height)):
+                    for c in range(max(x - reach, 0), min(x + reach + 1, width)):
+                        value = stack[k, r, c]
+                        place = size
+                        while place > 0 and values[place - 1] > value:
+                            values[place] = values[place - 1]
+                            place -= 1
+                        values[place] = value
+                        size += 1
+            upper = values[size // 2]
+            out[y, x] = upper if size % 2 else (values[size // 2 - 1] + upper) * np.float32(0.5)
+
+
+def total_variation(frame: Any, weight: float) -> Any:
+    """Return the frame of least total variation near a numpy frame, by scikit-image (Chambolle 2004)."""
+    from skimage.restoration import denoise_tv_chambolle
+
+    low, span = np.float32(frame.min()), np.float32(max(float(frame.max() - frame.min()), 1e-12))
+    out = denoise_tv_chambolle((frame - low) / span, weight=weight / float(span), eps=1e-4, max_num_iter=100)  # type: ignore[no-untyped-call]
+    return (out * span + low).astype(np.float32)
+
+
+def wavelet(frame: Any, sigma: float) -> Any:
+    """Return a numpy frame with its wavelet coefficients shrunk (BayesShrink, by scikit-image), over four shifts."""
+    from skimage.restoration import denoise_wavelet
+
+    total = np.zeros_like(frame)
+    for shift in _SHIFTS:
+        moved = np.roll(frame, shift, (0, 1))
+        clean = denoise_wavelet(
+            moved, sigma=sigma, wavelet="db2", mode="soft", method="BayesShrink", rescale_sigma=True
+        )
+        total += np.roll(clean, (-shift[0], -shift[1]), (0, 1)).astype(np.float32)
+    return total / np.float32(len(_SHIFTS))
+
+
+def multiscale(frame: Any, rules: Sequence[tuple[float, float]], window: int = 7) -> Any:
+    """Take from each band what does not vary together with the coarser one (hifiem, 2023).
+
+    The share ``1 / (1 + exp(gain * c + offset))`` of a band is noise, c the covariance with the coarser band over a square.
+    The finest band is split in two; each further rule adds a scale.
+
+    Parameters
+    ----------
+    frame : (y, x) float32 array
+        Numpy or cupy; finite.
+    rules : sequence of (gain, offset)
+        For the two halves of the finest band, then for each coarser one; gains per squared grey value.
+    window : int
+        Side of the square in pixels, odd; it doubles with each scale.
+    """
+    smooth = atrous.smooth(frame, 0)
+    details = frame - smooth
+    coarse = atrous.smooth(2 * details - atrous.smooth(details, 0), 0)
+    fine = details - coarse
+    found = fine * _share(_covariance(fine, smooth + coarse, window), rules[0])
+    found = found + coarse * _share(_covariance(coarse, smooth, window), rules[1])
+    details = details - found
+    for scale, rule in enumerate(rules[2:], 1):
+        # What was noise above shows in the coarser scales as well.
+        smooth = smooth + atrous.smooth(found, scale - 1)
+        rest = atrous.smooth(smooth, scale)
+        band = smooth - rest
+        found = band * _share(_covariance(band, rest, (window - 1) * 2**scale + 1), rule)
+        details = details + band - found
+        smooth = rest
+    return smooth + details
+
+
+def _covariance(one: Any, other: Any, side: int) -> Any:
+    return _box_means.square(one * other, side) - _box_means.square(one, side) * _box_means.square(other, side)
+
+
+def _share(covariance: Any, rule: tuple[float, float]) -> Any:
+    xp = namespace(covariance)
+    power = xp.clip(np.float32(rule[0]) * covariance + np.float32(rule[1]), np.float32(-80), np.float32(80))
+    return np.float32(1) / (np.float32(1) + xp.exp(power))

@@ -1,0 +1,165 @@
+"""Local contrast: differences from the surroundings enlarged, or tiles equalised."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from stack3d import kernels
+from stack3d._provenance import operation
+from stack3d.execution import map_frames
+from stack3d.model import result_dtype
+from stack3d.operations import _grey
+from stack3d.operations._missing import through_mask
+
+_METHODS = ("enhance", "clahe")
+_REFERENCE = ("image", "maximum", "minimum", "middle")
+
+
+@operation(version=1)
+def local_contrast(
+    da: xr.DataArray,
+    *,
+    method: Literal["enhance", "clahe"] = "enhance",
+    size: int = 9,
+    ratio: float = 2.0,
+    offset: float | None = None,
+    sigma: float | None = None,
+    smoothing: int = 501,
+    reference: Literal["image", "maximum", "minimum", "middle"] = "image",
+    tiles: int | tuple[int, int] = 8,
+    limit: float = 2.0,
+    grey_range: tuple[float, float] | None = None,
+    dtype: Any = None,
+    device: str | None = None,
+) -> xr.DataArray:
+    """Make small structures stand out from their surroundings.
+
+    Parameters
+    ----------
+    da : DataArray (..., [z], y, x)
+        Slices and channels are treated one by one.
+    method : {"enhance", "clahe"}
+        ``"enhance"``: differences from the middle of a small square are enlarged, where the frame is dark most, so that
+        membranes gain and flat bright parts keep their noise. ``"clahe"``: the histograms of tiles are equalised as far as
+        `limit` lets them, and interpolated between tiles.
+    size : int
+        ``"enhance"``: side of the square in pixels, odd; 5 to 13 for membranes.
+    ratio : float
+        Largest gain that is added.
+    offset, sigma : float, optional
+        Grey values: how far from the wide mean the gain falls to half, and how softly; by default -15/255 and 7.5/255 of
+        `grey_range`.
+    smoothing : int
+        Half width in pixels of the triangle under which the wide mean is taken, odd.
+    reference : {"image", "maximum", "minimum", "middle"}
+        What is compared with the wide mean: the pixel, or the largest or smallest value of the square, or the middle
+        between them.
+    tiles : int or (int, int)
+        ``"clahe"``: number of tiles along y and x, at most one a pixel.
+    limit : float
+        Largest height of a bin of a tile's histogram, as a multiple of the mean height; 1 changes nothing.
+    grey_range : (low, high), optional
+        The range that grey values use: by default the limits of an integer dtype, 0 and 1 for floats. ``"clahe"`` keeps it.
+    dtype : dtype, optional
+        Of the result, by default that of `da`.
+    device : {"cpu", "gpu", "auto"}, optional
+
+    Returns
+    -------
+    DataArray
+        Lazy where `da` is. Missing pixels (NaN, or False in the coordinate ``mask``) have no part in means and histograms
+        and stay as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and what is allowed.
+
+    References
+    ----------
+    D. Kreinin, P. Gunn, D. Chklovskii and J. Wu, bioRxiv (2023), doi:10.1101/2023.09.14.557785 (hifiem).
+    K. Zuiderveld, Contrast limited adaptive histogram equalization, Graphics Gems IV (1994) 474-485,
+    doi:10.1016/B978-0-12-336156-1.50061-6.
+
+    Examples
+    --------
+    >>> clear = stack.stack3d.local_contrast(size=5, smoothing=15)
+    >>> clear.dtype == stack.dtype
+    True
+    """
+    _grey.check_numbers(da, "local_contrast")
+    out_dtype = result_dtype(dtype, da)
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r} is not allowed; it must be one of {_METHODS}")
+    if reference not in _REFERENCE:
+        raise ValueError(f"reference={reference!r} is not allowed; it must be one of {_REFERENCE}")
+    low, high = range_of(da, grey_range)
+    numbers = _numbers(ratio, offset, sigma, limit, high - low)
+    counts = _tiles(tiles, da)
+    _check_odd("size", size)
+    _check_odd("smoothing", smoothing)
+    if method == "clahe":
+        kernel, arguments = _tiled, {"tiles": counts, "limit": numbers["limit"], "low": low, "high": high}
+    else:
+        names = ("ratio", "offset", "sigma")
+        arguments = {name: numbers[name] for name in names}
+        arguments.update(size=int(size), smoothing=int(smoothing), reference=reference)
+        kernel = _enhanced
+
+    def run(part: xr.DataArray, kind: np.dtype[Any]) -> Any:
+        given = {**arguments, "dtype": kind}
+        return map_frames(part, kernel, arguments=given, dtype=kind, device=device, label="local contrast")
+
+    return through_mask(da, run, out_dtype, "local contrast")
+
+
+def range_of(da: xr.DataArray, grey_range: Any, name: str = "grey_range") -> tuple[float, float]:
+    """Return the range of grey values that is given, or that of the dtype (0 to 1 for floats)."""
+    found = _grey.check_grey_range(grey_range, name)
+    if found is not None:
+        return found
+    if da.dtype.kind == "f":
+        return 0.0, 1.0
+    return float(np.iinfo(da.dtype).min), float(np.iinfo(da.dtype).max)
+
+
+def _enhanced(frame: Any, **arguments: Any) -> tuple[Any, int]:
+    return kernels.contrast.local_contrast(frame, **arguments)
+
+
+def _tiled(frame: Any, **arguments: Any) -> tuple[Any, int]:
+    return kernels.contrast.equalise_tiles(frame, **arguments)
+
+
+def _numbers(ratio: Any, offset: Any, sigma: Any, limit: Any, span: float) -> dict[str, float]:
+    offset = -15 / 255 * span if offset is None else offset
+    sigma = 7.5 / 255 * span if sigma is None else sigma
+    found = {"ratio": ratio, "offset": offset, "sigma": sigma, "limit": limit}
+    for name, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name}={value!r} must be a number, not {type(value).__name__}")
+        if not np.isfinite(float(value)):
+            raise ValueError(f"{name}={value!r} must be finite")
+    if sigma <= 0:
+        raise ValueError(f"sigma={sigma!r} must be positive")
+    if limit < 1:
+        raise ValueError(f"limit={limit!r} must be at least 1")
+    return {name: float(value) for name, value in found.items()}
+
+
+def _check_odd(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} must be a whole number of pixels")
+    if int(value) < 1 or int(value) % 2 == 0:
+        raise ValueError(f"{name}={value} must be odd and at least 1")
+
+
+def _tiles(tiles: Any, da: xr.DataArray) -> tuple[int, int]:
+    pair = tuple(tiles) if isinstance(tiles, tuple | list) else (tiles, tiles)
+    if len(pair) != 2 or not all(isinstance(count, Integral) and int(count) >= 1 for count in pair):
+        raise ValueError(f"tiles={tiles!r} must be a whole number of tiles from 1, or two (along y, along x)")
+    return min(int(pair[0]), da.sizes["y"]), min(int(pair[1]), da.sizes["x"])

@@ -1,0 +1,248 @@
+"""Denoising: published figures, gains on real texture, and what each method keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import ndimage
+
+import stack3d
+from stack3d import kernels
+from stack3d._provenance import dear_steps
+from stack3d.testing import assert_contract
+
+METHODS = ["nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale"]
+POINTS = [(0, 0), (30, 3), (48, 40), (60, 41), (95, 79)]
+REAL = Path(__file__).parents[2] / "shared" / "data" / "fib25" / "sample2"
+
+
+def stack(values: np.ndarray) -> xr.DataArray:
+    return stack3d.from_array(values, pixel_size=(10, 5, 5) if values.ndim == 3 else 5)
+
+
+def texture(seed: int = 0, count: int = 5, side: int = 64) -> np.ndarray:
+    """Return a volume that is smooth over some pixels and slices, from 60 to 200."""
+    white = np.random.default_rng(seed).normal(size=(count + 8, side, side))
+    smooth = ndimage.gaussian_filter(white, (2, 2.5, 2.5))[4:-4]
+    return np.float32(130 + 35 * np.tanh(2 * smooth / smooth.std()))
+
+
+def rms(a, b) -> float:
+    return float(np.sqrt(np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2)))
+
+
+# What hifiem 2023 (denoise_v_2_10) makes of its pattern with the parameters of its notebook.
+@pytest.mark.parametrize(
+    ("scales", "points", "mean", "std"),
+    [
+        (1, (21146.242, 22887.418, 20143.807, 19911.025, 22947.746), 21492.666, 1101.652),
+        (2, (21134.268, 22889.811, 20141.729, 19895.357, 22974.627), 21492.602, 1102.092),
+    ],
+)
+def test_multiscale_gives_the_published_values(scales, points, mean, std):
+    y, x = np.mgrid[:96, :80]
+    wave = 20000 + 1500 * np.sin(0.21 * x + 0.05 * y) + 300 * ((7 * x + 13 * y) % 11)
+    values = np.float32(wave + 800 * ((x == 40) & (y > 10)) + 400 * (x % 17 == 3))
+    rules = [(3.418e-6, -1.123), (4.114e-6, 4.394), (4.114e-6, 4.394)][: scales + 1]
+    found = kernels.denoise.multiscale(values, rules)
+    np.testing.assert_allclose([found[p] for p in POINTS], points, rtol=5e-7)
+    np.testing.assert_allclose([found.mean(dtype=float), found.std(dtype=float)], [mean, std], rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_noise_falls_and_the_mean_stays(method):
+    truth = texture()
+    noisy = truth + np.random.default_rng(1).normal(0, 15, truth.shape).astype("float32")
+    clean = stack(noisy).stack3d.denoise(method=method)
+    assert rms(clean, truth) < 0.62 * rms(noisy, truth)
+    assert abs(float(clean.mean()) - truth.mean()) < 0.3
+
+
+def test_neighbours_along_z_help():
+    truth = texture()
+    noisy = stack(truth + np.random.default_rng(2).normal(0, 15, truth.shape).astype("float32"))
+    errors = [rms(noisy.stack3d.denoise(method="nlm_z", neighbours=k)[2], truth[2]) for k in (0, 1, 2)]
+    assert errors[1] < 0.9 * errors[0]
+    assert errors[2] < errors[0]
+    assert rms(noisy.stack3d.denoise(method="gaussian", neighbours=1)[2], truth[2]) < rms(
+        noisy.stack3d.denoise(method="gaussian")[2], truth[2]
+    )
+
+
+@pytest.mark.parametrize("method", ["nlm", "nlm_z", "tv", "wavelet", "multiscale"])
+def test_strength_is_relative_to_the_noise(method):
+    # The same picture in other units gives the same picture: nothing is tied to a grey scale.
+    noisy = texture(count=3) + np.random.default_rng(3).normal(0, 10, (3, 64, 64)).astype("float32")
+    one = stack(noisy).stack3d.denoise(method=method)
+    other = stack(noisy * np.float32(256)).stack3d.denoise(method=method)
+    np.testing.assert_allclose(other / 256, one, atol=0.02)
+    change = [rms(stack(noisy).stack3d.denoise(method=method, strength=s), noisy) for s in (0, 0.5, 1, 2)]
+    assert change[0] == 0
+    assert np.all(np.diff(change) > 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_missing_pixels_stay_missing_and_harm_no_other(method):
+    truth = texture(count=3)
+    noisy = truth + np.random.default_rng(4).normal(0, 10, truth.shape).astype("float32")
+    holes = np.zeros(truth.shape, bool)
+    holes[1, 20:24, 30:40] = holes[0, :, :3] = True
+    clean = stack(np.where(holes, np.nan, noisy)).stack3d.denoise(method=method)
+    np.testing.assert_array_equal(np.isnan(clean), holes)
+    near = ndimage.binary_dilation(holes, np.ones((1, 5, 5))) & ~holes
+    assert rms(clean.values[near], truth[near]) < rms(noisy[near], truth[near])
+    # With integers and a mask the same; what lies outside keeps its value, and has no part whatever it is.
+    whole = stack(np.where(holes, 65535, np.rint(noisy)).astype("uint16"))
+    masked = whole.assign_coords(mask=(whole.dims, ~holes)).stack3d.denoise(method=method)
+    assert masked.dtype == "uint16"
+    assert np.all(masked.values[holes] == 65535)
+    assert np.abs(masked.values[~holes] - clean.values[~holes]).max() < 3
+
+
+def test_bad_slices_help_no_other_and_are_helped():
+    truth = texture()
+    noisy = truth + np.random.default_rng(5).normal(0, 10, truth.shape).astype("float32")
+    other = noisy.copy()
+    other[2] = 255 - noisy[2]
+    for method in ("nlm_z", "median", "gaussian"):
+        results = []
+        for values in (noisy, other):
+            da = stack(values).assign_coords(valid=("z", np.arange(5) != 2))
+            results.append(da.stack3d.denoise(method=method, neighbours=1, sigma=10).values)
+        np.testing.assert_array_equal(*(result[[0, 1, 3, 4]] for result in results))
+
+
+def test_a_pixel_has_one_place_in_the_mean():
+    # Weights of 1 everywhere: the mean over each shift once, zero shift included, of every frame.
+    frames = [np.random.default_rng(k).normal(size=(20, 22)).astype("float32") for k in range(3)]
+    found = kernels.nlm.non_local_means(frames, 1, 1e9, patch=1, search=2)
+    box = np.mean([ndimage.uniform_filter(frame.astype(float), 5) for frame in frames], axis=0)
+    np.testing.assert_allclose(found[3:-3, 3:-3], box[3:-3, 3:-3], atol=1e-5)
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+@pytest.mark.parametrize("missing", [False, True])
+def test_compiled_means_equal_array_operations(patch, missing, monkeypatch):
+    frames = [np.random.default_rng(k).normal(50, 5, (41, 27)).astype("float32") for k in range(2)]
+    if missing:
+        frames[0][5:9, 20:] = frames[1][30, 3] = np.nan
+    numbers = {"floor": 20.0, "patch": patch, "search": 2, "spread": 1.5}
+    fast = kernels.nlm.non_local_means(frames, 0, 30.0, **numbers)
+    monkeypatch.setattr(kernels.nlm, "on_host", lambda frame: False)
+    np.testing.assert_allclose(fast, kernels.nlm.non_local_means(frames, 0, 30.0, **numbers), rtol=2e-5)
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+def test_compiled_median_equals_array_operations(reach):
+    frames = [np.random.default_rng(k).normal(size=(15, 17)).astype("float32") for k in range(3)]
+    np.testing.assert_array_equal(kernels.denoise.median(frames, reach), kernels.denoise.median_xp(frames, reach))
+
+
+def test_gaussian_is_that_of_scipy():
+    values = np.random.default_rng(6).normal(size=(40, 44)).astype("float32")
+    expected = ndimage.gaussian_filter(values.astype(float), 1.3, mode="mirror", radius=6)
+    np.testing.assert_allclose(kernels.denoise.gaussian([values], 0, 1.3), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [1.5, 20])
+def test_estimated_noise_is_the_noise_planted(sigma):
+    edges = np.where(np.indices((200, 240))[0] // 40 % 2, 200, 80) + np.linspace(0, 50, 240)
+    values = edges + np.random.default_rng(7).normal(0, sigma, (2, 200, 240))
+    values[:, :3] = np.nan
+    found = stack(values.astype("float32")).stack3d.estimate_noise()["sigma"]
+    np.testing.assert_allclose(found, sigma, rtol=0.03)
+
+
+def test_law_of_counted_quanta_is_found_and_its_noise_made_even():
+    rng = np.random.default_rng(8)
+    truth = texture(count=3, side=128) / 10
+    da = stack((4 * rng.poisson(truth) + 50 + rng.normal(0, 3, truth.shape)).astype("float32"))
+    found = da.stack3d.estimate_noise(poisson=True)
+    # var = 4 * (I - 50) + 9
+    np.testing.assert_allclose(found["gain"], 4, rtol=0.15)
+    np.testing.assert_allclose(found["gain"] * 100 + found["offset"], 4 * 50 + 9, rtol=0.15)
+    np.testing.assert_allclose(found["sigma"], 1, rtol=0.1)
+    even, law = da.stack3d.denoise(), da.stack3d.denoise(poisson=True)
+    expected = 4 * truth + 50
+    assert rms(law, expected) < 1.02 * rms(even, expected)
+    assert abs(float(law.mean()) - expected.mean()) < 0.5
+
+
+@pytest.mark.parametrize("counts", [1.0, 3.0, 10.0, 100.0])
+def test_the_way_back_from_the_stabilised_frame_has_no_bias(counts):
+    rng = np.random.default_rng(9)
+    values = (2 * rng.poisson(counts, (1000, 1000)) + 30 + rng.normal(0, 2, (1000, 1000))).astype("float32")
+    gain, offset = 2.0, 4.0 - 2 * 30
+    stabilised = kernels.noise.stabilised(values, gain, offset)
+    mean = np.full((1, 1), stabilised.mean(dtype=float), np.float32)
+    back = float(kernels.noise.unstabilised(mean, gain, offset)[0, 0])
+    assert abs(back - (2 * counts + 30)) < max(0.02 * 2 * counts, 0.1)
+    if counts >= 10:
+        assert abs(stabilised.std() - 1) < 0.03
+
+
+def test_noise_that_does_not_grow_is_refused_as_poisson():
+    da = stack(np.random.default_rng(10).normal(100, 5, (2, 64, 64)).astype("float32"))
+    with pytest.raises(ValueError, match="in no good slice of a channel does the noise grow"):
+        da.stack3d.denoise(poisson=True)
+
+
+def test_slices_without_noise_stay_as_they_are():
+    values = np.tile(np.arange(40, dtype="uint8"), (2, 30, 1))
+    for method in ("nlm", "tv", "wavelet", "multiscale"):
+        np.testing.assert_array_equal(stack(values).stack3d.denoise(method=method), values)
+
+
+@pytest.mark.parametrize("method", ["nlm_z", "tv", "wavelet", "gaussian", "multiscale"])
+def test_blocks_make_no_difference(method):
+    rng = np.random.default_rng(11)
+    da = stack((texture(count=5, side=24) + rng.normal(0, 9, (5, 24, 24))).astype("uint16"))
+    da = xr.concat([da, da[::-1].assign_coords(z=da.z)], "channel").assign_coords(channel=["a", "b"])
+    da = da.assign_coords(valid=("z", np.arange(5) != 3))
+    estimate = da.stack3d.estimate_noise()
+    assert_contract(lambda s: s.stack3d.denoise(estimate=estimate, method=method), da, chunks=[{"z": 1}, {"z": 2}])
+
+
+def test_it_is_known_to_take_long():
+    lazy = stack(texture(count=2)).chunk(z=1)
+    assert dear_steps(lazy.stack3d.denoise(sigma=3)) == ["denoise"]
+    with pytest.warns(UserWarning, match="estimate_range does denoise again"):
+        lazy.stack3d.denoise(sigma=3).stack3d.estimate_range()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"method": "bm3d"}, "method='bm3d' is not allowed"),
+        ({"strength": -1}, "strength=-1 must be at least 0"),
+        ({"strength": "x"}, "strength='x' must be a number"),
+        ({"neighbours": 1}, "neighbours=1 has a meaning only for method in"),
+        ({"method": "nlm_z", "neighbours": 1.5}, "neighbours=1.5 must be a whole number"),
+        ({"method": "nlm_z", "neighbours": -1}, "neighbours=-1 must be at least 0"),
+        ({"sigma": -2}, "sigma=-2 must be at least 0"),
+        ({"sigma": 2, "poisson": True}, "sigma=2 is the noise of all grey values"),
+        ({"poisson": 1}, "poisson=1 must be True or False"),
+    ],
+)
+def test_wrong_parameters_are_named(given, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        stack(texture(count=2)).stack3d.denoise(**given)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs fib25")
+def test_real_texture_gains_as_much_as_with_the_best_peer_and_more_with_neighbours():
+    from skimage.io import imread
+    from skimage.restoration import denoise_nl_means
+
+    truth = np.stack([imread(p)[50:130, 50:130] for p in sorted(REAL.glob("*.png"))[120:123]]).astype("float32")
+    noisy = truth + np.random.default_rng(12).normal(0, 15, truth.shape).astype("float32")
+    peer = min(
+        rms(denoise_nl_means(noisy[1], 5, 5, h=h * 15, sigma=15, preserve_range=True), truth[1])
+        for h in (0.5, 0.7, 0.9)
+    )
+    flat, deep = (rms(stack(noisy).stack3d.denoise(method=m)[1], truth[1]) for m in ("nlm", "nlm_z"))
+    assert flat < 0.97 * peer
+    assert deep < 0.97 * flat
