@@ -68,6 +68,14 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.resample(estimate=moved(s), dy="1.5 px"),
     ],
     "invert": [lambda s: s.stack3d.invert()],
+    "replace_slices": [
+        lambda s: s.stack3d.replace_slices(),
+        lambda s: s.stack3d.replace_slices(method="flag"),
+    ],
+    "fill_pixels": [
+        lambda s: s.stack3d.fill_pixels(deviations=2.5),
+        lambda s: s.stack3d.fill_pixels(deviations=2.5, method="inpaint", combine="any"),
+    ],
     "remove_background": [
         lambda s: s.stack3d.remove_background(degree=1),
         lambda s: s.stack3d.remove_background(method="gaussian", per="slice"),
@@ -93,6 +101,8 @@ WAYS: dict[str, list[Step]] = {
 EACH = [pytest.param(name, step, id=f"{name}-{k}") for name, steps in WAYS.items() for k, step in enumerate(steps)]
 NEED_Z = {"reslice", "deskew", "apply_transforms", "register", "level_slices"}
 MEASURED = sorted(name for name, known in OPERATIONS.items() if known.estimator is not None and known.when is None)
+NEED_Z = {"reslice", "apply_transforms", "register", "level_slices"}
+NEED_Z = {"replace_slices", "reslice", "apply_transforms", "register", "level_slices"}
 
 SIZES = {
     "odd": {"z": 5, "y": 17, "x": 21},
@@ -294,6 +304,8 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "align_channels": [(0, 3.4), (0, 3.4)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8), (1.4, 1)],
     "invert": [(0, 0)],
+    "replace_slices": [(1, 0), (0, 0)],
+    "fill_pixels": [(0, 1.5), (0, 4.5)],
     "astype": [(0, 0)],
     "flatten": [(0, 0)],
     "remove_background": [(0, 0), (0, 0)],

@@ -70,6 +70,8 @@ STEPS = {
     "align_channels": lambda s: aligned_channels(s),
     "resample": lambda s: s.stack3d.resample(),
     "invert": lambda s: s.stack3d.invert(),
+    "replace_slices": lambda s: s.stack3d.replace_slices(deviations=5.0),
+    "fill_pixels": lambda s: s.stack3d.fill_pixels(deviations=4.0),
     "remove_background": lambda s: s.stack3d.remove_background(degree=1),
     "flatten": lambda s: s.stack3d.flatten(degree=1),
     "astype": lambda s: s.stack3d.astype(dtype="float32"),

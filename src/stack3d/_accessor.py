@@ -102,6 +102,10 @@ class Stack3D:
     # artefacts
     estimate_stripes = _Method(operations.estimate_stripes)
     destripe = _Method(operations.destripe)
+    detect_hot_pixels = _Method(operations.detect_hot_pixels)
+    fill_pixels = _Method(operations.fill_pixels)
+    find_bad_slices = _Method(operations.find_bad_slices)
+    replace_slices = _Method(operations.replace_slices)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
     streak_index = _Method(quality.streak_index)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
     from stack3d.kernels import multiscale as multiscale
+    from stack3d.kernels import neighbours as neighbours
     from stack3d.kernels import pair_moments as pair_moments
     from stack3d.kernels import phase as phase
     from stack3d.kernels import photon_transfer as photon_transfer
@@ -72,6 +73,7 @@ _MODULES = (
     "lags",
     "multiscale",
     "pair_moments",
+    "neighbours",
     "phase",
     "photon_transfer",
     "pyvsnr",
