@@ -67,6 +67,10 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.resample(**along_z(s, "0.7 px"), dy="1.5 px", method="nearest"),
         lambda s: s.stack3d.resample(estimate=moved(s), dy="1.5 px"),
     ],
+    "fuse_channels": [
+        lambda s: s.stack3d.fuse_channels(),
+        lambda s: s.stack3d.fuse_channels(weights=[0.25] * s.sizes.get("channel", 1)),
+    ],
     "invert": [lambda s: s.stack3d.invert()],
     "replace_slices": [
         lambda s: s.stack3d.replace_slices(),
@@ -303,8 +307,10 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "register": [(0, 3.4)],
     "align_channels": [(0, 3.4), (0, 3.4)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8), (1.4, 1)],
+    "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
+    "fuse_channels": [(0, 0), (0, 0)],
     "invert": [(0, 0)],
-    "replace_slices": [(1, 0), (0, 0)],
+    "replace_slices": [(1, 0), (1, 0)],
     "fill_pixels": [(0, 1.5), (0, 4.5)],
     "astype": [(0, 0)],
     "flatten": [(0, 0)],

@@ -69,6 +69,7 @@ STEPS = {
     "register": lambda s: s.stack3d.register(lags=2),
     "align_channels": lambda s: aligned_channels(s),
     "resample": lambda s: s.stack3d.resample(),
+    "fuse_channels": lambda s: s.stack3d.fuse_channels(weights=[1.0] * s.sizes.get("channel", 1)),
     "invert": lambda s: s.stack3d.invert(),
     "replace_slices": lambda s: s.stack3d.replace_slices(deviations=5.0),
     "fill_pixels": lambda s: s.stack3d.fill_pixels(deviations=4.0),

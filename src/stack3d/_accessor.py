@@ -106,6 +106,9 @@ class Stack3D:
     fill_pixels = _Method(operations.fill_pixels)
     find_bad_slices = _Method(operations.find_bad_slices)
     replace_slices = _Method(operations.replace_slices)
+    # fusion
+    estimate_fusion = _Method(operations.estimate_fusion)
+    fuse_channels = _Method(operations.fuse_channels)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
     streak_index = _Method(quality.streak_index)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import edges as edges
     from stack3d.kernels import field as field
     from stack3d.kernels import fit as fit
+    from stack3d.kernels import fusion as fusion
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
     from stack3d.kernels import multiscale as multiscale
@@ -69,6 +70,7 @@ _MODULES = (
     "curve",
     "field",
     "direction",
+    "fusion",
     "histogram",
     "lags",
     "multiscale",

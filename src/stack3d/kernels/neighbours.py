@@ -90,14 +90,14 @@ class Sources(NamedTuple):
     ----------
     points : (bad,) array of int64
         Bad pixels, counted along the rows of the frame.
-    index : (bad, most) array of int64
+    places : (bad, most) array of int64
         Good pixels for each of them, -1 where there are fewer.
     weights : (bad, most) array of float64
         How much each counts for a weighted sum; they sum to 1, some may be negative.
     """
 
     points: np.ndarray[Any, Any]
-    index: np.ndarray[Any, Any]
+    places: np.ndarray[Any, Any]
     weights: np.ndarray[Any, Any]
 
 
@@ -229,7 +229,7 @@ def fill(frame: Any, sources: Sources, method: str, dtype: Any) -> tuple[Any, in
     if not sources.points.size:
         return out, 0
     kind = working_dtype(frame.dtype, dtype)
-    index, weights = xp.asarray(sources.index), xp.asarray(sources.weights)
+    index, weights = xp.asarray(sources.places), xp.asarray(sources.weights)
     values = frame.ravel()[index].astype(kind)
     use = (index >= 0) & xp.isfinite(values)
     count = use.sum(axis=1)

@@ -13,6 +13,8 @@ from stack3d.operations._crop import crop as crop
 from stack3d.operations._deskew import deskew as deskew
 from stack3d.operations._destripe import destripe as destripe
 from stack3d.operations._flip import flip as flip
+from stack3d.operations._fusion import estimate_fusion as estimate_fusion
+from stack3d.operations._fusion import fuse_channels as fuse_channels
 from stack3d.operations._grey import BlankSliceWarning as BlankSliceWarning
 from stack3d.operations._histogram import estimate_histogram as estimate_histogram
 from stack3d.operations._histogram import match_histograms as match_histograms
@@ -52,6 +54,7 @@ __all__ = [
     "detect_hot_pixels",
     "estimate_background",
     "estimate_channel_offset",
+    "estimate_fusion",
     "estimate_histogram",
     "estimate_levels",
     "estimate_range",
@@ -63,6 +66,7 @@ __all__ = [
     "find_bad_slices",
     "flatten",
     "flip",
+    "fuse_channels",
     "invert",
     "level_slices",
     "match_histograms",

@@ -31,7 +31,8 @@ def find_bad_slices(
     """Find slices that do not belong: blank, charged, blurred, shifted or duplicated.
 
     Each slice is compared with the median of the 31 around it. It is bad where a measure is off by more than
-    `deviations` robust standard deviations (1.4826 MAD over the stack), and by more than good slices ever are. One pass.
+    `deviations` robust standard deviations (1.4826 MAD over the stack), and by more than good slices ever are. One pass. With fewer
+    than 5 good slices nothing is usual, and only blank ones are found.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from stack3d.windows import reduce_windows
 
 MEASURES = ("level", "unevenness", "shading", "structure", "sharpness", "likeness", "novelty")
 PARTNERS = 4  # neighbours each slice is compared with
+_FEWEST = 5  # slices that tell what is usual
 _AROUND = 31  # slices whose median is the usual value: stacks drift
 _SIDE = 256  # pixels across the frames that are compared
 _CELLS = 32
@@ -102,6 +103,8 @@ def scored(found: dict[str, np.ndarray], valid: np.ndarray) -> Scores:
     for index in np.ndindex(lead):
         blank[index] = ~(numbers[index][:, 7] > 0)
         use = valid & ~blank[index]
+        if np.count_nonzero(use) < _FEWEST:
+            continue
         value[index] = _values(numbers[index], found["glow"][index], likeness[index], use)
         for k, name in enumerate(MEASURES):
             column = value[index][:, k]
