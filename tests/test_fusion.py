@@ -63,6 +63,13 @@ def test_noise_that_channels_share_is_taken_into_account():
     assert fusion.ratio(weights, signal, noise) >= max(scan)
 
 
+def test_one_channel_twice_counts_half_each_time_and_gains_next_to_nothing():
+    da = two(shape=(2, 64, 64))
+    found = da.copy(data=np.stack([da.values[0]] * 2)).stack3d.estimate_fusion()
+    np.testing.assert_allclose(found["weight"], 0.5, atol=1e-6)
+    assert float(found["gain"]) == pytest.approx(2 / 1.95, rel=1e-6)
+
+
 def test_a_channel_that_only_adds_noise_is_left_out():
     noise = np.array([[1.0, 1.8], [1.8, 4.0]])
     np.testing.assert_array_equal(fusion.best_weights(np.ones((2, 2)), noise), [1.0, 0.0])
@@ -158,7 +165,5 @@ def test_channels_that_cannot_be_weighed_are_refused_with_a_hint():
     )
     with pytest.raises(ValueError, match="opposite contrast; invert one"):
         inverted.stack3d.estimate_fusion()
-    with pytest.raises(ValueError, match="is the same; give weights"):
-        da.copy(data=np.stack([da.values[0]] * 2)).stack3d.estimate_fusion()
     with pytest.raises(ValueError, match="both must be positive"):
         xr.zeros_like(da).stack3d.estimate_fusion()

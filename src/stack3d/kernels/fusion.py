@@ -11,6 +11,8 @@ from stack3d.kernels._namespace import namespace
 from stack3d.kernels._store import finish, working_dtype
 from stack3d.kernels.blend import blend_frames
 
+_LEAST_SHARE = 0.05
+
 
 def covariances(frames: Sequence[Any]) -> np.ndarray[Any, Any]:
     """Return the covariance of each pair of frames, and of each with the other moved by 1 and by 2 pixels.
@@ -71,7 +73,9 @@ def signal_and_noise(found: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, 
     """Return the covariance of the signal and that of the noise, each (frames, frames).
 
     White noise has no part in the covariance of pixels apart. That of the signal at lag 0 is continued from lags 1 and 2 by an
-    even parabola, ``(4 C(1) - C(2)) / 3``; the rest is noise.
+    even parabola, ``(4 C(1) - C(2)) / 3``; the rest is noise. Correlations of the noise between frames are lowered together as far
+    as it takes for no combination of frames to have less than a twentieth of the noise they would have without them:
+    measured on few pixels, they could promise sums without any.
 
     References
     ----------
@@ -79,7 +83,17 @@ def signal_and_noise(found: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, 
     """
     found = np.asarray(found, dtype=np.float64)
     signal = (4 * found[1] - found[2]) / 3
-    return signal, found[0] - signal
+    return signal, _tamed(found[0] - signal)
+
+
+def _tamed(noise: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    own = np.diag(noise)
+    if not (own > 0).all():
+        return noise
+    scale = np.sqrt(np.outer(own, own))
+    least = float(np.linalg.eigvalsh(noise / scale)[0])
+    share = 1.0 if least >= _LEAST_SHARE else (1 - _LEAST_SHARE) / (1 - least)
+    return np.asarray(noise * share + np.diag(own) * (1 - share))
 
 
 def best_weights(signal: Any, noise: Any) -> np.ndarray[Any, Any]:
