@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -79,8 +78,7 @@ def find_bad_slices(
     wanted = [kinds] if isinstance(kinds, str) else list(kinds)
     if not wanted or set(wanted) - set(KINDS):
         raise ValueError(f"kinds={kinds!r} must be among {', '.join(map(repr, KINDS))}")
-    if isinstance(deviations, bool) or not isinstance(deviations, Real) or not 0 < deviations < np.inf:
-        raise ValueError(f"deviations={deviations!r} must be a positive number")
+    _grey.check_positive(deviations, "deviations")
     marked = valid_slices(da)
     scores = _slice_marks.scored(_slice_marks.measured(_grey.measured(da, region)), marked)
     reason = _reasons(scores, wanted, float(deviations))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -221,12 +220,13 @@ def _given(weights: Any, names: list[str]) -> np.ndarray | None:
         numbers = [weights.get(name, 0.0) for name in names]
     else:
         numbers = list(weights)
-    if len(numbers) != len(names) or not all(isinstance(v, Real) and 0 <= v < np.inf for v in numbers):
+    allowed = int | float | np.integer | np.floating
+    if len(numbers) != len(names) or not all(isinstance(v, allowed) and 0 <= v < np.inf for v in numbers):
         raise ValueError(f"weights={weights!r} must give a number of at least 0 for each of {names}")
     values = np.array(numbers, dtype=np.float64)
     if not values.sum() > 0:
         raise ValueError(f"weights={weights!r} are all 0; one at least must be positive")
-    return values / values.sum()
+    return np.asarray(values / values.sum())
 
 
 def _measured(da: xr.DataArray, region: Mapping[str, Any] | None, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -266,11 +265,9 @@ def _check_size(size: Any, name: str) -> None:
 
 
 def _check_detection(threshold: Any, deviations: Any, kind: Any, size: Any, combine: Any) -> None:
-    for name, value in (("threshold", threshold), ("deviations", deviations)):
-        if value is None and name == "threshold":
-            continue
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < np.inf:
-            raise ValueError(f"{name}={value!r} must be a positive number")
+    if threshold is not None:
+        _grey.check_positive(threshold, "threshold")
+    _grey.check_positive(deviations, "deviations")
     if kind not in ("both", "hot", "dark"):
         raise ValueError(f"kind={kind!r} is not allowed; it must be 'both', 'hot' or 'dark'")
     if combine not in ("each", "any"):

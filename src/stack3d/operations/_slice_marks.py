@@ -160,7 +160,7 @@ def _shading(glow: np.ndarray, contrast: np.ndarray, use: np.ndarray) -> np.ndar
         found = [_left_over(glow[k], np.median(glow[side], axis=0)) for side in sides if side.size]
         if found:
             out[k] = np.fmin.reduce(found) / contrast[k]
-    return out - usual(out, use)
+    return np.asarray(out - usual(out, use))
 
 
 def _left_over(seen: np.ndarray, expected: np.ndarray) -> float:
