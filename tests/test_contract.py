@@ -307,7 +307,6 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "register": [(0, 3.4)],
     "align_channels": [(0, 3.4), (0, 3.4)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8), (1.4, 1)],
-    "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8)],
     "fuse_channels": [(0, 0), (0, 0)],
     "invert": [(0, 0)],
     "replace_slices": [(1, 0), (1, 0)],
