@@ -67,7 +67,19 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.resample(**along_z(s, "0.7 px"), dy="1.5 px", method="nearest"),
         lambda s: s.stack3d.resample(estimate=moved(s), dy="1.5 px"),
     ],
+    "fuse_channels": [
+        lambda s: s.stack3d.fuse_channels(),
+        lambda s: s.stack3d.fuse_channels(weights=[0.25] * s.sizes.get("channel", 1)),
+    ],
     "invert": [lambda s: s.stack3d.invert()],
+    "replace_slices": [
+        lambda s: s.stack3d.replace_slices(),
+        lambda s: s.stack3d.replace_slices(method="flag"),
+    ],
+    "fill_pixels": [
+        lambda s: s.stack3d.fill_pixels(deviations=2.5),
+        lambda s: s.stack3d.fill_pixels(deviations=2.5, method="inpaint", combine="any"),
+    ],
     "remove_background": [
         lambda s: s.stack3d.remove_background(degree=1),
         lambda s: s.stack3d.remove_background(method="gaussian", per="slice"),
@@ -102,6 +114,8 @@ WAYS: dict[str, list[Step]] = {
 EACH = [pytest.param(name, step, id=f"{name}-{k}") for name, steps in WAYS.items() for k, step in enumerate(steps)]
 NEED_Z = {"reslice", "deskew", "apply_transforms", "register", "level_slices"}
 MEASURED = sorted(name for name, known in OPERATIONS.items() if known.estimator is not None and known.when is None)
+NEED_Z = {"reslice", "apply_transforms", "register", "level_slices"}
+NEED_Z = {"replace_slices", "reslice", "apply_transforms", "register", "level_slices"}
 
 SIZES = {
     "odd": {"z": 5, "y": 17, "x": 21},
@@ -302,7 +316,10 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "register": [(0, 3.4)],
     "align_channels": [(0, 3.4), (0, 3.4)],
     "resample": [(1, 0), (0, 1.3), (3, 1.2), (1.4, 1), (0.5, 0.8), (1.4, 1)],
+    "fuse_channels": [(0, 0), (0, 0)],
     "invert": [(0, 0)],
+    "replace_slices": [(1, 0), (1, 0)],
+    "fill_pixels": [(0, 1.5), (0, 4.5)],
     "astype": [(0, 0)],
     "flatten": [(0, 0)],
     "remove_background": [(0, 0), (0, 0)],

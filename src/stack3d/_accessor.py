@@ -107,6 +107,13 @@ class Stack3D:
     destripe = _Method(operations.destripe)
     estimate_noise = _Method(operations.estimate_noise)
     denoise = _Method(operations.denoise)
+    detect_hot_pixels = _Method(operations.detect_hot_pixels)
+    fill_pixels = _Method(operations.fill_pixels)
+    find_bad_slices = _Method(operations.find_bad_slices)
+    replace_slices = _Method(operations.replace_slices)
+    # fusion
+    estimate_fusion = _Method(operations.estimate_fusion)
+    fuse_channels = _Method(operations.fuse_channels)
     # quality
     slice_statistics = _Method(quality.slice_statistics)
     streak_index = _Method(quality.streak_index)

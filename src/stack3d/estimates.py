@@ -21,6 +21,9 @@ from stack3d.model import valid_slices
 
 SCHEMA_VERSION = 1
 
+# Who makes those that are not made by estimate_KIND.
+_MAKERS = {"hot_pixels": "detect_hot_pixels", "bad_slices": "find_bad_slices"}
+
 
 def make(
     kind: str, variables: Mapping[str, Any], da: xr.DataArray, *, coords: Mapping[str, Any] | None = None
@@ -53,11 +56,12 @@ def make(
 
 def check(estimate: Any, kind: str, *, name: str = "estimate") -> xr.Dataset:
     """Return `estimate` if it is one of `kind`, else raise with what was expected."""
+    maker = _MAKERS.get(kind, f"estimate_{kind}")
     if not isinstance(estimate, xr.Dataset):
-        raise TypeError(f"{name} must be a Dataset made by estimate_{kind}, not {type(estimate).__name__}")
+        raise TypeError(f"{name} must be a Dataset made by {maker}, not {type(estimate).__name__}")
     found = estimate.attrs.get("kind")
     if found != kind:
-        raise ValueError(f"{name} is of kind {found!r}; expected {kind!r}, as made by estimate_{kind}")
+        raise ValueError(f"{name} is of kind {found!r}; expected {kind!r}, as made by {maker}")
     version = int(estimate.attrs.get("schema_version", 0))
     if version > SCHEMA_VERSION:
         raise ValueError(f"{name} has schema version {version}; this version of stack3d reads up to {SCHEMA_VERSION}")

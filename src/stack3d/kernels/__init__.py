@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from stack3d.kernels import edges as edges
     from stack3d.kernels import field as field
     from stack3d.kernels import fit as fit
+    from stack3d.kernels import fusion as fusion
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
     from stack3d.kernels import multiscale as multiscale
+    from stack3d.kernels import neighbours as neighbours
     from stack3d.kernels import nlm as nlm
     from stack3d.kernels import noise as noise
     from stack3d.kernels import pair_moments as pair_moments
@@ -74,12 +76,14 @@ _MODULES = (
     "curve",
     "field",
     "direction",
+    "fusion",
     "histogram",
     "lags",
     "multiscale",
     "nlm",
     "noise",
     "pair_moments",
+    "neighbours",
     "phase",
     "photon_transfer",
     "pyvsnr",

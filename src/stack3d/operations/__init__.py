@@ -4,6 +4,8 @@ from stack3d.operations._align_channels import align_channels as align_channels
 from stack3d.operations._astype import astype as astype
 from stack3d.operations._background import estimate_background as estimate_background
 from stack3d.operations._background import remove_background as remove_background
+from stack3d.operations._bad_slices import find_bad_slices as find_bad_slices
+from stack3d.operations._bad_slices import replace_slices as replace_slices
 from stack3d.operations._bin import bin as bin
 from stack3d.operations._channel_offset import UntiedChannelWarning as UntiedChannelWarning
 from stack3d.operations._channel_offset import estimate_channel_offset as estimate_channel_offset
@@ -13,11 +15,15 @@ from stack3d.operations._denoise import estimate_noise as estimate_noise
 from stack3d.operations._deskew import deskew as deskew
 from stack3d.operations._destripe import destripe as destripe
 from stack3d.operations._flip import flip as flip
+from stack3d.operations._fusion import estimate_fusion as estimate_fusion
+from stack3d.operations._fusion import fuse_channels as fuse_channels
 from stack3d.operations._global_contrast import estimate_contrast as estimate_contrast
 from stack3d.operations._global_contrast import global_contrast as global_contrast
 from stack3d.operations._grey import BlankSliceWarning as BlankSliceWarning
 from stack3d.operations._histogram import estimate_histogram as estimate_histogram
 from stack3d.operations._histogram import match_histograms as match_histograms
+from stack3d.operations._hot_pixels import detect_hot_pixels as detect_hot_pixels
+from stack3d.operations._hot_pixels import fill_pixels as fill_pixels
 from stack3d.operations._invert import invert as invert
 from stack3d.operations._levels import estimate_levels as estimate_levels
 from stack3d.operations._levels import level_slices as level_slices
@@ -51,9 +57,11 @@ __all__ = [
     "denoise",
     "deskew",
     "destripe",
+    "detect_hot_pixels",
     "estimate_background",
     "estimate_channel_offset",
     "estimate_contrast",
+    "estimate_fusion",
     "estimate_histogram",
     "estimate_levels",
     "estimate_noise",
@@ -62,8 +70,11 @@ __all__ = [
     "estimate_stripes",
     "estimate_thickness",
     "estimate_transforms",
+    "fill_pixels",
+    "find_bad_slices",
     "flatten",
     "flip",
+    "fuse_channels",
     "global_contrast",
     "invert",
     "level_slices",
@@ -71,6 +82,7 @@ __all__ = [
     "match_histograms",
     "register",
     "remove_background",
+    "replace_slices",
     "resample",
     "rescale_intensity",
     "reslice",

@@ -66,6 +66,16 @@ def check_grey_range(limits: Any, name: str) -> tuple[float, float] | None:
     return low, high
 
 
+def check_positive(value: Any, name: str) -> None:
+    """Raise unless `value` is a positive number."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or not 0 < value < np.inf
+    ):
+        raise ValueError(f"{name}={value!r} must be a positive number")
+
+
 def neighbours(window: int, index: int, count: int) -> slice:
     """Return the `window` slices around one, fewer at the ends of the stack."""
     start = index - (window - 1) // 2

@@ -13,13 +13,12 @@ from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
 from stack3d.execution import map_frames, reduce_frames
 from stack3d.model import rebuild, result_dtype
-from stack3d.operations import _grey
+from stack3d.operations import _grey, _level_measures, _level_pairs
 
 Model = Literal["gain", "offset", "both"]
 Statistic = Literal["trimmed", "median", "mean"]
 _MODELS = ("gain", "offset", "both")
 _STATISTICS = ("trimmed", "median", "mean")
-_FINE = 4096  # bins of a frame whose levels cannot be counted one by one
 
 
 @estimator(version=1, needs=("z",))
@@ -34,6 +33,7 @@ def estimate_levels(
     high: float | None = None,
     window: int | None = None,
     slice: int | None = None,
+    lags: int | None = None,
     limits: tuple[float, float] = (0.8, 1.2),
     device: str | None = None,
 ) -> xr.Dataset:
@@ -62,6 +62,10 @@ def estimate_levels(
         of that of all.
     slice : int, optional
         One slice gives the target, counted from 0 (or from the end, if negative).
+    lags : int, optional
+        Level by pairs: each slice is compared with the next ones, up to this many, over the pixels measured in both (NaN
+        and ``mask`` have no part); all pairs are solved for at once. For registered stacks whose slices show different
+        parts of the specimen. By default each slice is measured by itself.
     limits : (low, high)
         Between which the gain is held. With ``"both"``, the offset belongs to the gain as held.
     device : {"cpu", "gpu", "auto"}, optional
@@ -92,29 +96,37 @@ def estimate_levels(
     array([1., 1., 1., 1., 1., 1., 1., 1.])
     """
     _grey.check_numbers(da, "level_slices")
-    bounds = _check(da, model, statistic, trim, low, high, window, slice, limits)
-    found = reduce_frames(
-        _grey.measured(da, region),
-        _centre_and_spread,
-        arguments={"statistic": statistic, "trim": float(trim), "low": low, "high": high},
-        device=device,
-        label="estimate levels",
-    )
+    bounds = _check(da, model, statistic, trim, low, high, window, slice, lags, limits)
+    arguments = {"statistic": statistic, "trim": float(trim), "low": low, "high": high}
+    part = _grey.measured(da, region)
+    if lags is None:
+        found = reduce_frames(
+            part, _level_measures.centre_and_spread, arguments=arguments, device=device, label="estimate levels"
+        )
+    else:
+        found = _level_pairs.measured(part, int(lags), arguments)
     centre, spread = found["centre"], found["spread"]
     divisor = {"gain": centre, "offset": np.ones_like(centre), "both": spread}[model]
     usable = np.isfinite(centre) & (divisor != 0)
     good = _grey.good_slices(da, ~usable)
     if slice is not None and not np.all(good[..., slice]):
         raise ValueError(f"slice={slice} is marked bad or cannot be measured, so it gives no target")
-    target_centre = _targets(centre, good, window, slice)
-    target_spread = _targets(spread, good, window, slice)
-    gain, offset = np.ones_like(centre), np.zeros_like(centre)
-    if model != "offset":
-        ratio = (target_centre if model == "gain" else target_spread)[good] / divisor[good]
-        gain[good] = np.clip(ratio, *bounds)
+    if lags is not None:
+        gain, offset, good = _level_pairs.solved(found["pairs"], good, model, bounds, window, slice)
+        target_centre, target_spread = (
+            np.where(good, gain * centre + offset, np.nan),
+            np.where(good, gain * spread, np.nan),
+        )
+    else:
+        target_centre = _level_measures.targets(centre, good, window, slice)
+        target_spread = _level_measures.targets(spread, good, window, slice)
+        gain, offset = np.ones_like(centre), np.zeros_like(centre)
+        if model != "offset":
+            ratio = (target_centre if model == "gain" else target_spread)[good] / divisor[good]
+            gain[good] = np.clip(ratio, *bounds)
+        if model != "gain":
+            offset[good] = target_centre[good] - gain[good] * centre[good]
     limited = good & ((gain == bounds[0]) | (gain == bounds[1])) & (model != "offset")
-    if model != "gain":
-        offset[good] = target_centre[good] - gain[good] * centre[good]
     lead = da.dims[:-2]
     variables = {
         "gain": (lead, gain, {"long_name": "gain", "units": "1"}),
@@ -142,6 +154,7 @@ def level_slices(
     high: float | None = None,
     window: int | None = None,
     slice: int | None = None,
+    lags: int | None = None,
     limits: tuple[float, float] = (0.8, 1.2),
     dtype: Any = None,
     device: str | None = None,
@@ -174,6 +187,10 @@ def level_slices(
         of that of all.
     slice : int, optional
         One slice gives the target, counted from 0 (or from the end, if negative).
+    lags : int, optional
+        Level by pairs: each slice is compared with the next ones, up to this many, over the pixels measured in both (NaN
+        and ``mask`` have no part); all pairs are solved for at once. For registered stacks whose slices show different
+        parts of the specimen. By default each slice is measured by itself.
     limits : (low, high)
         Between which the gain is held. With ``"both"``, the offset belongs to the gain as held.
     dtype : dtype, optional
@@ -230,67 +247,17 @@ def _levelled(frame: np.ndarray, gain: float, offset: float, dtype: np.dtype[Any
     return kernels.curve.scale_offset(frame, float(gain), float(offset), dtype)
 
 
-def _centre_and_spread(
-    frame: np.ndarray, statistic: str, trim: float, low: float | None, high: float | None
-) -> dict[str, float]:
-    if statistic == "median":
-        centre, spread = kernels.statistics.median_and_mad(frame, low=low, high=high)
-    elif statistic == "mean":
-        found = kernels.statistics.frame_statistics(frame, low=low, high=high)
-        centre, spread = found.mean, found.std
-    else:
-        centre, spread = _trimmed(*_distribution(frame, low, high), trim)
-    return {"centre": float(centre), "spread": float(spread)}
-
-
-def _distribution(frame: Any, low: float | None, high: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return grey values, increasing, and how many pixels have each; floats and 32-bit integers in fine bins."""
-    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
-        counts, first = kernels.statistics.level_counts(frame)
-        values = first + np.arange(counts.size, dtype=np.float64)
-        inside = (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
-        return values[inside], counts[inside]
-    mask = None
-    if low is not None or high is not None:
-        mask = (frame >= (-np.inf if low is None else low)) & (frame <= (np.inf if high is None else high))
-    counts, start, step = kernels.histogram.compress(frame, _FINE, None, mask)
-    return start + step * (np.arange(counts.size) + 0.5), counts
-
-
-def _trimmed(values: np.ndarray, counts: np.ndarray, trim: float) -> tuple[float, float]:
-    total = int(counts.sum())
-    if not total:
-        return np.nan, np.nan
-    # A level that lies across a cut counts with the part inside, so that centre and spread do not jump.
-    cut = np.clip(np.concatenate([[0], np.cumsum(counts)]), trim * total, (1 - trim) * total)
-    weights = np.diff(cut)
-    present = weights > 0
-    values, weights = values[present], weights[present]
-    middle = float(values[np.argmax(weights)])
-    mean = float(np.sum(weights * (values - middle)) / weights.sum())
-    variance = float(np.sum(weights * (values - middle - mean) ** 2) / weights.sum())
-    return middle + mean, float(np.sqrt(variance))
-
-
-def _targets(values: np.ndarray, good: np.ndarray, window: int | None, slice: int | None) -> np.ndarray:
-    """Return the target of each slice: the median of good ones, of all or around it, or the value of one."""
-    count = values.shape[-1]
-    if slice is not None:
-        return np.repeat(values[..., slice, None], count, axis=-1)
-    targets = np.full(values.shape, np.nan)
-    for group in np.ndindex(values.shape[:-1]):
-        row, use = values[group], good[group]
-        if window is None:
-            targets[group] = np.median(row[use]) if np.any(use) else np.nan
-            continue
-        for k in np.flatnonzero(use):
-            near = _grey.neighbours(window, int(k), count)
-            targets[group][k] = np.median(row[near][use[near]])
-    return targets
-
-
 def _check(
-    da: xr.DataArray, model: Any, statistic: Any, trim: Any, low: Any, high: Any, window: Any, slice: Any, limits: Any
+    da: xr.DataArray,
+    model: Any,
+    statistic: Any,
+    trim: Any,
+    low: Any,
+    high: Any,
+    window: Any,
+    slice: Any,
+    lags: Any,
+    limits: Any,
 ) -> tuple[float, float]:
     if model not in _MODELS:
         raise ValueError(f"model={model!r} is not allowed; it must be one of {_MODELS}")
@@ -307,6 +274,8 @@ def _check(
     if low is not None and high is not None and not low < high:
         raise ValueError(f"low={low!r} must be below high={high!r}")
     _grey.check_window(window, da)
+    if lags is not None and (isinstance(lags, bool) or not isinstance(lags, int | np.integer) or lags < 1):
+        raise ValueError(f"lags={lags!r} must be a whole number of slices, at least 1")
     if slice is not None:
         _grey.check_slice(slice, da)
         if window is not None:
