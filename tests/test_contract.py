@@ -112,10 +112,8 @@ WAYS: dict[str, list[Step]] = {
     "rescale_intensity": [lambda s: s.stack3d.rescale_intensity(quantiles=(0.02, 0.97))],
 }
 EACH = [pytest.param(name, step, id=f"{name}-{k}") for name, steps in WAYS.items() for k, step in enumerate(steps)]
-NEED_Z = {"reslice", "deskew", "apply_transforms", "register", "level_slices"}
+NEED_Z = {"reslice", "deskew", "apply_transforms", "register", "level_slices", "replace_slices"}
 MEASURED = sorted(name for name, known in OPERATIONS.items() if known.estimator is not None and known.when is None)
-NEED_Z = {"reslice", "apply_transforms", "register", "level_slices"}
-NEED_Z = {"replace_slices", "reslice", "apply_transforms", "register", "level_slices"}
 
 SIZES = {
     "odd": {"z": 5, "y": 17, "x": 21},
