@@ -59,7 +59,7 @@ def from_shifts(
         if not cumulative:
             array = np.concatenate([[0.0], np.cumsum(array[1:])])
         matrices[:, row, 2] = array
-    return _completed(da, matrices, None)
+    return completed(da, matrices, None)
 
 
 @estimator(version=1, needs=("z",))
@@ -106,10 +106,11 @@ def from_matrices(
     if direction == "push":
         full[known] = np.linalg.inv(full[known])
         full[known, 2] = (0.0, 0.0, 1.0)
-    return _completed(da, full, valid)
+    return completed(da, full, valid)
 
 
-def _completed(da: xr.DataArray, matrices: np.ndarray, valid: Any) -> xr.Dataset:
+def completed(da: xr.DataArray, matrices: np.ndarray, valid: Any) -> xr.Dataset:
+    """Return the estimate of matrices some of which are unknown (NaN)."""
     known = np.isfinite(matrices).all(axis=(1, 2))
     if not known.any():
         raise ValueError("no slice has a known transform")
