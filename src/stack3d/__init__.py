@@ -3,7 +3,10 @@
 Importing it registers the accessor ``.stack3d`` of `xarray.DataArray`.
 """
 
-from stack3d import _accessor, plotting, synthetic, transforms
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from stack3d import _accessor, transforms
 from stack3d._accessor import accessor
 from stack3d._provenance import RepeatedWorkWarning
 from stack3d._records import provenance
@@ -71,7 +74,6 @@ from stack3d.quality import (
     snr,
     streak_index,
 )
-from stack3d.runs import Recipe, RecipeError, run
 
 __all__ = [
     "BadFrameWarning",
@@ -151,5 +153,29 @@ __all__ = [
     "synthetic",
     "transforms",
 ]
+
+if TYPE_CHECKING:
+    from stack3d import plotting as plotting
+    from stack3d import synthetic as synthetic
+    from stack3d.runs import Recipe as Recipe
+    from stack3d.runs import RecipeError as RecipeError
+    from stack3d.runs import run as run
+
+# Loaded when first used: not every session makes pictures or runs recipes.
+_LATER = {"plotting": None, "synthetic": None, "Recipe": "runs", "RecipeError": "runs", "run": "runs"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'stack3d' has no attribute {name!r}")
+    home = _LATER[name]
+    found = import_module(f"stack3d.{name}") if home is None else getattr(import_module(f"stack3d.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
 
 _accessor.attach()
