@@ -326,7 +326,7 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "level_slices": [(0, 0), (0, 0)],
     "local_contrast": [(0, 30), (0, 30)],  # a wide mean, tiles of half the frame
     "global_contrast": [(0, 0)],
-    "denoise": [(0, 9.5), (1, 9.5)],  # a shift and two patches
+    "denoise": [(0, 9.5), (0, 9.5)],  # a shift of 3 and two patches of 3
     "rescale_intensity": [(0, 0)],
 }
 

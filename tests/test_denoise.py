@@ -102,6 +102,19 @@ def test_missing_pixels_stay_missing_and_harm_no_other(method):
     assert np.abs(masked.values[~holes] - clean.values[~holes]).max() < 3
 
 
+@pytest.mark.parametrize(
+    ("method", "slices", "reach"), [("nlm", 0, 9), ("nlm_z", 1, 7), ("median", 0, 1), ("gaussian", 0, 4)]
+)
+def test_a_missing_pixel_reaches_a_shift_and_two_patches(method, slices, reach):
+    whole = texture(count=3, side=32)
+    hole = whole.copy()
+    hole[0, 15, 16] = np.nan
+    one, other = (stack(values).stack3d.denoise(method=method, sigma=9).values for values in (whole, hole))
+    z, y, x = np.nonzero(~(one == other))
+    assert z.max() == slices
+    assert max(np.abs(y - 15).max(), np.abs(x - 16).max()) <= reach
+
+
 def test_bad_slices_help_no_other_and_are_helped():
     truth = texture()
     noisy = truth + np.random.default_rng(5).normal(0, 10, truth.shape).astype("float32")
