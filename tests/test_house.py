@@ -100,7 +100,10 @@ def test_no_source_file_has_more_than_350_lines():
 def test_readme_gives_the_two_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```bash\n(.*?)\n```", readme, re.DOTALL)
-    assert blocks == ["python -m pip install . && stack3d demo", 'python -m pip install ".[test]" && python -m pytest -n auto']
+    assert blocks == [
+        "python -m pip install . && stack3d demo",
+        'python -m pip install ".[test]" && python -m pytest -n auto',
+    ]
     # .ci/run and the workflow run the same.
     assert f"<!-- test command -->\n```bash\n{blocks[1]}\n```" in readme
     assert f"run: {blocks[1]}\n" in (ROOT / ".github/workflows/ci.yaml").read_text(encoding="utf-8")

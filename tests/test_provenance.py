@@ -47,13 +47,14 @@ def edited(estimate: xr.Dataset) -> xr.Dataset:
 
 
 def aligned_channels(da: xr.DataArray) -> xr.DataArray:
-    if "channel" in da.dims:
+    # What is left by the steps before may have one channel, or no good slice to measure on.
+    count, good = da.sizes.get("channel", 1), "valid" not in da.coords or bool(da["valid"].any())
+    if count > 1 and good:
         return da.stack3d.align_channels(slices=3)
-    moved = np.tile(np.eye(3), (1, 1, 1))
+    moved = np.tile(np.eye(3), (count, 1, 1))
     moved[0, 0, 2] = 0.25
-    known = estimates.make(
-        "channel_offset", {"transform": (("channel", "row", "col"), moved)}, da.expand_dims("channel")
-    )
+    whole = da if "channel" in da.dims else da.expand_dims("channel")
+    known = estimates.make("channel_offset", {"transform": (("channel", "row", "col"), moved)}, whole)
     return da.stack3d.align_channels(estimate=known)
 
 
