@@ -121,7 +121,7 @@ def test_an_estimate_serves_a_crop_a_binned_stack_and_another_channel():
     )
     binned = da.stack3d.bin(y=2, x=2)
     np.testing.assert_allclose(
-        binned.stack3d.remove_background(estimate=background), whole.stack3d.bin(y=2, x=2), atol=1.0
+        binned.stack3d.remove_background(estimate=background), whole.stack3d.bin(y=2, x=2), atol=0.1
     )
 
 

@@ -139,4 +139,6 @@ def test_a_stack_without_a_record_has_no_recipe(da):
 
 
 def test_only_uncached_lazy_steps_are_dear(da):
-    assert dear_steps(da.chunk(z=1).stack3d.invert()) == []
+    striped = da.chunk(z=1).stack3d.destripe()
+    assert dear_steps(striped.stack3d.invert()) == ["destripe"]
+    assert dear_steps(da.chunk(z=1).stack3d.invert()) == dear_steps(striped.load()) == []

@@ -174,6 +174,8 @@ def test_two_runs_at_once_do_not_mix(recipe, tmp_path):
     (folder / "lock").write_text(json.dumps({"pid": os.getppid(), "host": platform.node(), "since": "now"}))
     with pytest.raises(RuntimeError, match=f"process {os.getppid()}"):
         stack3d.run(recipe, out=tmp_path / "clean.zarr")
+    if os.name == "nt":
+        return  # there it is the user who says that a run is dead
     (folder / "lock").write_text(json.dumps({"pid": 2**22 + 5, "host": platform.node(), "since": "long ago"}))
     stack3d.run(recipe, out=tmp_path / "clean.zarr")
 
