@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stack3d.io import atlas
+from stack3d.io._depths import noted_depths
 from stack3d.io._frames import TIFF_SUFFIXES, FrameError, Header, Ref, is_complete, read_header, unreadable
 from stack3d.io._lazy_frames import Frames, digest
 from stack3d.io._listing import FrameFile, by_channel, some
@@ -19,13 +21,22 @@ from stack3d.io._source import Settings, Source, colour_names, pick_channels
 from stack3d.units import canonical_unit
 
 
-def open_folder(path: Path, settings: Settings) -> Source:
+def open_folder(path: Path, settings: Settings, setup: atlas.Setup | None = None) -> Source:
     """Return the stack in a folder; only names, and the header of the first frame of each channel, are read."""
     unit = canonical_unit(settings.units or "nm")
     pattern = None if settings.pattern is None else NamePattern(settings.pattern)
-    found = by_channel(path, pattern, settings.channel)
+    setup = setup or atlas.setup_in(path)
+    asked = settings.channel
+    if asked is None and pattern is None and setup is not None:
+        asked = setup.folders() or None
+    found = by_channel(path, pattern, asked)
     rows = {name: slices_of(files, path, pattern, settings, unit) for name, files in found.items()}
-    return _assemble(path, rows, settings)
+    return _assemble(path, rows, settings, setup)
+
+
+def open_atlas(path: Path, settings: Settings) -> Source:
+    """Return the stack beside a setup file of Atlas."""
+    return open_folder(path.parent, settings, atlas.read_setup(path))
 
 
 def open_frame(path: Path, settings: Settings) -> Source:
@@ -35,7 +46,9 @@ def open_frame(path: Path, settings: Settings) -> Source:
     return _assemble(path, {None: [Slice(0, None, None, file)]}, settings)
 
 
-def _assemble(path: Path, rows: dict[str | None, list[Slice]], settings: Settings) -> Source:
+def _assemble(
+    path: Path, rows: dict[str | None, list[Slice]], settings: Settings, setup: atlas.Setup | None = None
+) -> Source:
     rows, gaps = _together(path, rows, settings)
     names = list(rows)
     header, bad = _check(rows, settings)
@@ -58,7 +71,11 @@ def _assemble(path: Path, rows: dict[str | None, list[Slice]], settings: Setting
         settings.on_bad_frame == "flag",
     )
     stored, attrs = _of_first_file(refs)
-    has_z = first[0].z is not None
+    if setup is not None:
+        stored, attrs = atlas.joined(setup, stored, attrs, names[0] if len(names) == 1 else None)
+    named_z = np.array([item.z for item in first]) if first[0].z is not None else None
+    if named_z is None:
+        named_z = noted_depths(rows, settings, canonical_unit(settings.units or "nm"))
     numbers = np.array([item.number for item in first if item.number is not None], dtype=np.int64)
     numbered = bool(numbers.size)
     coords: dict[str, Any] = coordinates(
@@ -67,7 +84,7 @@ def _assemble(path: Path, rows: dict[str | None, list[Slice]], settings: Setting
         z=settings.z,
         units=settings.units,
         stored=stored,
-        named_z=np.array([item.z for item in first]) if has_z else None,
+        named_z=named_z,
         offsets=numbers - numbers.min() if numbered else None,
     )
     if numbered:

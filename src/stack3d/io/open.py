@@ -11,6 +11,7 @@ import xarray as xr
 
 from stack3d.io._frames import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
 from stack3d.io._source import Settings, Source
+from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
 from stack3d.units import Length
 
 NETCDF_SUFFIXES = (".nc", ".nc4", ".cdf")
@@ -35,8 +36,9 @@ def open_stack(
     Parameters
     ----------
     path : str or path
-        A folder with one TIFF, PNG or JPEG file a frame (or one folder a channel below it), a multi-page TIFF (plain,
-        ImageJ or OME), a single image, a NetCDF file, or a Zarr store (or a group in one).
+        A folder with one TIFF, PNG or JPEG file a frame (or one folder a channel below it), the folder or the
+        ``.a3d-setup`` file of a Fibics Atlas acquisition, a multi-page TIFF (plain, ImageJ or OME), a single image, a
+        NetCDF file, or a Zarr store (or a group in one).
     pattern : str, optional
         Which files of a folder are frames, and what their names say: ``"slice_{slice:04d}_z={z}um.tif"``. The fields
         are ``{slice}`` (or ``{slice_nb}``, ``{slice_number}``), ``{z}`` (or ``{z_coord}``) with its unit after it or
@@ -79,7 +81,8 @@ def open_stack(
         Lazy stack with dims (z, y, x), or (channel, z, y, x) where channels have names or there are several; colours
         are the channels R, G, B (and A). Positions are in `units`; those that neither the files nor the arguments
         calibrate count pixels, in unit ``"1"``. Coordinate ``slice_number`` (z) keeps the numbers in the names, attr
-        ``source`` the path, and ``vendor_metadata`` the microscope's own record. Pixels are those in the file: palette
+        ``source`` the path, and ``vendor_metadata`` the microscope's own record, whose facts are attrs by the names of
+        `stack3d.vocabulary`. Pixels are those in the file: palette
         indices and white-is-zero greys are not converted. A stack that `save` wrote comes back as it was.
 
     Raises
@@ -136,11 +139,11 @@ def read_source(path: Path, kind: str, settings: Settings) -> Source:
         return open_tiff(path, settings)
     from stack3d.io import folder
 
-    settings.refuse("a folder of frames" if kind == "folder" else "a single image", "variable")
+    settings.refuse("a single image" if kind == "frame" else "a folder of frames", "variable")
     if kind == "frame":
         settings.refuse("a single image", "pattern", "on_gap", "on_z")
         return folder.open_frame(path, settings)
-    return folder.open_folder(path, settings)
+    return folder.open_atlas(path, settings) if kind == "atlas" else folder.open_folder(path, settings)
 
 
 def existing(path: Any) -> Path:
@@ -166,7 +169,7 @@ def existing(path: Any) -> Path:
 
 
 def kind_of(path: Path) -> str:
-    """Return ``"store"``, ``"tiff"``, ``"frame"`` or ``"folder"``."""
+    """Return ``"store"``, ``"tiff"``, ``"frame"``, ``"folder"`` or ``"atlas"``."""
     suffix = path.suffix.lower()
     if path.is_dir():
         if suffix == ".zarr" or any(
@@ -180,7 +183,9 @@ def kind_of(path: Path) -> str:
         return "tiff"
     if suffix in PNG_SUFFIXES + JPEG_SUFFIXES:
         return "frame"
+    if suffix == ATLAS_SUFFIX:
+        return "atlas"
     raise ValueError(
         f"{path} is of no kind that can be opened; allowed are a folder of frames, a Zarr store, and files ending in "
-        f"{', '.join((*TIFF_SUFFIXES, *PNG_SUFFIXES, *JPEG_SUFFIXES, *NETCDF_SUFFIXES))}"
+        f"{', '.join((*TIFF_SUFFIXES, *PNG_SUFFIXES, *JPEG_SUFFIXES, *NETCDF_SUFFIXES, ATLAS_SUFFIX))}"
     )

@@ -18,6 +18,7 @@ import xarray as xr
 
 from stack3d import estimates
 from stack3d._records import signature_of
+from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
 from stack3d.runs import _store
 from stack3d.runs._values import normalised
 
@@ -128,6 +129,8 @@ def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None) -> str:
     sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     if path is not None:
         root = Path(path)
+        if root.suffix == ATLAS_SUFFIX:  # the frames lie beside it
+            root = root.parent
         files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
         for file in files:
             facts = file.stat()
