@@ -118,7 +118,6 @@ def joined(
     name : str or None
         The channel, where there is a single one.
     """
-    ours = setup.calibration
     own = setup.calibration.size("x", "nm")
     stated = {dim: size for dim in ("y", "x") if (size := stored.size(dim, "nm")) is not None}
     if own is not None and any(abs(size - own) > 0.01 * own for size in stated.values()):

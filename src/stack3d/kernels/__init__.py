@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import phase as phase
     from stack3d.kernels import photon_transfer as photon_transfer
     from stack3d.kernels import pyvsnr as pyvsnr
+    from stack3d.kernels import raycast as raycast
     from stack3d.kernels import regrid as regrid
     from stack3d.kernels import rings as rings
     from stack3d.kernels import shells as shells
@@ -87,6 +88,7 @@ _MODULES = (
     "phase",
     "photon_transfer",
     "pyvsnr",
+    "raycast",
     "regrid",
     "rings",
     "shells",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
@@ -36,6 +36,35 @@ class Plots:
         from stack3d.plotting._cut_planes import cut_planes
 
         return cut_planes(self._da, at, channel=channel, axes=axes, limits=limits, cmap=cmap)
+
+    def volume(
+        self,
+        *,
+        at: Mapping[str, float | str] | None = None,
+        channel: str | None = None,
+        opacity: Literal["solid", "bright", "dark"] = "solid",
+        view: tuple[float, float] = (38.0, 26.0),
+        limits: tuple[float, float] | None = None,
+        cmap: str = "gray",
+        size: tuple[int, int] = (840, 720),
+        renderer: Literal["auto", "pyvista", "numpy"] = "auto",
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Show the volume in three dimensions, a corner cut out: see `stack3d.plotting.volume_picture`."""
+        from stack3d.plotting._volume import volume
+
+        return volume(
+            self._da,
+            at=at,
+            channel=channel,
+            opacity=opacity,
+            view=view,
+            limits=limits,
+            cmap=cmap,
+            size=size,
+            renderer=renderer,
+            ax=ax,
+        )
 
     def profiles(
         self, *, region: Mapping[str, Any] | None = None, channel: str | None = None, ax: Axes | None = None
@@ -93,7 +122,7 @@ class Plots:
         return destripe(self._da, before, z=z, channel=channel, angle=angle, axes=axes, limits=limits, cmap=cmap)
 
 
-__all__ = ["Plots", "compare", "cut_planes", "destripe", "measures", "profiles", "transforms"]
+__all__ = ["Plots", "compare", "cut_planes", "destripe", "measures", "profiles", "transforms", "volume", "volume_picture"]
 
 
 def __getattr__(name: str) -> Any:
@@ -101,4 +130,8 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return getattr(import_module(f"stack3d.plotting._{name}"), name)
+    if name in ("volume", "volume_picture"):
+        from stack3d.plotting import _volume
+
+        return getattr(_volume, name)
     raise AttributeError(f"module 'stack3d.plotting' has no attribute {name!r}")
