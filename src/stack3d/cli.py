@@ -1,4 +1,4 @@
-"""The command line: ``stack3d demo``, ``info``, ``convert``, ``run``, ``clean``."""
+"""The command line: ``stack3d demo``, ``info``, ``convert``, ``init``, ``run``, ``clean``."""
 
 from __future__ import annotations
 
@@ -91,8 +91,19 @@ def _parser() -> argparse.ArgumentParser:
     _opening(convert)
     convert.set_defaults(run=_convert)
 
+    init = commands.add_parser("init", help="write a commented recipe for a stack, from what its files say")
+    init.add_argument(
+        "path", type=Path, metavar="PATH", help="a folder of frames, a project of Atlas, or another stack"
+    )
+    init.add_argument("--preset", default="fibsem", help="fibsem or hifiem (default: %(default)s)")
+    init.add_argument("--out", type=Path, metavar="FILE", help="the recipe (default: recipe.toml, never inside PATH)")
+    init.add_argument("--overwrite", action="store_true", help="replace a recipe that is there")
+    _opening(init)
+    init.set_defaults(run=_init)
+
     recipe = commands.add_parser("run", help="run a recipe on a stack, with resume")
-    recipe.add_argument("recipe", type=Path, metavar="RECIPE", help="a TOML file, or a project of PyStack3D")
+    recipe.add_argument("recipe", type=Path, nargs="?", metavar="RECIPE", help="a TOML file, or a project of PyStack3D")
+    recipe.add_argument("--preset", help="instead of RECIPE: fibsem or hifiem, with --input and --out")
     recipe.add_argument("--input", type=Path, metavar="PATH", help="the raw stack (default: the recipe's [input])")
     recipe.add_argument("--out", type=Path, metavar="PATH", help="the result (default: the recipe's [output])")
     recipe.add_argument("--steps", metavar="A,B", help="only these steps, by name or number")
@@ -124,23 +135,26 @@ def _opening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-z", choices=("raise", "sort", "drop"), default="raise", help="default: %(default)s")
 
 
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the command line says of how to open a stack, as arguments of `open_stack`."""
+    given = arguments.pixel_size
+    sizes = None if given is None else [part.strip() for part in given.split(",")]
+    channel, variable = arguments.channel, arguments.variable
+    return {
+        "pixel_size": None if sizes is None else sizes[0] if len(sizes) == 1 else sizes,
+        "pattern": arguments.pattern,
+        "channel": channel[0] if channel and len(channel) == 1 else channel,
+        "variable": int(variable) if variable and variable.isdecimal() else variable,
+        "on_bad_frame": arguments.on_bad_frame,
+        "on_gap": arguments.on_gap,
+        "on_z": arguments.on_z,
+    }
+
+
 def _open(path: Path, arguments: argparse.Namespace) -> xr.DataArray:
     import stack3d
 
-    given = arguments.pixel_size
-    sizes = None if given is None else [part.strip() for part in given.split(",")]
-    pixel_size = None if sizes is None else sizes[0] if len(sizes) == 1 else sizes
-    channel, variable = arguments.channel, arguments.variable
-    return stack3d.open_stack(
-        path,
-        pixel_size=pixel_size,
-        pattern=arguments.pattern,
-        channel=channel[0] if channel and len(channel) == 1 else channel,
-        variable=int(variable) if variable and variable.isdecimal() else variable,
-        on_bad_frame=arguments.on_bad_frame,
-        on_gap=arguments.on_gap,
-        on_z=arguments.on_z,
-    )
+    return stack3d.open_stack(path, **_given(arguments))
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -165,17 +179,34 @@ def _convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    import stack3d
+    from stack3d.runs._init import write_recipe
+
+    usual = {"on_bad_frame": "raise", "on_gap": "warn", "on_z": "raise"}
+    opening = {key: value for key, value in _given(arguments).items() if value != usual.get(key)}
+    path = write_recipe(
+        arguments.path, opening, preset=arguments.preset, out=arguments.out, overwrite=arguments.overwrite
+    )
+    print(path)
+    for step in stack3d.Recipe.from_file(path).steps:
+        print(f"  {step.operation}")
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     import stack3d
 
-    recipe = _recipe(arguments.recipe)
+    if (arguments.recipe is None) == (arguments.preset is None):
+        raise ValueError("give either RECIPE or --preset")
+    recipe = _recipe(arguments.recipe) if arguments.preset is None else stack3d.Recipe.preset(arguments.preset)
     if arguments.input is not None:
         recipe.input["path"] = str(arguments.input)
     if arguments.check:
         opening = {key: value for key, value in recipe.input.items() if key != "path"}
         path = recipe.input.get("path")
         recipe.check(None if path is None else stack3d.open_stack(path, **opening))
-        print(f"{arguments.recipe}: {len(recipe)} steps, nothing wrong")
+        print(f"{arguments.recipe or arguments.preset}: {len(recipe)} steps, nothing wrong")
         return 0
     steps = None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")]
     clean = stack3d.run(

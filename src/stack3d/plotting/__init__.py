@@ -122,7 +122,17 @@ class Plots:
         return destripe(self._da, before, z=z, channel=channel, angle=angle, axes=axes, limits=limits, cmap=cmap)
 
 
-__all__ = ["Plots", "compare", "cut_planes", "destripe", "measures", "profiles", "transforms", "volume", "volume_picture"]
+__all__ = [
+    "Plots",
+    "compare",
+    "cut_planes",
+    "destripe",
+    "measures",
+    "profiles",
+    "transforms",
+    "volume",
+    "volume_picture",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -86,10 +86,9 @@ def volume_picture(
     """
     _check(da, at, opacity, view, size, renderer)
     scene = scene_of(one_channel(da, channel), at, limits, (float(view[0]), float(view[1])), (size[1], size[0]))
+    colours = None
     if _chosen(renderer) == "pyvista":
         colours = _by_pyvista(scene, opacity, cmap, required=renderer == "pyvista")
-    else:
-        colours = None
     if colours is None:
         colours = _by_rays(scene, opacity, cmap)
     from stack3d.plotting._volume_frame import with_frame
@@ -164,7 +163,9 @@ def _check(da: xr.DataArray, at: Any, opacity: str, view: Any, size: Any, render
 def _chosen(renderer: str) -> str:
     installed = find_spec("pyvista") is not None
     if renderer == "pyvista" and not installed:
-        raise ImportError("renderer='pyvista' needs pyvista: pip install 'stack3d[viz]'; renderer='numpy' needs nothing")
+        raise ImportError(
+            "renderer='pyvista' needs pyvista: pip install 'stack3d[viz]'; renderer='numpy' needs nothing"
+        )
     if renderer == "auto":
         return "pyvista" if installed and not _broken else "numpy"
     return renderer

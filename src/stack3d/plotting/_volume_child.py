@@ -92,7 +92,9 @@ def _cut_plane(
 
     values = grid.point_data["grey"].reshape(grid.dimensions[::-1])
     index = inner / spacing[::-1][:, None] - 0.5
-    plane.point_data["grey"] = map_coordinates(values, index, order=1, mode="nearest").reshape(count[1], count[0]).ravel(order="F")
+    plane.point_data["grey"] = (
+        map_coordinates(values, index, order=1, mode="nearest").reshape(count[1], count[0]).ravel(order="F")
+    )
     return plane
 
 

@@ -101,7 +101,9 @@ def _scale(ax: object, scene: Scene, axis: int, ink: str, points: float) -> None
     fixed = {0: {1: 1, 2: near[2]}, 1: {0: 0, 2: 1 - near[2]}, 2: {0: 0, 1: 1}}[axis]
     base = np.array([size[k] * fixed.get(k, 0) for k in range(3)], float)
     outward = scene.project(base + np.eye(3)[axis] * size[axis] / 2) - (np.array(scene.shape[::-1]) - 1) / 2
-    away = np.array({0: (np.sign(outward[0]), 0.55), 1: (np.sign(outward[0]), 0.0), 2: (-0.25 * np.sign(scene.view[0]), 1.0)}[axis])
+    away = np.array(
+        {0: (np.sign(outward[0]), 0.55), 1: (np.sign(outward[0]), 0.0), 2: (-0.25 * np.sign(scene.view[0]), 1.0)}[axis]
+    )
     away = away / np.hypot(*away)
     begin, factor = scene.start[axis], _factor(scene, axis)
     ticks = MaxNLocator(nbins=4, steps=(1, 2, 2.5, 5, 10)).tick_values(begin / factor, (begin + size[axis]) / factor)
@@ -113,12 +115,12 @@ def _scale(ax: object, scene: Scene, axis: int, ink: str, points: float) -> None
         place[axis] = tick * factor - begin
         at = scene.project(place)
         ax.plot(*np.stack([at, at + away * points * 0.7]).T, color=ink, lw=1.0)  # type: ignore[attr-defined]
-        ax.text(*(at + away * points * (1.0 if side != 'center' else 1.9)), f"{tick:g}", **style)  # type: ignore[attr-defined]
+        ax.text(*(at + away * points * (1.0 if side != "center" else 1.9)), f"{tick:g}", **style)  # type: ignore[attr-defined]
     middle = base.copy()
     middle[axis] = size[axis] / 2
     unit = scene.units[axis]
     name = f"{SPATIAL[axis]} / {'pixel' if unit == '1' else unit}"
-    label = scene.project(middle) + away * points * (5.4 if side != 'center' else 4.4)
+    label = scene.project(middle) + away * points * (5.4 if side != "center" else 4.4)
     turn = 90 if axis == 1 else 0
     ax.text(*label, name, rotation=turn, **{**style, "fontsize": points * 1.1, "ha": "center" if axis == 1 else side})  # type: ignore[attr-defined]
 

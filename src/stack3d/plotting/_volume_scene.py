@@ -166,9 +166,7 @@ def _place(volume: xr.DataArray, dim: str, place: Any) -> float:
     number = parse_length(place, unit=units_of(volume, dim), spacing=spacing, name=f"at[{dim!r}]")
     edges = bounds(volume[dim].values, spacing)
     if not edges[0] <= number <= edges[-1]:
-        raise ValueError(
-            f"at[{dim!r}]={place!r} lies outside the stack, which runs from {edges[0]:g} to {edges[-1]:g}"
-        )
+        raise ValueError(f"at[{dim!r}]={place!r} lies outside the stack, which runs from {edges[0]:g} to {edges[-1]:g}")
     return number
 
 

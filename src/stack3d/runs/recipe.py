@@ -14,6 +14,7 @@ import xarray as xr
 from stack3d._provenance import OPERATIONS
 from stack3d._records import decode_value, provenance
 from stack3d.runs import _document
+from stack3d.runs._presets import preset_file
 from stack3d.runs._values import normalised
 
 
@@ -128,6 +129,60 @@ class Recipe:
     def from_text(cls, text: str) -> Recipe:
         """Read a recipe from the text of a TOML file."""
         return cls._read(_document.Source(text))
+
+    @classmethod
+    def preset(cls, name: str) -> Recipe:
+        """Return a recipe that comes with the package, comments included.
+
+        Parameters
+        ----------
+        name : str
+            ``"fibsem"``: what we recommend for a FIB-SEM stack as it comes from the microscope. ``"hifiem"``: the
+            order of hifiem, for aligned slices.
+
+        Examples
+        --------
+        >>> [step.operation for step in stack3d.Recipe.preset("hifiem").steps][:3]
+        ['crop', 'invert', 'destripe']
+        """
+        return cls._read(_document.Source.read(preset_file(name)))
+
+    @classmethod
+    def init(cls, path: str | os.PathLike[str], *, preset: str = "fibsem", **opening: Any) -> Recipe:
+        """Return a recipe for a stack on disk: the steps of a preset, filled in with what the files say.
+
+        Parameters
+        ----------
+        path : path
+            Whatever `stack3d.open_stack` opens; no frame is read.
+        preset : str
+            See `preset`.
+        **opening
+            More arguments of `open_stack`; they become part of the recipe's ``[input]``.
+
+        Returns
+        -------
+        Recipe
+            With comments, which `save` keeps: channels, voxel size, region of interest and what the microscope states.
+            Steps that this stack does not allow are left out, with the reason.
+
+        Examples
+        --------
+        >>> import tempfile, tifffile
+        >>> folder = tempfile.mkdtemp()
+        >>> for k in range(3):
+        ...     tifffile.imwrite(f"{folder}/slice_{k}.tif", np.zeros((40, 60), "uint16"))
+        >>> recipe = stack3d.Recipe.init(folder, pixel_size="5 nm")
+        >>> recipe.input["pixel_size"], recipe.steps[-1].parameters
+        ('5 nm', {'dz': '5.0 nm'})
+        """
+        from stack3d.io import open_stack
+        from stack3d.runs._init import recipe_text
+
+        place = os.path.abspath(os.path.expanduser(path))
+        da = open_stack(place, **opening)
+        target = f"{os.path.splitext(place.rstrip(os.sep))[0]}-clean.zarr"
+        return cls.from_text(recipe_text(da, {"path": place, **opening}, preset, path=place, target=target))
 
     @classmethod
     def _read(cls, source: _document.Source) -> Recipe:
