@@ -69,15 +69,9 @@ def cast(
     if not on_host(volume):
         return cast_xp(volume, steps, rays, (low, high), table)
     out = np.zeros(rays.shape, np.float32), np.zeros(rays.shape, np.float32), np.full(rays.shape, -1, np.int8)
-    _cast(
-        np.ascontiguousarray(volume, np.float32),
-        steps,
-        *(np.asarray(v, np.float64) for v in rays[:4]),
-        low,
-        high,
-        table,
-        *out,
-    )
+    pixels = np.ascontiguousarray(volume, np.float32)
+    o, r, d, ahead = (np.asarray(v, np.float64) for v in rays[:4])
+    _cast(pixels, steps, o, r, d, ahead, low, high, table, out[0], out[1], out[2])
     return out
 
 
@@ -219,7 +213,7 @@ def _slab(start: Any, ahead: Any, low: Any, high: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _value(volume: Any, start: Any, ahead: Any, at: float, steps: Any) -> float:
+def _value(volume: Any, start: Any, ahead: Any, at: float, steps: Any) -> Any:
     nz, ny, nx = volume.shape
     z = min(max((start[0] + at * ahead[0]) / steps[0] - 0.5, 0.0), nz - 1.0)
     y = min(max((start[1] + at * ahead[1]) / steps[1] - 0.5, 0.0), ny - 1.0)

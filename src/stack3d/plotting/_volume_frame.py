@@ -37,8 +37,8 @@ def with_frame(scene: Scene, colours: np.ndarray, background: str) -> np.ndarray
         ax.plot(*line.T, color="#7f7f7f", lw=0.6)
     for axis in range(3):
         _scale(ax, scene, axis, ink, max(6.0, min(rows, columns) / 72))
-    canvas.draw()
-    return np.array(canvas.buffer_rgba(), dtype=np.uint8)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.array(canvas.buffer_rgba(), dtype=np.uint8)  # type: ignore[no-untyped-call]
 
 
 def _edges(scene: Scene) -> list[tuple[np.ndarray, bool]]:

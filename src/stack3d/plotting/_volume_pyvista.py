@@ -70,4 +70,5 @@ def render(scene: Scene, ramp: np.ndarray | None, cmap: str) -> np.ndarray:
         if done.returncode != 0 or not picture.is_file():
             lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
             raise RenderError(f"its process ended with status {done.returncode}: {lines[-1].strip()[:200]}")
-        return np.load(picture)
+        colours: np.ndarray = np.load(picture)
+        return colours

@@ -41,7 +41,7 @@ def small_copy(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     chosen, back = np.unique(nearest, return_inverse=True)
     factors = {dim: -(-volume.sizes[dim] // LIMIT) for dim in ("y", "x")}
     part = volume.isel(z=chosen).drop_vars([name for name in volume.coords if name not in SPATIAL], errors="ignore")
-    small = merged(part, z=1, **factors, dtype=np.float32)
+    small = merged(part, z=1, y=factors["y"], x=factors["x"], dtype=np.float32)
     data = np.asarray(small.values, np.float32)[back]
     spacing = np.array([dz, *(spacing_of(volume, dim) * factors[dim] for dim in ("y", "x"))])
     start = [edges[0], *(_first(volume, dim) - spacing_of(volume, dim) / 2 for dim in ("y", "x"))]
@@ -84,7 +84,7 @@ class Scene:
     @property
     def size(self) -> np.ndarray:
         """Lengths of the sides of the box."""
-        return np.array(self.volume.shape) * self.spacing
+        return np.asarray(np.array(self.volume.shape) * self.spacing)
 
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,9 +117,9 @@ class Scene:
         right, down, _ = self.axes
         axes = np.stack([right, down], axis=1)
         if not pixels:
-            return np.asarray(points) @ axes
+            return np.asarray(np.asarray(points) @ axes)
         flat = (np.asarray(points) - self.centre) @ axes
-        return flat / self.scale + (np.array(self.shape[::-1]) - 1) / 2
+        return np.asarray(flat / self.scale + (np.array(self.shape[::-1]) - 1) / 2)
 
     def taken_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the two ends of the corner that is nearest to the eye."""
