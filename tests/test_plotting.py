@@ -154,5 +154,5 @@ def test_titles_name_the_channel_where_there_are_several(stack):
 def test_the_repr_of_plots_lists_them(stack):
     assert (
         repr(stack.rename("image").stack3d.plot)
-        == "<stack3d plots of 'image': compare, cut_planes, destripe, measures, profiles>"
+        == "<stack3d plots of 'image': compare, cut_planes, destripe, measures, profiles, volume>"
     )

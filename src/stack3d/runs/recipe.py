@@ -174,7 +174,7 @@ class Recipe:
         ...     tifffile.imwrite(f"{folder}/slice_{k}.tif", np.zeros((40, 60), "uint16"))
         >>> recipe = stack3d.Recipe.init(folder, pixel_size="5 nm")
         >>> recipe.input["pixel_size"], recipe.steps[-1].parameters
-        ('5 nm', {'dz': '5.0 nm'})
+        ('5 nm', {'dz': '5 nm'})
         """
         from stack3d.io import open_stack
         from stack3d.runs._init import recipe_text
