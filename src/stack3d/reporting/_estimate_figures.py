@@ -72,7 +72,7 @@ def _z(estimate: xr.Dataset) -> tuple[np.ndarray, str]:
 def _bad(estimate: xr.Dataset) -> np.ndarray:
     if "valid" not in estimate or estimate["valid"].dims != ("z",):
         return np.array([])
-    return _z(estimate)[0][~estimate["valid"].values.astype(bool)]
+    return np.asarray(_z(estimate)[0][~estimate["valid"].values.astype(bool)])
 
 
 def over_z(estimate: xr.Dataset, names: Sequence[str], caption: str) -> list[Block]:
@@ -83,7 +83,7 @@ def over_z(estimate: xr.Dataset, names: Sequence[str], caption: str) -> list[Blo
     if not moving:
         return []
     z, label = _z(estimate)
-    curves = []
+    curves: list[Curve] = []
     for name, channel, values in _series(estimate, moving):
         error = estimate.get(f"{name}_error")
         band = None
@@ -126,7 +126,9 @@ def _numbers(estimate: xr.Dataset) -> list[Block]:
     for name, value in estimate.data_vars.items():
         if value.ndim == 0 and value.dtype.kind in "iufb" and not str(name).startswith(("origin_", "span_")):
             unit = str(value.attrs.get("units", "1"))
-            rows.append((str(value.attrs.get("long_name", plain(str(name)))), number(value.values), unit_shown(unit, "")))
+            rows.append(
+                (str(value.attrs.get("long_name", plain(str(name)))), number(value.values), unit_shown(unit, ""))
+            )
     return [Table(("value", "", "unit"), rows, "Values of the whole stack.")] if rows else []
 
 
@@ -139,9 +141,7 @@ def _transforms(estimate: xr.Dataset) -> list[Block]:
         Curve(f"step along {d}", z[1:], np.diff(estimate[f"shift_{d}"].values), f"c{k}") for k, d in enumerate("yx")
     ]
     found: list[Block] = [
-        Figure(
-            line_chart(steps, x_label=label, y_label=f"step / {unit}"), "Step of the drift from the slice before."
-        )
+        Figure(line_chart(steps, x_label=label, y_label=f"step / {unit}"), "Step of the drift from the slice before.")
     ]
     if "displacement_y" in estimate:
         size = np.hypot(*(estimate[f"displacement_{d}"].values for d in "yx"))
@@ -190,7 +190,10 @@ def _thickness(estimate: xr.Dataset) -> list[Block]:
     z, label = _z(estimate)
     unit = label.rpartition(" / ")[2]
     moved = Curve("measured less given", z, estimate["position"].values - z, "c0")
-    return [*found, Figure(line_chart([moved], x_label=label, y_label=f"position / {unit}"), "Measured less given positions.")]
+    return [
+        *found,
+        Figure(line_chart([moved], x_label=label, y_label=f"position / {unit}"), "Measured less given positions."),
+    ]
 
 
 def _contrast(estimate: xr.Dataset) -> list[Block]:
@@ -214,7 +217,9 @@ def _hot_pixels(estimate: xr.Dataset) -> list[Block]:
     if "hot_pixels" in estimate and estimate["hot_pixels"].dims == ("y", "x"):
         values = estimate["hot_pixels"].values
         rows, columns = np.nonzero(values)
-        marks = [(f"{y}, {x}", "hot" if values[y, x] > 0 else "dark") for y, x in list(zip(rows, columns, strict=True))[:50]]
+        marks = [
+            (f"{y}, {x}", "hot" if values[y, x] > 0 else "dark") for y, x in list(zip(rows, columns, strict=True))[:50]
+        ]
         found.append(Table(("row, column", "kind"), marks, f"{rows.size} pixels are hot or dark; up to 50 are listed."))
     return found
 
@@ -249,15 +254,18 @@ def _histogram(estimate: xr.Dataset) -> list[Block]:
             uri, x=x, y=(grid[0], grid[-1]), x_label=label, y_label="grey value", down=False,
             alt=f"Histogram of each of {z.size} slices before matching, as a map",
         )  # fmt: skip
-        body = chart + scale(0, top, "of the pixels per bin", scale_colours("viridis"))
+        body = chart + scale(0, 100 * top, "% of the pixels per bin", scale_colours("viridis"))
         found.append(Figure(body, f"{of} Histograms before matching, slice by slice.".strip()))
         centres = (grid[1:] + grid[:-1]) / 2
-        curves = [Curve("mean before matching", centres, np.nanmean(shares, axis=0), "before")]
+        curves = [Curve("mean before matching", centres, 100 * np.nanmean(shares, axis=0), "before")]
         if "reference_cdf" in one and one["reference_cdf"].ndim == 1:
             cdf = np.interp(grid, one["reference_value"].values, one["reference_cdf"].values)
-            curves.append(Curve("reference", centres, np.diff(cdf), "after"))
+            curves.append(Curve("reference", centres, 100 * np.diff(cdf), "after"))
         found.append(
-            Figure(line_chart(curves, x_label="grey value", y_label="share of the pixels"), f"{of} Mean histogram and reference.".strip())
+            Figure(
+                line_chart(curves, x_label="grey value", y_label="share / %"),
+                f"{of} Mean histogram and reference.".strip(),
+            )
         )
     return found
 

@@ -24,7 +24,8 @@ def look(pair: Matched, *, slices: int, longest: int, quality: bool) -> Channel:
     profiles = {}
     for name, side in (("before", pair.before), ("after", pair.after)):
         if side is not None:
-            ends = _ends(limits[name], spans[name])
+            alike = limits.get("before") == limits["after"]
+            ends = _ends(limits[name], np.concatenate(list(spans.values())) if alike else spans[name])
             profiles[name] = _passes.profile(side, pair.after, shape, ends)
     quantities, notes = _quality.measured(pair) if quality else ([], [])
     return Channel(pair, pictures, chosen, partners, limits, profiles, quantities, notes)

@@ -28,7 +28,7 @@ class Side:
     places: Mapping[str, np.ndarray]
     valid: np.ndarray
 
-    def isel(self, index: Sequence[int]) -> xr.DataArray:
+    def isel(self, index: Sequence[int] | np.ndarray) -> xr.DataArray:
         """Return some slices."""
         return self.da.isel(z=list(index))
 

@@ -84,7 +84,10 @@ def _of_steps(facts: Facts) -> list[Block]:
         for quantity, found in curves.items():
             found.append(Curve(name, side.places["z"][chosen], table[quantity], f"c{n % 8}"))
     charts: list[Block] = [
-        Figure(line_chart(found, x_label=_z_label(channel), y_label="grey value"), f"{plain(name).capitalize()} after each step.")
+        Figure(
+            line_chart(found, x_label=_z_label(channel), y_label="grey value"),
+            f"{plain(name).capitalize()} after each step.",
+        )
         for name, found in curves.items()
     ]
     return [Group("After each step", charts)]
@@ -101,28 +104,37 @@ def histograms(facts: Facts) -> Section | None:
             total = found.counts.sum(axis=1, keepdims=True)
             with np.errstate(invalid="ignore", divide="ignore"):
                 shares = np.where(total > 0, found.counts / total, np.nan)
-            width = found.edges[1] - found.edges[0]
             centres = (found.edges[1:] + found.edges[:-1]) / 2
             mean = np.full(centres.size, np.nan) if np.isnan(shares).all() else np.nanmean(shares, axis=0)
-            curves.append(Curve(name, centres, mean / width, name))
+            curves.append(Curve(name, centres, 100 * mean, name))
             maps.append(_map(name, side, found, shares, _z_label(channel)))
-        chart = line_chart(curves, x_label="grey value", y_label="density")
-        figures.append(Figure(chart, "Mean histogram; the bins at both ends hold what lies beyond."))
+        chart = line_chart(curves, x_label="grey value", y_label="share / %")
+        figures.append(Figure(chart, _about_bins(channel)))
         blocks += _under(facts, channel, figures + maps)
     return Section("histograms", "Histograms", blocks)
+
+
+def _about_bins(channel: Channel) -> str:
+    widths = {float(found.edges[1] - found.edges[0]) for found in channel.profiles.values()}
+    said = "Mean histogram: share of the pixels per bin; the bins at both ends hold what lies beyond."
+    return said if len(widths) == 1 else f"{said} Bins are not equally wide before and after."
 
 
 def _map(name: str, side: Side, found: _passes.Profile, shares: np.ndarray, label: str) -> Block:
     known = shares[np.isfinite(shares)]
     top = float(np.quantile(known, 0.995)) if known.size else 1.0
     edges = side.edges["z"]
-    uri = map_uri(shares.T[::-1], (0.0, top or 1.0))
+    # Columns of equal width, each the nearest slice: positions may be uneven.
+    columns = np.linspace(edges[0], edges[-1], 2 * min(found.slices.size, 256) + 1)
+    places = side.places["z"][found.slices]
+    nearest = np.argmin(np.abs(places[None, :] - (columns[1:, None] + columns[:-1, None]) / 2), axis=1)
+    uri = map_uri(shares[nearest].T[::-1], (0.0, top or 1.0))
     chart = heat_map(
         uri, x=(float(edges[0]), float(edges[-1])), y=(float(found.edges[0]), float(found.edges[-1])),
         x_label=label, y_label="grey value", down=False,
         alt=f"Histograms {name}, of {found.slices.size} slices, as a map over z",
     )  # fmt: skip
-    body = chart + scale(0, top, "of the pixels per bin", scale_colours("viridis"))
+    body = chart + scale(0, 100 * top, "% of the pixels per bin", scale_colours("viridis"))
     return Figure(body, f"Histogram of each slice {name}.")
 
 
@@ -141,11 +153,11 @@ def positions(facts: Facts) -> Section | None:
         Figure(line_chart(places, x_label="slice number", y_label=f"z / {unit}"), "Position of each slice."),
         Figure(line_chart(steps, x_label=f"z / {unit}", y_label=f"increment / {unit}"), "Distance between slices."),
     ]
-    for name, values in facts.after.coords.items():
-        if values.dims == ("z",) and values.dtype.kind == "f" and name != "z" and np.isfinite(values.values).any():
+    for fact, values in facts.after.coords.items():
+        if values.dims == ("z",) and values.dtype.kind == "f" and fact != "z" and np.isfinite(values.values).any():
             if np.ptp(values.values[np.isfinite(values.values)]) == 0:
                 continue
-            own = str(values.attrs.get("long_name", plain(str(name))))
+            own = str(values.attrs.get("long_name", plain(str(fact))))
             of = unit_shown(str(values.attrs.get("units", "1")), "")
             curve = Curve(own, channel.pair.after.places["z"], values.values, "after")
             chart = line_chart([curve], x_label=f"z / {unit}", y_label=f"{own} / {of}" if of else own)
@@ -166,15 +178,17 @@ def quality(facts: Facts) -> Section | None:
         for quantity in channel.quantities:
             curves = [] if quantity.before is None else [Curve("before", *quantity.before, "before")]
             curves.append(Curve("after", *quantity.after, "after"))
-            y_label = quantity.name if quantity.unit == "1" else f"{quantity.name} / {quantity.unit}"
-            chart = line_chart(curves, x_label=_z_label(channel), y_label=y_label.replace(" (power)", ""))
+            y_label = quantity.short if quantity.unit == "1" else f"{quantity.short} / {quantity.unit}"
+            chart = line_chart(curves, x_label=_z_label(channel), y_label=y_label)
             parts.append(Figure(chart, f"{quantity.name[0].upper()}{quantity.name[1:]}: {quantity.hint}."))
         parts += [Text(note, note=True) for note in (*channel.notes, *_distances(channel))]
         blocks += _under(facts, channel, parts)
     if not blocks:
         return None
     said = f"Measured on up to {PAIRS} pairs of neighbouring slices, in the middle {BOX} × {BOX} pixels of the frame."
-    return Section("quality", "Quality before and after" if facts.before is not None else "Quality", [Text(said), *blocks])
+    return Section(
+        "quality", "Quality before and after" if facts.before is not None else "Quality", [Text(said), *blocks]
+    )
 
 
 def median(values: np.ndarray) -> float:
@@ -194,6 +208,8 @@ def _row(quantity: Quantity, both: bool) -> tuple[str, ...]:
 
 def change(before: float, after: float, better: int) -> str:
     """Return a change in percent, and whether it is to the good."""
+    if before == after:
+        return "as before"
     if not np.isfinite(before) or not np.isfinite(after) or before == 0:
         return "–"
     percent = 100 * (after - before) / abs(before)

@@ -41,14 +41,16 @@ def is_report(path: Path) -> bool:
 def render(title: str, facts: Facts, sections: Sequence[Section]) -> str:
     """Return the page as text."""
     page = _environment().get_template("page.html")
-    return page.render(
-        title=title,
-        sections=sections,
-        both=facts.before is not None,
-        version=__version__,
-        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        style=Markup(_source("style.css")),
-        script=Markup(_source("script.js")),
+    return str(
+        page.render(
+            title=title,
+            sections=sections,
+            both=facts.before is not None,
+            version=__version__,
+            made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+            style=Markup(_source("style.css")),
+            script=Markup(_source("script.js")),
+        )
     )
 
 

@@ -137,7 +137,9 @@ def _numbers(frame: np.ndarray, edges: np.ndarray, place: Fit, row: int, column:
     known = frame[np.isfinite(frame)] if frame.dtype.kind == "f" else frame.ravel()
     # An even part of the pixels tells the shape of a histogram.
     known = known[:: max(1, known.size // 1_000_000)].astype(np.float64)
-    index = np.clip(((known - edges[0]) * ((edges.size - 1) / (edges[-1] - edges[0]))).astype(np.int64), 0, edges.size - 2)
+    index = np.clip(
+        ((known - edges[0]) * ((edges.size - 1) / (edges[-1] - edges[0]))).astype(np.int64), 0, edges.size - 2
+    )
     counts = np.bincount(index, minlength=edges.size - 1)
     top, bottom, left, right = place.target
     across, down = (np.full(size, np.nan, np.float32) for size in (place.shape[1], place.shape[0]))

@@ -96,7 +96,8 @@ def steps_in_pictures(facts: Facts, quality: int) -> Section | None:
         "Each step",
         [_stage(channel, shots)],
         labels,
-        f"The slice at {pair.place_shown(k)} after each step, over the raw one. Slide through the steps. " + _caption(channel),
+        f"The slice at {pair.place_shown(k)} after each step, over the raw one. Slide through the steps. "
+        + _caption(channel),
         slider="step",
         names=("raw", "after the step"),
         start=len(shots) - 1,
@@ -126,7 +127,12 @@ def _shot(
 
 
 def _stage(
-    channel: Channel, shots: Sequence[Shot], name: str = "", area: str = "", shape: tuple[int, ...] = (), bar: bool = True
+    channel: Channel,
+    shots: Sequence[Shot],
+    name: str = "",
+    area: str = "",
+    shape: tuple[int, ...] = (),
+    bar: bool = True,
 ) -> Stage:
     pair = channel.pair
     height, width = shape or channel.pictures["after"].shape[1:]

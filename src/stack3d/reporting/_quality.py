@@ -20,6 +20,7 @@ class Quantity(NamedTuple):
     """One quantity before and after, slice by slice; `better` is 1 where more is better, -1 where less is, 0 neither."""
 
     name: str
+    short: str
     unit: str
     better: int
     hint: str
@@ -31,27 +32,30 @@ class _Kind(NamedTuple):
     measure: Callable[[xr.DataArray], xr.Dataset]
     variable: str
     name: str
+    short: str
     better: int
     hint: str
     pairs: bool
 
 
 _KINDS = (
-    _Kind(lambda da: quality.snr(da), "snr", "signal-to-noise ratio (power)", 1, "autocorrelation within each slice", False),
-    _Kind(lambda da: quality.snr(da), "noise", "standard deviation of the noise", -1, "grey values", False),
-    _Kind(lambda da: quality.sharpness(da), "sharpness", "sharpness", 1, "of each slice", False),
-    _Kind(lambda da: quality.streak_index(da), "streak_index", "streak index", -1, "share of each slice that is stripes", False),
+    _Kind(
+        lambda da: quality.snr(da),
+        "snr", "signal-to-noise ratio (power)", "signal-to-noise ratio", 1, "autocorrelation within each slice", False),
+    _Kind(lambda da: quality.snr(da), "noise", "standard deviation of the noise", "noise", -1, "grey values", False),
+    _Kind(lambda da: quality.sharpness(da), "sharpness", "sharpness", "sharpness", 1, "of each slice", False),
+    _Kind(lambda da: quality.streak_index(da), "streak_index", "streak index", "streak index", -1, "share that is stripes", False),
     _Kind(
         lambda da: quality.registration_quality(da, metrics=("ncc", "nmi", "frc")),
-        "ncc", "correlation of neighbours", 1, "normalised cross-correlation", True,
+        "ncc", "correlation of neighbours", "correlation", 1, "normalised cross-correlation", True,
     ),
     _Kind(
         lambda da: quality.registration_quality(da, metrics=("ncc", "nmi", "frc")),
-        "nmi", "mutual information of neighbours", 1, "normalised", True,
+        "nmi", "mutual information of neighbours", "mutual information", 1, "normalised", True,
     ),
     _Kind(
         lambda da: quality.registration_quality(da, metrics=("ncc", "nmi", "frc")),
-        "frc_resolution", "resolution", -1, "Fourier ring correlation of neighbours, threshold 1/7", True,
+        "frc_resolution", "resolution", "resolution", -1, "Fourier ring correlation of neighbours, threshold 1/7", True,
     ),
 )  # fmt: skip
 
@@ -74,7 +78,9 @@ def measured(pair: Matched) -> tuple[list[Quantity], list[str]]:
                 values[name] = tables[key][kind.variable]
         if "after" in values and any(np.isfinite(v).any() for _, v in values.values()):
             unit = _unit(kind, pair)
-            found.append(Quantity(kind.name, unit, kind.better, kind.hint, values["after"], values.get("before")))
+            found.append(
+                Quantity(kind.name, kind.short, unit, kind.better, kind.hint, values["after"], values.get("before"))
+            )
     return found, sorted(set(notes))
 
 
@@ -95,7 +101,7 @@ def _sample(side: Side, pair: Matched, window: Side) -> tuple[xr.DataArray, np.n
         side.valid & (side.places["z"] >= window.edges["z"][0]) & (side.places["z"] <= window.edges["z"][-1])
     )
     inside = inside if inside.size else np.arange(count)
-    firsts = np.array([k for k in inside if k + 1 < count and side.valid[min(k + 1, count - 1)]], dtype=int)
+    firsts = inside[np.append(side.valid[1:], False)[inside]]
     if firsts.size == 0:
         index = inside[:1]
     else:

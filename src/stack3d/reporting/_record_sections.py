@@ -40,7 +40,8 @@ def overview(facts: Facts) -> Section | None:
     stacks = [("before", facts.before), ("after", after)]
     shown = [(name, da) for name, da in stacks if da is not None]
     rows = [
-        (label, *(_fact(da, label) for _, da in shown)) for label in ("size", "dtype", "memory", "voxel", "extent", "z", "channels")
+        (label, *(_fact(da, label) for _, da in shown))
+        for label in ("size", "dtype", "memory", "voxel", "extent", "z", "channels")
     ]
     rows = [row for row in rows if any(cell != "–" for cell in row[1:])]
     blocks: list[Block] = [Tiles(tiles), Table(("", *(name for name, _ in shown)), rows, "The stack.")]
@@ -48,10 +49,14 @@ def overview(facts: Facts) -> Section | None:
     return Section("overview", "Overview", blocks)
 
 
+def _peak(state: Mapping[str, Any]) -> float | None:
+    known = [peak for step in (*state.get("steps", ()), state) if (peak := step.get("peak_memory"))]
+    return float(max(known)) if known else None
+
+
 def _memory_said(state: Mapping[str, Any]) -> str:
-    peaks = [step.get("peak_memory") for step in (*state.get("steps", ()), state)]
-    known = [peak for peak in peaks if peak]
-    return f"peak memory {amount(max(known))}" if known else ""
+    peak = _peak(state)
+    return f"peak memory {amount(peak)}" if peak else ""
 
 
 def _quality_tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
@@ -59,7 +64,7 @@ def _quality_tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
         if quantity.name not in ("correlation of neighbours", "streak index", "resolution") or quantity.before is None:
             continue
         before, after = median(quantity.before[1]), median(quantity.after[1])
-        if np.isfinite(before) and np.isfinite(after):
+        if np.isfinite(before) and np.isfinite(after) and (before or after):
             unit = "" if quantity.unit == "1" else f" {quantity.unit}"
             values = f"{number(before, 3)} → {number(after, 3)}{unit}"
             yield quantity.name, values, change(before, after, quantity.better)
@@ -118,12 +123,18 @@ def steps(facts: Facts) -> Section | None:
         if k in by_number:
             blocks += _estimate_figures.blocks(by_number[k].data)
         elif "estimate" in record:
-            blocks.append(Text("The estimate of this step is not kept with the stack; a run keeps it beside its result.", note=True))
+            blocks.append(
+                Text(
+                    "The estimate of this step is not kept with the stack; a run keeps it beside its result.", note=True
+                )
+            )
         heading = f"{k + 1}. {name}"
         folds.append(Fold(heading, blocks, " · ".join(x for x in (inserted, seconds) if x), opened=k in by_number))
-    for estimate in facts.estimates:
-        if estimate.number < 0:
-            folds.append(Fold(estimate.step, _estimate_figures.blocks(estimate.data), "given", opened=True))
+    folds += [
+        Fold(estimate.step, _estimate_figures.blocks(estimate.data), "given", opened=True)
+        for estimate in facts.estimates
+        if estimate.number < 0
+    ]
     return Section("steps", "Steps and their estimates", folds)
 
 
@@ -145,7 +156,9 @@ def _shown_call(record: Mapping[str, Any]) -> str:
 def _compared(record: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
     """Return name, recorded value, and whether it is the default, of each parameter."""
     known = OPERATIONS.get(str(record["operation"]))
-    defaults = {} if known is None else {p.name: p.default for p in inspect.signature(known.function).parameters.values()}
+    defaults = (
+        {} if known is None else {p.name: p.default for p in inspect.signature(known.function).parameters.values()}
+    )
     found = []
     for key, value in record["parameters"].items():
         default = defaults.get(key, inspect.Parameter.empty)
@@ -158,7 +171,10 @@ def _compared(record: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
 
 
 def _parameters(record: Mapping[str, Any]) -> Table:
-    rows = sorted(((key, _value(value), "default" if usual else "given") for key, value, usual in _compared(record)), key=lambda r: r[2] != "given")
+    rows = sorted(
+        ((key, _value(value), "default" if usual else "given") for key, value, usual in _compared(record)),
+        key=lambda r: r[2] != "given",
+    )
     return Table(("parameter", "value", ""), rows, "Parameters.")
 
 
@@ -209,18 +225,30 @@ def run(facts: Facts) -> Section | None:
         blocks.append(Table(("step", "operation", "time", "peak memory up to here"), rows, "Steps of the run."))
     passes: Sequence[Mapping[str, Any]] = state.get("passes", ())
     if passes:
-        rows = [(plain(str(p.get("name"))), str(p.get("kind")), duration(p.get("seconds")), amount(p.get("peak_memory"))) for p in passes]
-        blocks.append(Table(("pass", "kind", "time", "peak memory up to here"), rows, "Passes over the stack: estimates that were made, and what was written."))
+        rows = [
+            (plain(str(p.get("name"))), str(p.get("kind")), duration(p.get("seconds")), amount(p.get("peak_memory")))
+            for p in passes
+        ]
+        blocks.append(
+            Table(
+                ("pass", "kind", "time", "peak memory up to here"),
+                rows,
+                "Passes over the stack: estimates that were made, and what was written.",
+            )
+        )
         peaks = [(p.get("peak_memory") or np.nan) / 1e6 for p in passes]
         ends = np.cumsum([p.get("seconds") or 0.0 for p in passes])
         if len(passes) > 1 and np.isfinite(peaks).any():
-            chart = line_chart([Curve("peak memory", ends, peaks, "c0")], x_label="time in passes / s", y_label="peak memory / MB")
+            chart = line_chart(
+                [Curve("peak memory", ends, peaks, "c0")], x_label="time in passes / s", y_label="peak memory / MB"
+            )
             blocks.append(Figure(chart, "Largest resident memory of the process that ran, at the end of each pass."))
     if "seconds" in state:
-        machine = state.get("machine", {})
-        rows = [("all of it", duration(state["seconds"])), ("peak memory", _memory_said(state).removeprefix("peak memory ") or "–")]
-        rows += [(plain(str(key)), str(value)) for key, value in machine.items()]
-        blocks.append(Table(("run", "value"), rows, "The run; memory is that of this process, not of workers elsewhere."))
+        whole = [("all of it", duration(state["seconds"])), ("peak memory", amount(_peak(state)))]
+        whole += [(plain(str(key)), str(value)) for key, value in state.get("machine", {}).items()]
+        blocks.append(
+            Table(("run", "value"), whole, "The run; memory is that of this process, not of workers elsewhere.")
+        )
     lines = [*facts.notes.warnings, *facts.spoken]
     if lines:
         blocks += [Text("Warnings", code=False), Items(lines)]
@@ -235,16 +263,28 @@ def again(facts: Facts) -> Section | None:
     if facts.records:
         raw = facts.names.get("before") or "raw"
         own = facts.names.get("after") or "clean"
-        blocks.append(Text("Every step is recorded in the file. The same result from the raw stack, equal to the bit on the same machine:"))
+        blocks.append(
+            Text(
+                "Every step is recorded in the file. The same result from the raw stack, equal to the bit on the same machine:"
+            )
+        )
         lines = ["import stack3d", f"raw = stack3d.open_stack({raw!r})", f"clean = stack3d.open_stack({own!r})"]
         blocks.append(Text("\n".join([*lines, "again = stack3d.replay(raw, clean)"]), code=True))
     if facts.notes.recipe:
         blocks.append(Fold("Recipe", [Text(facts.notes.recipe, code=True)], "TOML"))
     known = metadata(facts.after)
-    rows = [(plain(str(key)), quoted(value) if not isinstance(value, str) else value) for key, value in known.items() if key != "vendor_metadata"]
+    rows = [
+        (plain(str(key)), quoted(value) if not isinstance(value, str) else value)
+        for key, value in known.items()
+        if key != "vendor_metadata"
+    ]
     if rows:
         blocks.append(Table(("acquisition", "value"), rows, "What is known of the acquisition."))
-    attrs = [(str(k), str(v)[:200]) for k, v in facts.after.attrs.items() if k not in known and not str(k).startswith("stack3d_")]
+    attrs = [
+        (str(k), str(v)[:200])
+        for k, v in facts.after.attrs.items()
+        if k not in known and not str(k).startswith("stack3d_")
+    ]
     attrs = [(key, value) for key, value in attrs if key != "history"]
     if attrs:
         blocks.append(Fold("Other attributes", [Table(("attribute", "value"), attrs)], str(len(attrs))))

@@ -3,40 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
-
-from stack3d import estimates as estimates_of
-from stack3d._records import provenance
-from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections
-from stack3d.reporting._looked import look
-from stack3d.reporting._matched import channels_of, check, matched
-from stack3d.reporting._model import Estimate, Facts, Section
-
-_LONGEST = 640
-_MOST_CHANNELS = 4
-# Of all pictures together, packed and written as text; the rest of a page is small.
-_PICTURE_BYTES = 7e6
-_QUALITIES = (84, 74, 60, 45, 30)
-
-# A section is a function of the facts, and None where it has nothing to show. They come in this order.
-_PICTURES: tuple[Callable[[Facts, int], Section | None], ...] = (
-    _picture_sections.comparison,
-    _picture_sections.cut_planes,
-    _picture_sections.steps_in_pictures,
-)
-_NUMBERS: tuple[Callable[[Facts], Section | None], ...] = (
-    _number_sections.quality,
-    _number_sections.profiles,
-    _number_sections.histograms,
-    _number_sections.positions,
-    _record_sections.steps,
-    _record_sections.run,
-    _record_sections.again,
-)
 
 
 def report(
@@ -107,110 +77,19 @@ def report(
     >>> "invert" in page.read_text(encoding="utf-8")
     True
     """
+    from stack3d.reporting import _notes, _page, _write
+
     target = _page.check_target(path, overwrite)
-    shown = _check(da, before, channels, slices, estimates)
-    notes = _notes.read(run)
-    names = {"after": str(notes.state.get("result", {}).get("path", ""))}
-    return write(
-        target, da, before, notes, {}, shown=shown, given=estimates, slices=slices, quality=quality, title=title, names=names
+    shown = _write.check_call(da, before, channels, slices, estimates)
+    return _write.write(
+        target,
+        da,
+        before,
+        _notes.read(run),
+        {},
+        shown=shown,
+        given=estimates,
+        slices=slices,
+        quality=quality,
+        title=title,
     )
-
-
-def write(
-    target: Path,
-    da: xr.DataArray,
-    before: xr.DataArray | None,
-    notes: _notes.RunNotes,
-    stages: Mapping[str, xr.DataArray],
-    *,
-    shown: Sequence[str] | None = None,
-    given: Mapping[str, xr.Dataset] | None = None,
-    slices: int = 24,
-    quality: bool = True,
-    title: str | None = None,
-    names: Mapping[str, str] | None = None,
-) -> Path:
-    """Write a page; `stages` is the stack after each step by its name, as a run has them."""
-    everything = channels_of(da)
-    shown = list(shown or everything[:_MOST_CHANNELS])
-    records = provenance(da)
-    known = _estimates(records, notes, given or {})
-    since = _since(records, before)
-    thickness = next((e.data for e in known if e.data.attrs.get("kind") == "thickness"), None)
-    if "resample" not in [record["operation"] for record in since]:
-        thickness = None
-    longest = _LONGEST if len(shown) * slices <= 32 else 512 if len(shown) * slices <= 64 else 384
-    looked = [
-        look(matched(da, before, channel, since, thickness), slices=slices, longest=longest, quality=quality)
-        for channel in shown
-    ]
-    left_out = []
-    if len(shown) < len(everything):
-        left_out.append(f"Channels {', '.join(shown)} of {', '.join(everything)} are shown.")
-    facts = Facts(
-        title=str(title or (da.name if da.name is not None else "stack")),
-        after=da,
-        before=before,
-        records=records,
-        notes=notes,
-        estimates=known,
-        channels=looked,
-        left_out=left_out,
-        stages=stages,
-        names=names or {},
-    )
-    return _page.save(target, _fitting(facts))
-
-
-def _check(da: Any, before: Any, channels: Any, slices: Any, estimates: Any) -> list[str] | None:
-    check(da, "da")
-    if before is not None:
-        check(before, "before")
-    if isinstance(slices, bool) or not isinstance(slices, int) or not 1 <= slices <= 100:
-        raise ValueError(f"slices={slices!r} must be a whole number from 1 to 100")
-    for name, estimate in (estimates or {}).items():
-        if not isinstance(estimate, xr.Dataset):
-            raise TypeError(f"estimates[{name!r}] must be a Dataset, not {type(estimate).__name__}")
-    if channels is None:
-        return None
-    known = channels_of(da)
-    chosen = [channels] if isinstance(channels, str) else [str(name) for name in channels]
-    if known == [""] or not chosen or set(chosen) - set(known):
-        raise ValueError(f"channels={channels!r} must be names among {[name for name in known if name] or 'none: there are no channels'}")
-    return chosen
-
-
-def _since(records: Sequence[Mapping[str, Any]], before: xr.DataArray | None) -> Sequence[Mapping[str, Any]]:
-    """Return the records of the steps between `before` and the result."""
-    first = provenance(before) if before is not None else []
-    return records[len(first) :] if list(records[: len(first)]) == first else records
-
-
-def _estimates(
-    records: Sequence[Mapping[str, Any]], notes: _notes.RunNotes, given: Mapping[str, xr.Dataset]
-) -> list[Estimate]:
-    """Return all estimates that are known: kept by the run, travelling in the record, and given."""
-    found = []
-    offset = len(records) - len(notes.steps)
-    matching = offset >= 0 and [r["operation"] for r in records[offset:]] == [s.get("operation") for s in notes.steps]
-    for k, record in enumerate(records):
-        data = notes.estimate_of(k - offset) if matching and k >= offset else None
-        travelling = record.get("estimate", {}).get("data")
-        if data is None and travelling is not None:
-            data = estimates_of.decode(travelling)
-        if data is not None:
-            found.append(Estimate(str(record["operation"]), k, data))
-    return [*found, *(Estimate(str(name), -1, data) for name, data in given.items())]
-
-
-def _fitting(facts: Facts) -> str:
-    """Return the page, its pictures packed so that it stays small."""
-    overview = _record_sections.overview(facts)
-    numbers = [section for make in _NUMBERS if (section := make(facts)) is not None]
-    page = ""
-    for quality in _QUALITIES:
-        pictures = [section for make in _PICTURES if (section := make(facts, quality)) is not None]
-        page = _page.render(facts.title, facts, [s for s in (overview, *pictures, *numbers) if s is not None])
-        if len(page) <= _PICTURE_BYTES:
-            break
-    return page

@@ -30,10 +30,18 @@ def blocks(estimate: xr.Dataset) -> list[Block]:
 
 def _coefficients(one: xr.Dataset) -> list[Block]:
     values = one["coefficient"].transpose(..., "term").values
-    terms = [str(term) for term in one["term"].values] if "term" in one.coords else list(map(str, range(values.shape[-1])))
+    terms = (
+        [str(term) for term in one["term"].values] if "term" in one.coords else list(map(str, range(values.shape[-1])))
+    )
     if values.ndim == 1:
         rows = [(term, number(value, 5)) for term, value in zip(terms, values, strict=True)]
-        return [Table(("term", "coefficient / grey value"), rows, "Coefficients of the polynomial; z, y and x run from 0 to 1.")]
+        return [
+            Table(
+                ("term", "coefficient / grey value"),
+                rows,
+                "Coefficients of the polynomial; z, y and x run from 0 to 1.",
+            )
+        ]
     z = one["z"].values if "z" in one.coords else np.arange(values.shape[0])
     unit = unit_shown(str(one["z"].attrs.get("units", "1")), "slice") if "z" in one.coords else "slice"
     # The constant has a scale of its own.

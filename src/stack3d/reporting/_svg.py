@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from stack3d.reporting._words import number
 
 WIDTH, HEIGHT = 460, 262
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 12, 12, 44
 _MOST = 1200  # points of a curve
 
 
@@ -31,7 +31,9 @@ class Curve:
     band: tuple[Any, Any] | None = None
 
 
-def line_chart(curves: Sequence[Curve], *, x_label: str, y_label: str, marks: Sequence[float] = ()) -> Markup:
+def line_chart(
+    curves: Sequence[Curve], *, x_label: str, y_label: str, marks: Sequence[float] | np.ndarray = ()
+) -> Markup:
     """Return curves over a common axis; `marks` are positions, of bad slices, that get a tick at the bottom.
 
     What is not finite is a gap. The text alternative says what is shown, and its range.
@@ -149,12 +151,12 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 def _axes(place: _Place, x_label: str, y_label: str, *, grid: bool = True) -> Markup:
     parts = []
-    for value in ticks(*sorted(place.x), most=6):
+    for value in ticks(min(place.x), max(place.x), 6):
         at = float(place.across(value))
         if grid:
             parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{place.top}" y2="{place.bottom}"/>')
         parts.append(f'<text class="tick" x="{at:.1f}" y="{place.bottom + 16}">{number(value)}</text>')
-    for value in ticks(*sorted(place.y), most=5):
+    for value in ticks(min(place.y), max(place.y), 5):
         at = float(place.up(value))
         if grid:
             parts.append(f'<line class="grid" x1="{place.left}" x2="{place.right}" y1="{at:.1f}" y2="{at:.1f}"/>')
@@ -165,7 +167,7 @@ def _axes(place: _Place, x_label: str, y_label: str, *, grid: bool = True) -> Ma
     )
     middle, half = (place.left + place.right) / 2, (place.top + place.bottom) / 2
     labels = Markup(
-        '<text class="label" x="{:.0f}" y="{}">{}</text><text class="label" transform="translate(13 {:.0f}) rotate(-90)">{}</text>'
+        '<text class="label" x="{:.0f}" y="{}">{}</text><text class="label" transform="translate(12 {:.0f}) rotate(-90)">{}</text>'
     ).format(middle, place.bottom + 36, x_label, half, y_label)
     return Markup("".join(parts) + frame) + labels
 
