@@ -9,7 +9,7 @@ import xarray as xr
 
 from stack3d.reporting import _surfaces
 from stack3d.reporting._images import map_uri, scale_colours
-from stack3d.reporting._model import Block, Figure, Table
+from stack3d.reporting._model import Block, Figure, Table, Text
 from stack3d.reporting._svg import Curve, heat_map, line_chart, scale
 from stack3d.reporting._words import number, plain, unit_shown
 
@@ -168,9 +168,8 @@ def _bad_slices(estimate: xr.Dataset) -> list[Block]:
     valid = estimate["valid"].values.astype(bool) if "valid" in estimate else np.ones(z.size, bool)
     reasons = estimate["reason"].values if "reason" in estimate else np.full(z.size, "")
     rows = [(str(k), number(z[k], 6), str(reasons[k])) for k in np.flatnonzero(~valid)[:200]]
-    found: list[Block] = [
-        Table(("slice", label, "what is wrong"), rows, f"{int((~valid).sum())} of {valid.size} slices are bad.")
-    ]
+    said = f"{int((~valid).sum())} of {valid.size} slices are bad."
+    found: list[Block] = [Table(("slice", label, "what is wrong"), rows, said) if rows else Text(said)]
     if "score" in estimate and estimate["score"].dims == ("z", "measure"):
         for k, measure in enumerate(estimate["measure"].values):
             curve = Curve(str(measure), z, estimate["score"].values[:, k], f"c{k % 8}")

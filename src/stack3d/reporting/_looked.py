@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stack3d.reporting import _passes, _quality
+from stack3d.reporting import _images, _passes, _quality, _spectra
 from stack3d.reporting._matched import Matched
 from stack3d.reporting._model import Channel
 
 
-def look(pair: Matched, *, slices: int, longest: int, quality: bool) -> Channel:
+def look(pair: Matched, *, slices: int, longest: int, quality: bool, spectra_too: bool) -> Channel:
     """Return everything that the page shows of a channel; only sampled slices are read."""
     shape = _passes.picture_shape(pair.after, longest)
     chosen = [int(k) for k in _passes.spread(pair.after.da.sizes["z"], slices)]
@@ -28,7 +28,8 @@ def look(pair: Matched, *, slices: int, longest: int, quality: bool) -> Channel:
             ends = _ends(limits[name], np.concatenate(list(spans.values())) if alike else spans[name])
             profiles[name] = _passes.profile(side, pair.after, shape, ends)
     quantities, notes = _quality.measured(pair) if quality else ([], [])
-    return Channel(pair, pictures, chosen, partners, limits, profiles, quantities, notes)
+    spectra = _spectra.of(pair, chosen[len(chosen) // 2]) if spectra_too else {}
+    return Channel(pair, pictures, chosen, partners, limits, profiles, quantities, notes, spectra)
 
 
 def _before(pair: Matched, partners: list[int | None], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +46,7 @@ def _before(pair: Matched, partners: list[int | None], shape: tuple[int, int]) -
 
 def grey_scale(pictures: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
     """Return the grey levels shown as black and white: the same before and after, unless one would not be seen."""
-    own = {name: _passes.finite_limits(list(images)) for name, images in pictures.items()}
+    own = {name: _images.finite_limits(list(images)) for name, images in pictures.items()}
     known = {name for name, images in pictures.items() if np.isfinite(images).any()}
     if known != {"before", "after"}:
         return own

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 from markupsafe import Markup
 
+from stack3d.reporting._images import SMALL
 from stack3d.reporting._matched import Matched
 from stack3d.reporting._notes import RunNotes
-from stack3d.reporting._passes import Profile
+from stack3d.reporting._passes import Profile, StageLook
 from stack3d.reporting._quality import Quantity
 
 
@@ -57,7 +58,7 @@ class Stage:
     @property
     def enlarged(self) -> bool:
         """Whether pixels are drawn as squares: there are few of them."""
-        return max(self.size) <= 160
+        return max(self.size) <= SMALL
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class Channel:
     profiles: Mapping[str, Profile]
     quantities: Sequence[Quantity]
     notes: Sequence[str]
+    spectra: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +171,6 @@ class Facts:
     estimates: Sequence[Estimate]
     channels: Sequence[Channel]
     left_out: Sequence[str] = ()
-    stages: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    stages: Mapping[str, StageLook] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     spoken: Sequence[str] = ()

@@ -6,14 +6,12 @@ import numpy as np
 
 from stack3d.reporting import _passes
 from stack3d.reporting._images import map_uri, scale_colours
-from stack3d.reporting._matched import Side, matched
+from stack3d.reporting._matched import Side
 from stack3d.reporting._model import Block, Channel, Facts, Figure, Group, Section, Table, Text
 from stack3d.reporting._quality import BOX, PAIRS, Quantity
 from stack3d.reporting._svg import Curve, heat_map, line_chart, scale
 from stack3d.reporting._words import number, plain, unit_shown
 
-_STEP_SLICES = 9
-_STEP_PIXELS = 64e6
 _NUMBERS = (
     (("mean",), "Mean of each slice; the band is one standard deviation to either side."),
     (("standard_deviation",), "Standard deviation of each slice."),
@@ -76,13 +74,9 @@ def _of_steps(facts: Facts) -> list[Block]:
         return []
     channel = facts.channels[0]
     curves: dict[str, list[Curve]] = {"mean": [], "standard_deviation": []}
-    for n, (name, da) in enumerate(facts.stages.items()):
-        side = matched(da, None, channel.pair.channel, (), None).after
-        most = int(np.clip(_STEP_PIXELS // (da.sizes["y"] * da.sizes["x"]), 1, _STEP_SLICES))
-        chosen = _passes.spread(side.da.sizes["z"], most)
-        table = _passes.statistics_of(side.isel(chosen))
-        for quantity, found in curves.items():
-            found.append(Curve(name, side.places["z"][chosen], table[quantity], f"c{n % 8}"))
+    for n, (name, look) in enumerate(facts.stages.items()):
+        curves["mean"].append(Curve(name, look.z, look.mean, f"c{n % 8}"))
+        curves["standard_deviation"].append(Curve(name, look.z, look.spread, f"c{n % 8}"))
     charts: list[Block] = [
         Figure(
             line_chart(found, x_label=_z_label(channel), y_label="grey value"),

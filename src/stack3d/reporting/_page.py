@@ -84,5 +84,5 @@ def _environment() -> Any:
 
 
 def _runs(blocks: Sequence[Block]) -> list[list[Block]]:
-    """Return neighbouring figures together, so that they share a grid, and everything else by itself."""
-    return [list(run) for _, run in itertools.groupby(blocks, key=lambda block: block.kind == "figure")]
+    """Return neighbours of one kind together: figures, and tables, share a grid."""
+    return [list(run) for _, run in itertools.groupby(blocks, key=lambda block: block.kind)]

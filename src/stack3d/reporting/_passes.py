@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,6 +17,8 @@ _PROFILE_BYTES = 2**30
 _LEAST_PROFILED = 32
 _MOST_PROFILED = 1000
 _MOST_ROWS = 720
+_STAGE_SLICES = 7
+_STAGE_PIXELS = 64e6
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,8 @@ def _numbers(frame: np.ndarray, edges: np.ndarray, place: Fit, row: int, column:
     known = frame[np.isfinite(frame)] if frame.dtype.kind == "f" else frame.ravel()
     # An even part of the pixels tells the shape of a histogram.
     known = known[:: max(1, known.size // 1_000_000)].astype(np.float64)
-    index = np.clip(
-        ((known - edges[0]) * ((edges.size - 1) / (edges[-1] - edges[0]))).astype(np.int64), 0, edges.size - 2
-    )
+    place_of = (known - edges[0]) * ((edges.size - 1) / (edges[-1] - edges[0]))
+    index = np.clip(place_of, 0, edges.size - 2).astype(np.int64)
     counts = np.bincount(index, minlength=edges.size - 1)
     top, bottom, left, right = place.target
     across, down = (np.full(size, np.nan, np.float32) for size in (place.shape[1], place.shape[0]))
@@ -181,20 +181,33 @@ def _median_step(side: Side) -> float:
     return float(np.median(np.diff(values))) if values.size > 1 else 1.0
 
 
-def finite_limits(images: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return limits that hold something, whatever the values."""
-    from stack3d.reporting._images import limits_of
+class StageLook(NamedTuple):
+    """The stack after a step: mean and spread of a few slices, and a picture of one."""
 
-    return limits_of(images) or (0.0, 1.0)
-
-
-def statistics_of(da: xr.DataArray) -> dict[str, np.ndarray]:
-    """Return mean and standard deviation of the frames of `da`."""
-    return reduce_frames(da, _mean_and_spread, device="cpu", label="report: steps")
+    z: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    picture: np.ndarray
 
 
-def _mean_and_spread(frame: np.ndarray) -> dict[str, float]:
+def look_at_stage(side: Side, window: Side, shape: tuple[int, int], place_z: float) -> StageLook:
+    """Return what is shown of the stack after a step; only a few of its slices are computed, each once."""
+    most = int(np.clip(_STAGE_PIXELS // (side.da.sizes["y"] * side.da.sizes["x"]), 1, _STAGE_SLICES))
+    shown = int(np.argmin(np.abs(side.places["z"] - place_z)))
+    chosen = np.unique(np.append(spread(side.da.sizes["z"], most) if most > 1 else [], shown)).astype(int)
+    found = reduce_frames(
+        side.isel(chosen),
+        _stage_numbers,
+        arguments={"place": fit(side, window, shape)},
+        device="cpu",
+        label="report: steps",
+    )
+    picture = found["picture"][int(np.searchsorted(chosen, shown))]
+    return StageLook(side.places["z"][chosen], found["mean"], found["spread"], picture)
+
+
+def _stage_numbers(frame: np.ndarray, place: Fit) -> dict[str, Any]:
     from stack3d.kernels import statistics
 
     numbers = statistics.frame_statistics(frame)
-    return {"mean": numbers.mean, "standard_deviation": numbers.std}
+    return {"mean": numbers.mean, "spread": numbers.std, "picture": _placed(frame, place)}

@@ -7,22 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from stack3d.reporting import _passes
-from stack3d.reporting._images import grey_uri
-from stack3d.reporting._matched import Matched, matched
+from stack3d.reporting._images import Packing, finite_limits, packed
+from stack3d.reporting._matched import Matched
 from stack3d.reporting._model import Block, Channel, Facts, Group, Section, Shot, Stage, Text, Viewer
 from stack3d.reporting._words import number, plain
 
-_STAGE_PIXELS = 32e6  # of the frames that are computed for the pictures of one step
 
-
-def comparison(facts: Facts, quality: int) -> Section | None:
+def comparison(facts: Facts, packing: Packing) -> Section | None:
     """Return the slices before and after, with a divider and a slider."""
     blocks: list[Block] = []
     for channel in facts.channels:
         shots, labels = [], []
         for n, k in enumerate(channel.slices):
             place = channel.pair.place_shown(k)
-            shots.append(_shot(channel, channel.pictures["after"][n], _of(channel, "before", n), place, quality))
+            shots.append(_shot(channel, channel.pictures["after"][n], _of(channel, "before", n), place, packing))
             labels.append(f"slice {k + 1} of {channel.pair.after.da.sizes['z']}, {place}")
         stage = _stage(channel, shots)
         viewer = Viewer(
@@ -40,7 +38,7 @@ def comparison(facts: Facts, quality: int) -> Section | None:
     return Section("pictures", "Before and after" if both else "Slices", blocks)
 
 
-def cut_planes(facts: Facts, quality: int) -> Section | None:
+def cut_planes(facts: Facts, packing: Packing) -> Section | None:
     """Return three planes through the middle of the stack."""
     blocks: list[Block] = []
     for channel in facts.channels:
@@ -56,7 +54,7 @@ def cut_planes(facts: Facts, quality: int) -> Section | None:
         stages = []
         for name in ("xy", "yz", "xz"):
             other = cuts["before"][name] if "before" in cuts else None
-            shot = _shot(channel, cuts["after"][name], other, f"plane {name.upper()}", quality)
+            shot = _shot(channel, cuts["after"][name], other, f"plane {name.upper()}", packing)
             stages.append(_stage(channel, [shot], name.upper(), name, cuts["after"][name].shape, bar=name == "xy"))
         across, deep = _extent(pair, "x"), _depth(pair)
         viewer = Viewer(
@@ -72,26 +70,20 @@ def cut_planes(facts: Facts, quality: int) -> Section | None:
     return Section("planes", "Cut planes", blocks) if blocks else None
 
 
-def steps_in_pictures(facts: Facts, quality: int) -> Section | None:
+def steps_in_pictures(facts: Facts, packing: Packing) -> Section | None:
     """Return one slice after each step."""
     if not facts.stages or facts.before is None or not facts.channels:
         return None
     channel = facts.channels[0]
     pair, middle = channel.pair, len(channel.slices) // 2
     k = channel.slices[middle]
-    shape = channel.pictures["after"].shape[1:]
     before = channel.pictures.get("before")
     if before is None or not np.isfinite(before[middle]).any():
         return None
     shots, labels = [], []
-    for number_of, (name, da) in enumerate(facts.stages.items(), start=1):
-        if da.sizes["y"] * da.sizes["x"] > _STAGE_PIXELS:
-            return None
-        stage = matched(da, None, pair.channel, (), None).after
-        nearest = int(np.argmin(np.abs(stage.places["z"] - pair.after.places["z"][k])))
-        found, _ = _passes.pictures(stage.isel([nearest]), _passes.fit(stage, pair.after, shape))
-        shots.append(_shot(channel, found[0], before[middle], f"after {name}", quality, name))
-        labels.append(f"after step {number_of}, {name}")
+    for name, look in facts.stages.items():
+        shots.append(_shot(channel, look.picture, before[middle], f"after {name}", packing, name))
+        labels.append(f"after {name}")
     viewer = Viewer(
         "Each step",
         [_stage(channel, shots)],
@@ -110,20 +102,18 @@ def _of(channel: Channel, name: str, n: int) -> np.ndarray | None:
 
 
 def _shot(
-    channel: Channel, after: np.ndarray, before: np.ndarray | None, place: str, quality: int, step: str = ""
+    channel: Channel, after: np.ndarray, before: np.ndarray | None, place: str, packing: Packing, step: str = ""
 ) -> Shot:
-    small = max(after.shape) <= 160
-    how = None if small else quality
     limits = channel.limits
     # A step in between may have grey values of its own scale.
-    own = _passes.finite_limits([after]) if step else limits["after"]
+    own = finite_limits([after]) if step else limits["after"]
     shared = limits["after"]
     if step and 0.2 < (own[1] - own[0]) / (shared[1] - shared[0]) < 5 and own[0] < shared[1] and own[1] > shared[0]:
         own = shared
     seen = before is not None and bool(np.isfinite(before).any())
-    under = grey_uri(before, limits["before"], how) if seen and before is not None else None
+    under = packed(before, limits["before"], packing) if seen and before is not None else None
     of = f", channel {channel.pair.channel}" if channel.pair.channel else ""
-    return Shot(grey_uri(after, own, how), under, f"{place}{of}")
+    return Shot(packed(after, own, packing), under, f"{place}{of}")
 
 
 def _stage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -131,10 +131,13 @@ def _table(
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             table = kind.measure(da).compute()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         notes.append(f"{kind.name}: {error}")
         return {}
-    step = slice(0, None, 2) if kind.pairs else slice(None)
-    where: Any = (places[:-1] + places[1:])[step] / 2 if kind.pairs else places
     numbers = {str(n): v.values for n, v in table.data_vars.items() if v.dims == ("z",) and v.dtype.kind == "f"}
-    return {name: (where, values[step]) for name, values in numbers.items()}
+    if da.sizes["z"] < 2:
+        return {name: (places, values) for name, values in numbers.items()}
+    middle = (places[0::2] + places[1::2]) / 2
+    if kind.pairs:
+        return {name: (middle, values[::2]) for name, values in numbers.items()}
+    return {name: (middle, (values[0::2] + values[1::2]) / 2) for name, values in numbers.items()}

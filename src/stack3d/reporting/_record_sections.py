@@ -13,11 +13,13 @@ from stack3d._provenance import OPERATIONS
 from stack3d._records import call_string, decode_value, encode_value
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.model import metadata
-from stack3d.reporting import _estimate_figures
+from stack3d.reporting import _estimate_figures, _spectra
 from stack3d.reporting._model import Block, Facts, Figure, Fold, Items, Section, Table, Text, Tiles
 from stack3d.reporting._number_sections import change, median
 from stack3d.reporting._svg import Curve, line_chart
 from stack3d.reporting._words import amount, duration, number, plain, quoted, unit_shown
+
+_NOT_KEPT = "The estimate of this step is not kept with the stack; a run keeps it beside its result."
 
 
 def overview(facts: Facts) -> Section | None:
@@ -110,7 +112,7 @@ def _own_steps(facts: Facts) -> list[Mapping[str, Any]]:
 
 def steps(facts: Facts) -> Section | None:
     """Return each step with its parameters, its time, and the figures of its estimate."""
-    if not facts.records:
+    if not facts.records and not facts.estimates:
         return Section("steps", "Steps", [Text("No steps are recorded in this stack.")])
     noted = _notes_by_record(facts)
     by_number = {estimate.number: estimate for estimate in facts.estimates}
@@ -119,17 +121,17 @@ def steps(facts: Facts) -> Section | None:
         name, note = str(record["operation"]), noted.get(k, {})
         seconds = duration(note["seconds"]) if "seconds" in note else ""
         inserted = "conversion between steps" if _context(record).get("inserted") else ""
-        blocks: list[Block] = [Text(_shown_call(record), code=True), _parameters(record), _facts_of(record, note)]
+        blocks: list[Block] = [Text(_shown_call(record), code=True)]
         if k in by_number:
             blocks += _estimate_figures.blocks(by_number[k].data)
         elif "estimate" in record:
-            blocks.append(
-                Text(
-                    "The estimate of this step is not kept with the stack; a run keeps it beside its result.", note=True
-                )
-            )
-        heading = f"{k + 1}. {name}"
-        folds.append(Fold(heading, blocks, " · ".join(x for x in (inserted, seconds) if x), opened=k in by_number))
+            blocks.append(Text(_NOT_KEPT, note=True))
+        if name == "destripe":
+            blocks += [figure for channel in facts.channels for figure in _spectra.figures(channel.spectra)]
+        count = sum(block.kind == "figure" for block in blocks)
+        figures = f"{count} figure{'s' if count > 1 else ''}" if count else ""
+        said = " · ".join(x for x in (inserted, figures, seconds) if x)
+        folds.append(Fold(f"{k + 1}. {name}", [*blocks, _parameters(record), _facts_of(record, note)], said))
     folds += [
         Fold(estimate.step, _estimate_figures.blocks(estimate.data), "given", opened=True)
         for estimate in facts.estimates

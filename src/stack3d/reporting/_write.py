@@ -11,18 +11,18 @@ import xarray as xr
 from stack3d import estimates as estimates_of
 from stack3d._records import provenance
 from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections
+from stack3d.reporting._images import PACKINGS, Packing, packing_for
 from stack3d.reporting._looked import look
 from stack3d.reporting._matched import channels_of, check, matched
-from stack3d.reporting._model import Estimate, Facts, Section
+from stack3d.reporting._model import Channel, Estimate, Facts, Section
+from stack3d.reporting._passes import StageLook, look_at_stage
 
-_LONGEST = 640
 _MOST_CHANNELS = 4
 # Of all pictures together, packed and written as text; the rest of a page is small.
-_PICTURE_BYTES = 7e6
-_QUALITIES = (84, 74, 60, 45, 30)
+_ROOM = 6e6
 
 # A section is a function of the facts, and None where it has nothing to show. They come in this order.
-_PICTURES: tuple[Callable[[Facts, int], Section | None], ...] = (
+_PICTURES: tuple[Callable[[Facts, Packing], Section | None], ...] = (
     _picture_sections.comparison,
     _picture_sections.cut_planes,
     _picture_sections.steps_in_pictures,
@@ -58,12 +58,17 @@ def write(
     records = provenance(da)
     known = _estimates(records, notes, given or {})
     since = _since(records, before)
-    thickness = next((e.data for e in known if e.data.attrs.get("kind") == "thickness"), None)
-    if "resample" not in [record["operation"] for record in since]:
-        thickness = None
-    longest = _LONGEST if len(shown) * slices <= 32 else 512 if len(shown) * slices <= 64 else 384
+    thickness = next((e.data for e in known if e.step == "resample" and e.data.attrs.get("kind") == "thickness"), None)
+    longest = PACKINGS[0].longest if len(shown) * slices <= 32 else 512 if len(shown) * slices <= 64 else 384
+    striped = any(record["operation"] == "destripe" for record in since)
     looked = [
-        look(matched(da, before, channel, since, thickness), slices=slices, longest=longest, quality=quality)
+        look(
+            matched(da, before, channel, since, thickness),
+            slices=slices,
+            longest=longest,
+            quality=quality,
+            spectra_too=striped,
+        )
         for channel in shown
     ]
     left_out = []
@@ -78,7 +83,7 @@ def write(
         estimates=known,
         channels=looked,
         left_out=left_out,
-        stages=stages,
+        stages=_looks(stages, looked[0]),
         names=names or {},
     )
     return _page.save(target, _fitting(facts))
@@ -128,14 +133,29 @@ def _estimates(
     return [*found, *(Estimate(str(name), -1, data) for name, data in given.items())]
 
 
+def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, StageLook]:
+    """Return what is shown of the stack after each step, of the first channel, at the slice in the middle."""
+    pair, k = channel.pair, channel.slices[len(channel.slices) // 2]
+    shape = channel.pictures["after"].shape[1:]
+    looks = {}
+    for name, da in stages.items():
+        there = pair.channel if pair.channel in channels_of(da) else ""
+        side = matched(da, None, there, (), None).after
+        looks[name] = look_at_stage(side, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]))
+    return looks
+
+
 def _fitting(facts: Facts) -> str:
     """Return the page, its pictures packed so that it stays small."""
-    overview = _record_sections.overview(facts)
-    numbers = [section for make in _NUMBERS if (section := make(facts)) is not None]
-    page = ""
-    for quality in _QUALITIES:
-        pictures = [section for make in _PICTURES if (section := make(facts, quality)) is not None]
-        page = _page.render(facts.title, facts, [s for s in (overview, *pictures, *numbers) if s is not None])
-        if len(page) <= _PICTURE_BYTES:
-            break
-    return page
+    samples = [images[len(images) // 2] for channel in facts.channels for images in channel.pictures.values()]
+    # The three cut planes take about as much as two more slices.
+    count = sum(len(images) + 2 for channel in facts.channels for images in channel.pictures.values()) + len(
+        facts.stages
+    )
+    packing = packing_for(samples, count, _ROOM)
+    sections = [
+        _record_sections.overview(facts),
+        *(make(facts, packing) for make in _PICTURES),
+        *(make(facts) for make in _NUMBERS),
+    ]
+    return _page.render(facts.title, facts, [section for section in sections if section is not None])

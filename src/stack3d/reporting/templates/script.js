@@ -109,6 +109,16 @@ for (const svg of document.querySelectorAll("svg[data-chart]")) {
   });
 }
 
+// Steps: all open, or all shut.
+for (const button of document.querySelectorAll("[data-folds]")) {
+  const folds = [...button.nextElementSibling.querySelectorAll("details")];
+  button.addEventListener("click", () => {
+    const open = folds.some((fold) => !fold.open);
+    for (const fold of folds) fold.open = open;
+    button.textContent = open ? "Shut all" : "Open all";
+  });
+}
+
 // The part that is read is marked in the contents.
 const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
 if ("IntersectionObserver" in window) {
