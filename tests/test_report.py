@@ -230,7 +230,7 @@ def test_the_cut_planes_are_the_cuts_of_the_stack():
     da = stack3d.from_array(rng.integers(0, 255, (10, 12, 14), dtype=np.uint8), pixel_size=(1, 1, 1))
     pair = _matched.matched(da, da, "", [], None)
     for side in (pair.after, pair.before):
-        found = _passes.profile(side, pair.after, (12, 14), (0, 255))
+        found = _passes.profile(side, pair.after, (12, 14), np.linspace(0, 255, 9))
         cuts = _passes.planes(side, found, pair)
         np.testing.assert_array_equal(cuts["xz"], da.isel(y=5))
         np.testing.assert_array_equal(cuts["yz"], da.isel(x=6).T)
@@ -445,3 +445,15 @@ def test_shrinking_leaves_missing_pixels_out_of_the_mean():
     np.testing.assert_allclose(_images.shrunk(image, (1, 2)), [[1, 4]])
     hole = np.full((2, 4), np.nan, np.float32)
     assert np.isnan(_images.shrunk(hole, (1, 2))).all()
+
+
+@pytest.mark.parametrize("limits", [(0, 255), (3, 60), (100.5, 65535.0), (-7, -2), (5, 5)])
+def test_bins_of_whole_numbers_hold_equally_many_levels_and_all_of_them(limits):
+    edges = _passes.bin_edges(limits, True)
+    levels = np.arange(np.floor(limits[0]), edges[-1])
+    counts = np.histogram(levels, edges)[0]
+    assert np.ptp(counts) == 0
+    assert counts.sum() == levels.size
+    assert edges[0] <= limits[0]
+    assert limits[1] <= edges[-1]
+    assert edges.size <= _passes.BINS + 1

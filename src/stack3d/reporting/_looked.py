@@ -26,7 +26,8 @@ def look(pair: Matched, *, slices: int, longest: int, quality: bool, spectra_too
         if side is not None:
             alike = limits.get("before") == limits["after"]
             ends = _ends(limits[name], np.concatenate(list(spans.values())) if alike else spans[name])
-            profiles[name] = _passes.profile(side, pair.after, shape, ends)
+            whole = side.da.dtype.kind in "iu" or (alike and pair.after.da.dtype.kind in "iu")
+            profiles[name] = _passes.profile(side, pair.after, shape, _passes.bin_edges(ends, whole))
     quantities, notes = _quality.measured(pair) if quality else ([], [])
     spectra = _spectra.of(pair, chosen[len(chosen) // 2]) if spectra_too else {}
     return Channel(pair, pictures, chosen, partners, limits, profiles, quantities, notes, spectra)

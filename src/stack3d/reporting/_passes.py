@@ -112,14 +112,22 @@ def spread(count: int, most: int) -> np.ndarray:
     return np.unique(np.append(np.linspace(0, count - 1, most - 1).round().astype(int), count // 2))
 
 
-def profile(side: Side, window: Side, shape: tuple[int, int], limits: tuple[float, float]) -> Profile:
+def bin_edges(limits: tuple[float, float], whole: bool) -> np.ndarray:
+    """Return the edges of histograms; those of whole numbers hold equally many levels each, so that no bin stands out."""
+    if not whole or not np.abs(limits).max() < 2**52:
+        return np.linspace(*limits, BINS + 1)
+    first, last = np.floor(limits[0]), np.ceil(limits[1])
+    width = np.ceil((last - first + 1) / BINS)
+    return np.asarray(first - 0.5 + width * np.arange(np.ceil((last - first + 1) / width) + 1))
+
+
+def profile(side: Side, window: Side, shape: tuple[int, int], edges: np.ndarray) -> Profile:
     """Return statistics, histogram and the two middle cuts of slices, each frame read once."""
     slices, place = profiled_slices(side), fit(side, window, shape)
     middle = [
         int(np.argmin(np.abs(side.places[dim] - (window.edges[dim][0] + window.edges[dim][-1]) / 2)))
         for dim in ("y", "x")
     ]
-    edges = np.linspace(*limits, BINS + 1)
     found = reduce_frames(
         side.isel(slices),
         _numbers,

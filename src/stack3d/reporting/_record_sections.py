@@ -98,7 +98,8 @@ def _fact(da: xr.DataArray, label: str) -> str:
         even = np.ptp(steps) <= 1e-6 * np.mean(steps)
         return "even" if even else f"uneven, {number(steps.min())} to {number(steps.max())} apart"
     extents = [float(np.ptp(np.atleast_1d(da[dim].values))) + spacing_of(da, dim) for dim in dims]
-    return " × ".join(number(extent) for extent in extents) or "–"
+    unit = _voxel(da)[1].partition(" along")[0]
+    return f"{' × '.join(number(extent) for extent in extents)} {unit}" if extents else "–"
 
 
 def _context(record: Mapping[str, Any]) -> Mapping[str, Any]:
