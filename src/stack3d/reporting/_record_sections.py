@@ -225,7 +225,13 @@ def run(facts: Facts) -> Section | None:
             (str(k), plain(str(s.get("operation"))), duration(s.get("seconds")), amount(s.get("peak_memory")))
             for k, s in enumerate(noted, start=1)
         ]
-        blocks.append(Table(("step", "operation", "time", "peak memory up to here"), rows, "Steps of the run."))
+        blocks.append(
+            Table(
+                ("step", "operation", "time", "peak memory"),
+                rows,
+                "Steps of the run, and the largest memory by the end of each.",
+            )
+        )
     passes: Sequence[Mapping[str, Any]] = state.get("passes", ())
     if passes:
         rows = [
@@ -234,7 +240,7 @@ def run(facts: Facts) -> Section | None:
         ]
         blocks.append(
             Table(
-                ("pass", "kind", "time", "peak memory up to here"),
+                ("pass", "kind", "time", "peak memory"),
                 rows,
                 "Passes over the stack: estimates that were made, and what was written.",
             )
