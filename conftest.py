@@ -42,10 +42,10 @@ def stack() -> xr.DataArray:
 
 @pytest.fixture(autouse=True)
 def _fresh_options() -> Iterator[None]:
-    # Each test starts from the same options and leaves none behind.
+    # Each test starts from the same options and leaves none behind. Runs write a report where a test asks for one.
     from stack3d.options import set_options
 
-    with set_options(device="cpu", workers=None, progress=False):
+    with set_options(device="cpu", workers=None, progress=False, report=False):
         yield
 
 

@@ -21,6 +21,7 @@ GROUPS = {
     "stack3d.operations": "Corrections and estimates",
     "stack3d.quality": "Quality",
     "stack3d.plotting": "Pictures",
+    "stack3d.reporting": "Pictures",
     "stack3d._provenance": "Provenance",
     "stack3d._replay": "Provenance",
 }

@@ -74,6 +74,7 @@ from stack3d.quality import (
     snr,
     streak_index,
 )
+from stack3d.reporting import ReportWarning, report
 
 __all__ = [
     "BadFrameWarning",
@@ -84,6 +85,7 @@ __all__ = [
     "RecipeError",
     "RepeatedWorkWarning",
     "ReplayWarning",
+    "ReportWarning",
     "SaturationWarning",
     "UntiedChannelWarning",
     "UntiedSliceWarning",
@@ -139,6 +141,7 @@ __all__ = [
     "remove_background",
     "replace_slices",
     "replay",
+    "report",
     "resample",
     "rescale_intensity",
     "reslice",

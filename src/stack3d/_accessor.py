@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import xarray as xr
 
-from stack3d import _records, io, model, operations, quality
+from stack3d import _records, io, model, operations, quality, reporting
 
 if TYPE_CHECKING:
     from stack3d.plotting import Plots
@@ -129,6 +129,7 @@ class Stack3D:
     # out
     save = _Method(io.save)
     checkpoint = _Method(io.checkpoint)
+    report = _Method(reporting.report)
 
     @property
     def provenance(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The command line: ``stack3d demo``, ``info``, ``convert``, ``init``, ``run``, ``clean``."""
+"""The command line: ``stack3d demo``, ``info``, ``convert``, ``init``, ``run``, ``report``, ``clean``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from stack3d.runs import Recipe
 
-_OPTIONS = "pattern|pixel_size|channel|variable|on_bad_frame|on_gap|on_z"
+_OPTIONS = "pattern|pixel_size|channel|variable|on_bad_frame|on_gap|on_z|before"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +111,22 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--scheduler", metavar="S", help="threads, processes, synchronous, or tcp://HOST:PORT")
     recipe.add_argument("--overwrite", action="store_true", help="replace a result that this recipe did not make")
     recipe.add_argument("--check", action="store_true", help="list what is wrong with the recipe, and do nothing")
+    recipe.add_argument("--no-report", action="store_true", help="write no report beside the result (OUT.html)")
     recipe.set_defaults(run=_run)
+
+    report = commands.add_parser("report", help="write a page of HTML about a stack and what was done to it")
+    report.add_argument("path", type=Path, metavar="STACK", help="the stack, such as the result of a run")
+    report.add_argument(
+        "--before",
+        type=Path,
+        metavar="RAW",
+        help="the raw stack, opened as the options say (default: what the run that made STACK was given)",
+    )
+    report.add_argument("-o", "--out", type=Path, metavar="PAGE", help="the page (default: STACK.html)")
+    report.add_argument("--slices", type=int, default=24, help="how many the slider has (default: %(default)s)")
+    report.add_argument("--overwrite", action="store_true", help="replace a file that is no report")
+    _opening(report)
+    report.set_defaults(run=_report)
 
     clean = commands.add_parser("clean", help="delete the checkpoints of a run; its result and estimates stay")
     clean.add_argument("result", type=Path, metavar="RESULT", help="the result of a run, such as clean.zarr")
@@ -216,8 +231,29 @@ def _run(arguments: argparse.Namespace) -> int:
         from_step=arguments.from_step,
         scheduler=arguments.scheduler,
         overwrite=arguments.overwrite,
+        report=False if arguments.no_report else None,
     )
     print(clean.stack3d)
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    import stack3d
+    from stack3d.runs import folder_of, page_of, raw_of
+
+    if arguments.before is None:
+        da, before = _open(arguments.path, arguments), raw_of(arguments.path)
+    else:
+        da, before = stack3d.open_stack(arguments.path), _open(arguments.before, arguments)
+    page = da.stack3d.report(
+        page_of(arguments.path) if arguments.out is None else arguments.out,
+        before,
+        run=folder_of(arguments.path),
+        slices=arguments.slices,
+        title=arguments.path.stem,
+        overwrite=arguments.overwrite,
+    )
+    print(page)
     return 0
 
 

@@ -13,8 +13,9 @@ _ALLOWED = {
     "device": "'cpu', 'gpu' or 'auto'",
     "workers": "a positive whole number, or None for the number of cores",
     "progress": "True, False or 'auto'",
+    "report": "True or False",
 }
-_OPTIONS: dict[str, Any] = {"device": "cpu", "workers": None, "progress": "auto"}
+_OPTIONS: dict[str, Any] = {"device": "cpu", "workers": None, "progress": "auto", "report": True}
 
 
 #: What layers above have to say to a value that is allowed as such.
@@ -28,6 +29,8 @@ def _is_allowed(name: str, value: Any) -> bool:
         return value is None or (
             isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
         )
+    if name == "report":
+        return isinstance(value, bool)
     return isinstance(value, bool) or (isinstance(value, str) and value == "auto")
 
 
@@ -44,6 +47,8 @@ class set_options:
     progress : {True, False, "auto"}
         Progress of long work: ``True`` draws a bar, ``False`` is silent; ``"auto"`` (default) draws a bar on a
         terminal or in a notebook and otherwise writes to the logger ``"stack3d"`` at level INFO.
+    report : bool
+        Whether runs write a report beside their result (default True).
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -107,20 +107,26 @@ def destripe(
     return panels
 
 
+def whole_spectrum(found: Any) -> tuple[np.ndarray, float, tuple[float, float]]:
+    """Return the power over that of its ring, zero frequency in the middle, and where its borders lie.
+
+    The borders are in cycles per pixel: `edge_x` to either side, and top and bottom.
+    """
+    flat = np.fft.fftshift(kernels.direction.whitened(found)[0], axes=0)
+    rows, columns = found.transformed
+    # The other half is the same, turned about the origin.
+    left = np.roll(flat[::-1], 1 - rows % 2, axis=0)[:, 1:][:, ::-1]
+    edge_x = (flat.shape[1] - 0.5) / columns
+    return np.concatenate([left, flat], axis=1), edge_x, (-(rows // 2 + 0.5) / rows, ((rows - 1) // 2 + 0.5) / rows)
+
+
 def _show_spectrum(ax: Axes, image: np.ndarray, angle: float | None) -> None:
     found = kernels.spectrum.spectrum(image)
     ax.set_title("spectrum before")
     ax.set_xlabel("frequency along x / cycles per pixel")
     ax.set_ylabel("frequency along y / cycles per pixel")
     if kernels.direction.measurable(found):
-        flat = np.fft.fftshift(kernels.direction.whitened(found)[0], axes=0)
-        rows, columns = found.transformed
-        # The other half is the same, turned about the origin.
-        left = np.roll(flat[::-1], 1 - rows % 2, axis=0)[:, 1:][:, ::-1]
-        whole = np.concatenate([left, flat], axis=1)
-        step_x, step_y = 1 / columns, 1 / rows
-        edge_x = (flat.shape[1] - 0.5) * step_x
-        top, bottom = -(rows // 2 + 0.5) * step_y, ((rows - 1) // 2 + 0.5) * step_y
+        whole, edge_x, (top, bottom) = whole_spectrum(found)
         ax.imshow(
             whole, extent=(-edge_x, edge_x, bottom, top), cmap="magma", vmin=-1, vmax=3, aspect="equal",
             interpolation="nearest",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import sys
 import warnings
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from stack3d._version import __version__
 from stack3d.io import _atomic
+from stack3d.options import worker_count
 
 if TYPE_CHECKING:
     from stack3d.runs.recipe import Recipe
@@ -125,6 +128,21 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def machine() -> dict[str, str]:
+    """Return on what a run ran, for its report."""
+    import dask
+
+    scheduler = dask.config.get("scheduler", None)
+    cores = worker_count()
+    return {
+        "host": platform.node(),
+        "cores": str(cores),
+        "scheduler": scheduler if isinstance(scheduler, str) else "threads" if scheduler is None else "cluster",
+        "python": platform.python_version(),
+        "stack3d": __version__,
+    }
 
 
 @contextlib.contextmanager

@@ -17,9 +17,11 @@ from stack3d import _provenance
 from stack3d._provenance import OPERATIONS
 from stack3d.io import checkpoint as write_again
 from stack3d.io import open_stack
+from stack3d.options import get_option
 from stack3d.runs import _plan, _store
 from stack3d.runs._check import EXACT, problems
 from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
+from stack3d.runs._reported import page_of, write_report
 from stack3d.runs._scheduler import on_scheduler
 from stack3d.runs.recipe import Recipe, RecipeError, Step
 
@@ -44,6 +46,7 @@ def run(
     from_step: str | int | None = None,
     scheduler: str | None = None,
     overwrite: bool = False,
+    report: bool | None = None,
 ) -> xr.DataArray:
     """Run a recipe: a folder in, a clean volume out, nothing of the size of the stack in memory.
 
@@ -70,6 +73,9 @@ def run(
         the dask scheduler in force.
     overwrite : bool
         Whether a result may be replaced that this recipe did not make.
+    report : bool, optional
+        Whether a report is written beside the result, as ``NAME.html`` (see `stack3d.report`); by default what
+        `stack3d.set_options` says, which is yes. One that cannot be written is a warning, and costs nothing else.
 
     Returns
     -------
@@ -113,7 +119,10 @@ def run(
         folder = RunFolder(Path(f"{target}.run"))
         with folder.locked():
             job = _Run(recipe, folder, raw, key_of_input(raw, source))
-            return job.result(target, chosen, from_step, overwrite)
+            fresh = job.result(target, chosen, from_step, overwrite)
+            if (get_option("report") if report is None else report) and (job.done or not page_of(target).exists()):
+                write_report(target, fresh, raw, folder.path, job.stages, source)
+            return fresh
 
 
 def clean(result: str | os.PathLike[str]) -> int:
@@ -143,8 +152,10 @@ class _Run:
     def __init__(self, recipe: Recipe, folder: RunFolder, raw: xr.DataArray, key: str) -> None:
         self.recipe, self.folder, self.raw = recipe, folder, raw
         self.before = folder.state()
-        self.state: dict[str, Any] = {"input": key, "steps": [], "warnings": []}
+        self.state: dict[str, Any] = {"input": key, "steps": [], "passes": [], "warnings": []}
         self.keys: list[str] = [key]
+        self.stages: dict[str, xr.DataArray] = {}
+        self.done = False
 
     def result(self, target: Path, chosen: list[int], from_step: Any, overwrite: bool) -> xr.DataArray:
         chain = self._chain(chosen)
@@ -171,7 +182,9 @@ class _Run:
             da = self._through(chain)
             clean = self._written(da, len(chain) + 1, "result", final_key)
             clean = self._in_place(clean, target, final_key)
+        self.done = True
         self.state["seconds"] = round(time.perf_counter() - start, 3)
+        self.state |= {"peak_memory": _plan.peak_memory(), "machine": _plan.machine()}
         self.state["result"] = {"path": str(target), "key": final_key, "made": _plan.stamp(target)}
         self.folder.note(self.state)
         return clean
@@ -209,6 +222,7 @@ class _Run:
             if path.is_dir():
                 da, first = open_stack(path), number
                 _LOGGER.info("going on after step %d (%s)", number, chain[number - 1].step.operation)
+                self._keep_notes(first)
                 break
         for number, (step, context, _) in enumerate(chain[first:], start=first + 1):
             begin = time.perf_counter()
@@ -219,6 +233,8 @@ class _Run:
                 da = known.function(da, **step.parameters)
             if step.checkpoint:
                 da = self._written(da, number, step.operation, self.keys[number])
+            if "inserted" not in context:
+                self.stages[f"{len(self.stages) + 1}. {step.operation}"] = da
             self._note_step(step, number, "inserted" in context, time.perf_counter() - begin)
         return da
 
@@ -237,7 +253,9 @@ class _Run:
         def keeper(estimator: Callable[..., xr.Dataset], da: xr.DataArray, parameters: dict[str, Any]) -> xr.Dataset:
             path = self._estimate_path(number, estimator.__name__)
             if not path.is_file():
-                self.folder.keep_estimate(path, estimator(da, **parameters))
+                with self._timed("estimate", estimator.__name__):
+                    made = estimator(da, **parameters)
+                self.folder.keep_estimate(path, made)
             return load_estimate(path)
 
         with _provenance.keeping_estimates(keeper):
@@ -247,7 +265,17 @@ class _Run:
         path = self.folder.checkpoint(number, name, key)
         if path.is_dir():
             return open_stack(path)
-        return _store.written(da, path, label=name if name != "result" else "write result")
+        with self._timed("result" if name == "result" else "checkpoint", name):
+            return _store.written(da, path, label=name if name != "result" else "write result")
+
+    @contextlib.contextmanager
+    def _timed(self, kind: str, name: str) -> Iterator[None]:
+        """Note a pass over the stack: how long it took, and the memory by its end."""
+        start = time.perf_counter()
+        yield
+        seconds = round(time.perf_counter() - start, 3)
+        note = {"kind": kind, "name": name, "seconds": seconds, "peak_memory": _plan.peak_memory()}
+        self.state["passes"].append(note)
 
     def _in_place(self, clean: xr.DataArray, target: Path, key: str) -> xr.DataArray:
         """Give the finished result its name."""
@@ -258,6 +286,12 @@ class _Run:
             return result
         _plan.put_in_place(held, target)
         return open_stack(target)
+
+    def _keep_notes(self, first: int) -> None:
+        """Take over what an earlier run noted of the steps that are not done again."""
+        earlier = self.before.get("steps", [])[:first]
+        if [note.get("key") for note in earlier] == self.keys[1 : first + 1]:
+            self.state["steps"] = list(earlier)
 
     def _note_step(self, step: Step, number: int, inserted: bool, seconds: float) -> None:
         known = OPERATIONS[step.operation]

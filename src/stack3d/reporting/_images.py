@@ -1,0 +1,137 @@
+"""Pictures as data URIs: grey frames, maps in colour, frames fitted to a window."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SMALL = 160  # pixels; frames up to here are drawn as squares
+
+# Points of magma and viridis at even steps, so that a map needs no plotting library.
+_MAPS = {
+    "viridis": ("440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"),
+    "magma": ("000004", "180f3d", "440f76", "721f81", "9e2f7f", "cd4071", "f1605d", "fd9668", "feca8d", "fcfdbf"),
+    "diverging": ("2166ac", "4393c3", "92c5de", "d1e5f0", "f7f7f7", "fddbc7", "f4a582", "d6604d", "b2182b"),
+}
+
+
+class Packing(NamedTuple):
+    """How small pictures are made: the quality of WebP, and their longest side."""
+
+    quality: int
+    longest: int
+
+
+# From what is looked at with pleasure to what is still seen when nothing in the pictures is alike.
+PACKINGS = (
+    *(Packing(quality, 640) for quality in (84, 74, 62)),
+    Packing(55, 480),
+    Packing(45, 320),
+    Packing(30, 200),
+    Packing(20, 120),
+)
+
+
+def packing_for(samples: Sequence[np.ndarray], count: int, room: float) -> Packing:
+    """Return the best packing with which `count` pictures like the samples take less than `room` characters."""
+    for packing in PACKINGS:
+        sizes = [len(packed(image, finite_limits([image]), packing)) for image in samples]
+        if count * float(np.mean(sizes)) <= room:
+            return packing
+    return PACKINGS[-1]
+
+
+def packed(image: np.ndarray, limits: tuple[float, float], packing: Packing) -> str:
+    """Return a frame as a data URI; small ones are kept without loss."""
+    longest = max(image.shape)
+    if longest > packing.longest:
+        height, width = (max(1, round(n * packing.longest / longest)) for n in image.shape)
+        image = shrunk(image, (height, width))
+    return grey_uri(image, limits, None if longest <= SMALL else packing.quality)
+
+
+def finite_limits(images: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return limits that hold something, whatever the values."""
+    return limits_of(images) or (0.0, 1.0)
+
+
+def limits_of(images: Sequence[np.ndarray], tail: float = 0.005) -> tuple[float, float] | None:
+    """Return the grey levels shown as black and white, None where nothing is measured."""
+    values = [image[np.isfinite(image)].ravel()[:: max(1, image.size // 200_000)] for image in images]
+    values = [part for part in values if part.size]
+    if not values:
+        return None
+    low, high = (float(v) for v in np.quantile(np.concatenate(values).astype(np.float64), (tail, 1 - tail)))
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def grey_uri(image: np.ndarray, limits: tuple[float, float], quality: int | None) -> str:
+    """Return a frame as a WebP data URI, missing pixels transparent; `quality` None is without loss."""
+    known = np.isfinite(image)
+    low, high = limits
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = (np.where(known, image, low).astype(np.float64) - low) * (255.0 / (high - low))
+    grey = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    planes = [grey, grey, grey] + ([] if known.all() else [known.astype(np.uint8) * 255])
+    return webp(np.stack(planes, axis=-1), quality)
+
+
+def colours(values: np.ndarray, limits: tuple[float, float], name: str) -> np.ndarray:
+    """Return values as colours (..., 4) of uint8; what is not finite is transparent."""
+    table = np.array([[int(code[k : k + 2], 16) for k in (0, 2, 4)] for code in _MAPS[name]], np.float64)
+    known = np.isfinite(values)
+    low, high = limits
+    span = high - low if high > low else 1.0
+    place = np.clip((np.where(known, values, low) - low) / span, 0, 1) * (len(table) - 1)
+    below = np.minimum(place.astype(int), len(table) - 2)
+    share = (place - below)[..., None]
+    mixed = table[below] * (1 - share) + table[below + 1] * share
+    alpha = np.where(known, 255, 0)[..., None]
+    return np.concatenate([np.rint(mixed), alpha], axis=-1).astype(np.uint8)
+
+
+def map_uri(values: np.ndarray, limits: tuple[float, float], name: str = "viridis") -> str:
+    """Return a map of values as a WebP data URI without loss."""
+    return webp(colours(np.asarray(values, np.float64), limits, name), None)
+
+
+def scale_colours(name: str) -> list[str]:
+    """Return the colours of a map from low to high, for its scale."""
+    return [f"#{code}" for code in _MAPS[name]]
+
+
+def webp(pixels: np.ndarray, quality: int | None) -> str:
+    """Return pixels (y, x, 3 or 4) of uint8 as a data URI."""
+    import imagecodecs
+
+    options: dict[str, Any] = {"lossless": True} if quality is None else {"level": quality}
+    packed = imagecodecs.webp_encode(np.ascontiguousarray(pixels), **options)
+    return "data:image/webp;base64," + base64.b64encode(packed).decode("ascii")
+
+
+def shrunk(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a frame in fewer pixels, each the mean of what it covers; missing pixels are left out of the mean."""
+    import cv2
+
+    with np.errstate(over="ignore"):
+        values = np.asarray(image, np.float32)
+    if values.shape == shape:
+        return values
+    height, width = shape
+    known = np.isfinite(values)
+    if known.all():
+        return _resized(cv2, values, width, height)
+    weight = _resized(cv2, known.astype(np.float32), width, height)
+    total = _resized(cv2, np.where(known, values, np.float32(0)), width, height)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight >= 0.5, total / weight, np.float32(np.nan)).astype(np.float32)
+
+
+def _resized(cv2: Any, values: np.ndarray, width: int, height: int) -> np.ndarray:
+    smaller = height < values.shape[0] or width < values.shape[1]
+    way = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
+    done: np.ndarray = cv2.resize(values, (width, height), interpolation=way)
+    return done

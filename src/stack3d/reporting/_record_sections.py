@@ -1,0 +1,303 @@
+"""Sections of the record: what the stack is, what was done to it, how the run went, how to do it again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stack3d._provenance import OPERATIONS
+from stack3d._records import call_string, decode_value, encode_value
+from stack3d.grid import SPATIAL, spacing_of, units_of
+from stack3d.model import metadata
+from stack3d.reporting import _estimate_figures, _spectra
+from stack3d.reporting._model import Block, Facts, Figure, Fold, Items, Section, Table, Text, Tiles
+from stack3d.reporting._number_sections import change, median
+from stack3d.reporting._svg import Curve, line_chart
+from stack3d.reporting._words import amount, duration, number, plain, quoted, unit_shown
+
+_NOT_KEPT = "The estimate of this step is not kept with the stack; a run keeps it beside its result."
+
+
+def overview(facts: Facts) -> Section | None:
+    """Return what comes first: a few numbers, and both stacks in a table."""
+    after, state = facts.after, facts.notes.state
+    tiles = [("size", " × ".join(str(n) for n in after.shape), f"{after.dtype}, {amount(after.nbytes)}")]
+    tiles.append(("voxel", *_voxel(after)))
+    if facts.records:
+        last = str(_context(facts.records[-1]).get("time", "")).replace("T", " ").removesuffix("Z")
+        tiles.append(("steps", str(len(_own_steps(facts))), f"last on {last} UTC" if last else ""))
+    if "seconds" in state:
+        tiles.append(("run", duration(state["seconds"]), _memory_said(state)))
+    tiles += list(_quality_tiles(facts))
+    bad = int((~facts.channels[0].pair.after.valid).sum())
+    if bad:
+        tiles.append(("bad slices", str(bad), f"of {after.sizes.get('z', 1)}"))
+    if facts.notes.warnings or facts.spoken:
+        count = len(facts.notes.warnings) + len(facts.spoken)
+        tiles.append(("warnings", str(count), "listed below"))
+    stacks = [("before", facts.before), ("after", after)]
+    shown = [(name, da) for name, da in stacks if da is not None]
+    rows = [
+        (label, *(_fact(da, label) for _, da in shown))
+        for label in ("size", "dtype", "memory", "voxel", "extent", "z", "channels")
+    ]
+    rows = [row for row in rows if any(cell != "–" for cell in row[1:])]
+    blocks: list[Block] = [Tiles(tiles), Table(("", *(name for name, _ in shown)), rows, "The stack.")]
+    blocks += [Text(line, note=True) for line in facts.left_out]
+    return Section("overview", "Overview", blocks)
+
+
+def _peak(state: Mapping[str, Any]) -> float | None:
+    known = [peak for step in (*state.get("steps", ()), state) if (peak := step.get("peak_memory"))]
+    return float(max(known)) if known else None
+
+
+def _memory_said(state: Mapping[str, Any]) -> str:
+    peak = _peak(state)
+    return f"peak memory {amount(peak)}" if peak else ""
+
+
+def _quality_tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    for quantity in facts.channels[0].quantities:
+        if quantity.name not in ("correlation of neighbours", "streak index", "resolution") or quantity.before is None:
+            continue
+        before, after = median(quantity.before[1]), median(quantity.after[1])
+        if np.isfinite(before) and np.isfinite(after) and (before or after):
+            unit = "" if quantity.unit == "1" else f" {quantity.unit}"
+            values = f"{number(before, 3)} → {number(after, 3)}{unit}"
+            yield quantity.name, values, change(before, after, quantity.better)
+
+
+def _voxel(da: xr.DataArray) -> tuple[str, str]:
+    dims = [dim for dim in SPATIAL if dim in da.dims]
+    units = {units_of(da, dim) for dim in dims}
+    unit = unit_shown(units.pop(), "pixel, not calibrated") if len(units) == 1 else "mixed units"
+    return " × ".join(number(spacing_of(da, dim)) for dim in dims), f"{unit} along {', '.join(dims)}"
+
+
+def _fact(da: xr.DataArray, label: str) -> str:
+    if label == "size":
+        return ", ".join(f"{dim} {n}" for dim, n in da.sizes.items())
+    if label == "dtype":
+        return str(da.dtype)
+    if label == "memory":
+        return amount(da.nbytes)
+    if label == "channels":
+        return ", ".join(str(name) for name in np.atleast_1d(da["channel"].values)) if "channel" in da.coords else "–"
+    if label == "voxel":
+        return " ".join(_voxel(da))
+    dims = [dim for dim in SPATIAL if dim in da.coords]
+    if label == "z":
+        if "z" not in da.dims or "z" not in da.coords or da.sizes["z"] < 2:
+            return "–"
+        steps = np.diff(da["z"].values)
+        even = np.ptp(steps) <= 1e-6 * np.mean(steps)
+        return "even" if even else f"uneven, {number(steps.min())} to {number(steps.max())} apart"
+    extents = [float(np.ptp(np.atleast_1d(da[dim].values))) + spacing_of(da, dim) for dim in dims]
+    unit = _voxel(da)[1].partition(" along")[0]
+    return f"{' × '.join(number(extent) for extent in extents)} {unit}" if extents else "–"
+
+
+def _context(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    context: Mapping[str, Any] = record.get("context", {})
+    return context
+
+
+def _own_steps(facts: Facts) -> list[Mapping[str, Any]]:
+    return [record for record in facts.records if not _context(record).get("inserted")]
+
+
+def steps(facts: Facts) -> Section | None:
+    """Return each step with its parameters, its time, and the figures of its estimate."""
+    if not facts.records and not facts.estimates:
+        return Section("steps", "Steps", [Text("No steps are recorded in this stack.")])
+    noted = _notes_by_record(facts)
+    by_number = {estimate.number: estimate for estimate in facts.estimates}
+    folds: list[Block] = []
+    for k, record in enumerate(facts.records):
+        name, note = str(record["operation"]), noted.get(k, {})
+        seconds = duration(note["seconds"]) if "seconds" in note else ""
+        inserted = "conversion between steps" if _context(record).get("inserted") else ""
+        blocks: list[Block] = [Text(_shown_call(record), code=True)]
+        if k in by_number:
+            blocks += _estimate_figures.blocks(by_number[k].data)
+        elif "estimate" in record:
+            blocks.append(Text(_NOT_KEPT, note=True))
+        if name == "destripe":
+            blocks += [figure for channel in facts.channels for figure in _spectra.figures(channel.spectra)]
+        count = sum(block.kind == "figure" for block in blocks)
+        figures = f"{count} figure{'s' if count > 1 else ''}" if count else ""
+        said = " · ".join(x for x in (inserted, figures, seconds) if x)
+        folds.append(Fold(f"{k + 1}. {name}", [*blocks, _parameters(record), _facts_of(record, note)], said))
+    folds += [
+        Fold(estimate.step, _estimate_figures.blocks(estimate.data), "given", opened=True)
+        for estimate in facts.estimates
+        if estimate.number < 0
+    ]
+    return Section("steps", "Steps and their estimates", folds)
+
+
+def _notes_by_record(facts: Facts) -> dict[int, Mapping[str, Any]]:
+    """Return the notes of the run that belong to the last records, each by its operation."""
+    notes = facts.notes.steps
+    offset = len(facts.records) - len(notes)
+    names = [record["operation"] for record in facts.records[max(offset, 0) :]]
+    if offset < 0 or names != [note.get("operation") for note in notes]:
+        return {}
+    return {offset + k: note for k, note in enumerate(notes)}
+
+
+def _shown_call(record: Mapping[str, Any]) -> str:
+    given = {key: value for key, value, usual in _compared(record) if not usual}
+    return call_string({"operation": record["operation"], "parameters": given})
+
+
+def _compared(record: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
+    """Return name, recorded value, and whether it is the default, of each parameter."""
+    known = OPERATIONS.get(str(record["operation"]))
+    defaults = (
+        {} if known is None else {p.name: p.default for p in inspect.signature(known.function).parameters.values()}
+    )
+    found = []
+    for key, value in record["parameters"].items():
+        default = defaults.get(key, inspect.Parameter.empty)
+        try:
+            usual = default is not inspect.Parameter.empty and encode_value(default) == value
+        except TypeError:
+            usual = False
+        found.append((key, value, usual))
+    return found
+
+
+def _parameters(record: Mapping[str, Any]) -> Table:
+    rows = sorted(
+        ((key, _value(value), "default" if usual else "given") for key, value, usual in _compared(record)),
+        key=lambda r: r[2] != "given",
+    )
+    return Table(("parameter", "value", ""), rows, "Parameters.")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict) and next(iter(value), "") in ("array", "stack", "dataset"):
+        return f"<{next(iter(value))}>"
+    try:
+        return quoted(decode_value(value))
+    except (ValueError, KeyError, TypeError):
+        return quoted(value)
+
+
+def _facts_of(record: Mapping[str, Any], note: Mapping[str, Any]) -> Table:
+    context = _context(record)
+    rows = [("version of the operation", str(record.get("version", "–")))]
+    for label, key in (("input", "input"), ("output", "output")):
+        if key in record:
+            sizes = " × ".join(str(n) for n in record[key]["sizes"].values())
+            rows.append((label, f"{sizes}, {record[key]['dtype']}"))
+    if "time" in context:
+        rows.append(("recorded (UTC)", str(context["time"]).replace("T", " ").removesuffix("Z")))
+    rows.append(("made by", _libraries(context)))
+    if "seconds" in note:
+        rows.append(("time, estimates among it", duration(note["seconds"])))
+    if note.get("peak_memory"):
+        rows.append(("peak memory up to here", amount(note["peak_memory"])))
+    if "estimate" in record:
+        rows.append(("digest of the estimate", str(record["estimate"].get("digest", "–"))))
+    return Table(("fact", "value"), rows, "Record.")
+
+
+def _libraries(context: Mapping[str, Any]) -> str:
+    parts = [f"{name} {context[name]}" for name in ("stack3d", "numpy", "xarray", "python") if name in context]
+    where = " ".join(str(context[name]) for name in ("host", "platform") if name in context)
+    return ", ".join(parts) + (f", on {where}" if where else "")
+
+
+def run(facts: Facts) -> Section | None:
+    """Return how the run went: passes, time, memory, warnings."""
+    state = facts.notes.state
+    blocks: list[Block] = []
+    noted = facts.notes.steps
+    if noted:
+        rows = [
+            (str(k), plain(str(s.get("operation"))), duration(s.get("seconds")), amount(s.get("peak_memory")))
+            for k, s in enumerate(noted, start=1)
+        ]
+        blocks.append(
+            Table(
+                ("step", "operation", "time", "peak memory"),
+                rows,
+                "Steps of the run, and the largest memory by the end of each.",
+            )
+        )
+    passes: Sequence[Mapping[str, Any]] = state.get("passes", ())
+    if passes:
+        rows = [
+            (plain(str(p.get("name"))), str(p.get("kind")), duration(p.get("seconds")), amount(p.get("peak_memory")))
+            for p in passes
+        ]
+        blocks.append(
+            Table(
+                ("pass", "kind", "time", "peak memory"),
+                rows,
+                "Passes over the stack: estimates that were made, and what was written.",
+            )
+        )
+        peaks = [(p.get("peak_memory") or np.nan) / 1e6 for p in passes]
+        ends = np.cumsum([p.get("seconds") or 0.0 for p in passes])
+        if len(passes) > 1 and np.isfinite(peaks).any():
+            chart = line_chart(
+                [Curve("peak memory", ends, peaks, "c0")], x_label="time in passes / s", y_label="peak memory / MB"
+            )
+            blocks.append(Figure(chart, "Largest resident memory of the process that ran, at the end of each pass."))
+    if "seconds" in state:
+        whole = [("all of it", duration(state["seconds"])), ("peak memory", amount(_peak(state)))]
+        whole += [(plain(str(key)), str(value)) for key, value in state.get("machine", {}).items()]
+        blocks.append(
+            Table(("run", "value"), whole, "The run; memory is that of this process, not of workers elsewhere.")
+        )
+    lines = [*facts.notes.warnings, *facts.spoken]
+    if lines:
+        blocks += [Text("Warnings", code=False), Items(lines)]
+    elif state:
+        blocks.append(Text("No warnings were raised."))
+    return Section("run", "Time, memory, warnings", blocks) if blocks else None
+
+
+def again(facts: Facts) -> Section | None:
+    """Return how to make the result again, the recipe, and what is known of the acquisition."""
+    blocks: list[Block] = []
+    if facts.records:
+        raw = facts.names.get("before") or "raw"
+        own = facts.names.get("after") or "clean"
+        blocks.append(
+            Text(
+                "Every step is recorded in the file. The same result from the raw stack, equal to the bit on the same machine:"
+            )
+        )
+        lines = ["import stack3d", f"raw = stack3d.open_stack({raw!r})", f"clean = stack3d.open_stack({own!r})"]
+        blocks.append(Text("\n".join([*lines, "again = stack3d.replay(raw, clean)"]), code=True))
+    if facts.notes.recipe:
+        blocks.append(Fold("Recipe", [Text(facts.notes.recipe, code=True)], "TOML"))
+    known = metadata(facts.after)
+    rows = [
+        (plain(str(key)), quoted(value) if not isinstance(value, str) else value)
+        for key, value in known.items()
+        if key != "vendor_metadata"
+    ]
+    if rows:
+        blocks.append(Table(("acquisition", "value"), rows, "What is known of the acquisition."))
+    attrs = [
+        (str(k), str(v)[:200])
+        for k, v in facts.after.attrs.items()
+        if k not in known and not str(k).startswith("stack3d_")
+    ]
+    attrs = [(key, value) for key, value in attrs if key != "history"]
+    if attrs:
+        blocks.append(Fold("Other attributes", [Table(("attribute", "value"), attrs)], str(len(attrs))))
+    history = facts.after.attrs.get("history")
+    if history:
+        blocks.append(Fold("History", [Text(str(history), code=True)]))
+    return Section("again", "Do it again", blocks) if blocks else None

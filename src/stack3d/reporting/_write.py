@@ -1,0 +1,161 @@
+"""From stacks to a page: what is looked at, which sections there are, how small the pictures must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from stack3d import estimates as estimates_of
+from stack3d._records import provenance
+from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections
+from stack3d.reporting._images import PACKINGS, Packing, packing_for
+from stack3d.reporting._looked import look
+from stack3d.reporting._matched import channels_of, check, matched
+from stack3d.reporting._model import Channel, Estimate, Facts, Section
+from stack3d.reporting._passes import StageLook, look_at_stage
+
+_MOST_CHANNELS = 4
+# Of all pictures together, packed and written as text; the rest of a page is small.
+_ROOM = 6e6
+
+# A section is a function of the facts, and None where it has nothing to show. They come in this order.
+_PICTURES: tuple[Callable[[Facts, Packing], Section | None], ...] = (
+    _picture_sections.comparison,
+    _picture_sections.cut_planes,
+    _picture_sections.steps_in_pictures,
+)
+_NUMBERS: tuple[Callable[[Facts], Section | None], ...] = (
+    _number_sections.quality,
+    _number_sections.profiles,
+    _number_sections.histograms,
+    _number_sections.positions,
+    _record_sections.steps,
+    _record_sections.run,
+    _record_sections.again,
+)
+
+
+def write(
+    target: Path,
+    da: xr.DataArray,
+    before: xr.DataArray | None,
+    notes: _notes.RunNotes,
+    stages: Mapping[str, xr.DataArray],
+    *,
+    shown: Sequence[str] | None = None,
+    given: Mapping[str, xr.Dataset] | None = None,
+    slices: int = 24,
+    quality: bool = True,
+    title: str | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a page; `stages` is the stack after each step by its name, as a run has them."""
+    everything = channels_of(da)
+    shown = list(shown or everything[:_MOST_CHANNELS])
+    records = provenance(da)
+    known = _estimates(records, notes, given or {})
+    since = _since(records, before)
+    thickness = next((e.data for e in known if e.step == "resample" and e.data.attrs.get("kind") == "thickness"), None)
+    longest = PACKINGS[0].longest if len(shown) * slices <= 32 else 512 if len(shown) * slices <= 64 else 384
+    striped = any(record["operation"] == "destripe" for record in since)
+    looked = [
+        look(
+            matched(da, before, channel, since, thickness),
+            slices=slices,
+            longest=longest,
+            quality=quality,
+            spectra_too=striped,
+        )
+        for channel in shown
+    ]
+    left_out = []
+    if len(shown) < len(everything):
+        left_out.append(f"Channels {', '.join(shown)} of {', '.join(everything)} are shown.")
+    facts = Facts(
+        title=str(title or (da.name if da.name is not None else "stack")),
+        after=da,
+        before=before,
+        records=records,
+        notes=notes,
+        estimates=known,
+        channels=looked,
+        left_out=left_out,
+        stages=_looks(stages, looked[0]),
+        names=names or {},
+    )
+    return _page.save(target, _fitting(facts))
+
+
+def check_call(da: Any, before: Any, channels: Any, slices: Any, estimates: Any) -> list[str] | None:
+    """Raise unless the arguments of a report make sense; return the channels that were chosen."""
+    check(da, "da")
+    if before is not None:
+        check(before, "before")
+    if isinstance(slices, bool) or not isinstance(slices, int) or not 1 <= slices <= 100:
+        raise ValueError(f"slices={slices!r} must be a whole number from 1 to 100")
+    for name, estimate in (estimates or {}).items():
+        if not isinstance(estimate, xr.Dataset):
+            raise TypeError(f"estimates[{name!r}] must be a Dataset, not {type(estimate).__name__}")
+    if channels is None:
+        return None
+    known = channels_of(da)
+    chosen = [channels] if isinstance(channels, str) else [str(name) for name in channels]
+    if known == [""] or not chosen or set(chosen) - set(known):
+        raise ValueError(
+            f"channels={channels!r} must be names among {[name for name in known if name] or 'none: there are no channels'}"
+        )
+    return chosen
+
+
+def _since(records: Sequence[Mapping[str, Any]], before: xr.DataArray | None) -> Sequence[Mapping[str, Any]]:
+    """Return the records of the steps between `before` and the result."""
+    first = provenance(before) if before is not None else []
+    return records[len(first) :] if list(records[: len(first)]) == first else records
+
+
+def _estimates(
+    records: Sequence[Mapping[str, Any]], notes: _notes.RunNotes, given: Mapping[str, xr.Dataset]
+) -> list[Estimate]:
+    """Return all estimates that are known: kept by the run, travelling in the record, and given."""
+    found = []
+    offset = len(records) - len(notes.steps)
+    matching = offset >= 0 and [r["operation"] for r in records[offset:]] == [s.get("operation") for s in notes.steps]
+    for k, record in enumerate(records):
+        data = notes.estimate_of(k - offset) if matching and k >= offset else None
+        travelling = record.get("estimate", {}).get("data")
+        if data is None and travelling is not None:
+            data = estimates_of.decode(travelling)
+        if data is not None:
+            found.append(Estimate(str(record["operation"]), k, data))
+    return [*found, *(Estimate(str(name), -1, data) for name, data in given.items())]
+
+
+def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, StageLook]:
+    """Return what is shown of the stack after each step, of the first channel, at the slice in the middle."""
+    pair, k = channel.pair, channel.slices[len(channel.slices) // 2]
+    shape = channel.pictures["after"].shape[1:]
+    looks = {}
+    for name, da in stages.items():
+        there = pair.channel if pair.channel in channels_of(da) else ""
+        side = matched(da, None, there, (), None).after
+        looks[name] = look_at_stage(side, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]))
+    return looks
+
+
+def _fitting(facts: Facts) -> str:
+    """Return the page, its pictures packed so that it stays small."""
+    samples = [images[len(images) // 2] for channel in facts.channels for images in channel.pictures.values()]
+    # The three cut planes take about as much as two more slices.
+    count = sum(len(images) + 2 for channel in facts.channels for images in channel.pictures.values()) + len(
+        facts.stages
+    )
+    packing = packing_for(samples, count, _ROOM)
+    sections = [
+        _record_sections.overview(facts),
+        *(make(facts, packing) for make in _PICTURES),
+        *(make(facts) for make in _NUMBERS),
+    ]
+    return _page.render(facts.title, facts, [section for section in sections if section is not None])
