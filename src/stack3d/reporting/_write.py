@@ -10,7 +10,7 @@ import xarray as xr
 
 from stack3d import estimates as estimates_of
 from stack3d._records import provenance
-from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections
+from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections, _volume_section
 from stack3d.reporting._images import PACKINGS, Packing, packing_for
 from stack3d.reporting._looked import look
 from stack3d.reporting._matched import channels_of, check, matched
@@ -25,6 +25,7 @@ _ROOM = 6e6
 _PICTURES: tuple[Callable[[Facts, Packing], Section | None], ...] = (
     _picture_sections.comparison,
     _picture_sections.cut_planes,
+    _volume_section.volume,
     _picture_sections.steps_in_pictures,
 )
 _NUMBERS: tuple[Callable[[Facts], Section | None], ...] = (
