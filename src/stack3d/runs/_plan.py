@@ -99,22 +99,28 @@ def check_space(folder: Path, raw: xr.DataArray, recipe: Recipe) -> None:
         )
 
 
+@contextlib.contextmanager
+def saying_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Add to an error what is kept of the work done so far."""
+    try:
+        yield
+    except Exception as error:
+        marks = list((folder / "checkpoints").glob("*.blocks"))
+        kept = [f"{sum(1 for _ in mark.iterdir()) - 1} blocks of {mark.stem.partition('.')[0]!r}" for mark in marks]
+        whole = sum(1 for _ in (folder / "estimates").glob("*.nc"))
+        free = shutil.disk_usage(folder).free / 2**20
+        error.add_note(
+            f"{', '.join([f'{whole} estimates', *kept])} are kept in {str(folder)!r} ({free:.0f} MiB free there). "
+            "When the cause is mended, run the same again: it goes on there"
+        )
+        raise
+
+
 def stamp(target: Path) -> list[int]:
     """Return what changes when somebody else replaces a result: the time of its header, or of the file."""
     header = target / "zarr.json"
     facts = (header if header.is_file() else target).stat()
     return [facts.st_mtime_ns, facts.st_size]
-
-
-def put_in_place(held: Path, target: Path) -> None:
-    """Rename a finished store to the name of the result, setting aside what was there until it is done."""
-    if target.exists():
-        previous = Path(f"{target}.previous-{os.getpid()}")
-        os.replace(target, previous)
-        os.replace(held, target)
-        shutil.rmtree(previous, ignore_errors=True)
-    else:
-        os.replace(held, target)
 
 
 def peak_memory() -> int | None:

@@ -16,7 +16,7 @@ import xarray as xr
 from stack3d import _provenance
 from stack3d._provenance import OPERATIONS
 from stack3d.io import checkpoint as write_again
-from stack3d.io import open_stack
+from stack3d.io import _atomic, open_stack
 from stack3d.runs import _plan, _store
 from stack3d.runs._check import EXACT, problems
 from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
@@ -101,6 +101,20 @@ def run(
     >>> clean.dtype == stack.dtype
     True
     """
+    with prepared(recipe, da, out=out, steps=steps, scheduler=scheduler) as job, job.folder.locked():
+        return job.result(from_step, overwrite)
+
+
+@contextlib.contextmanager
+def prepared(
+    recipe: Recipe | str | os.PathLike[str],
+    da: xr.DataArray | None,
+    *,
+    out: str | os.PathLike[str] | None,
+    steps: Sequence[str | int] | None,
+    scheduler: str | None,
+) -> Iterator[Run]:
+    """Yield a run that is checked and not begun, on the scheduler that is asked for; see `run`."""
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_file(recipe)
     target = _plan.target_of(recipe, out)
     source = _plan.source_of(recipe) if da is None else None
@@ -111,9 +125,7 @@ def run(
             raise RecipeError(wrong)
         chosen = _plan.chosen(recipe, steps)
         folder = RunFolder(Path(f"{target}.run"))
-        with folder.locked():
-            job = _Run(recipe, folder, raw, key_of_input(raw, source))
-            return job.result(target, chosen, from_step, overwrite)
+        yield Run(recipe, folder, raw, key_of_input(raw, source), target, chosen)
 
 
 def clean(result: str | os.PathLike[str]) -> int:
@@ -137,42 +149,48 @@ def clean(result: str | os.PathLike[str]) -> int:
         return kept.clean()
 
 
-class _Run:
+class Run:
     """One run: what has been done so far, and its notes."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, raw: xr.DataArray, key: str) -> None:
-        self.recipe, self.folder, self.raw = recipe, folder, raw
-        self.before = folder.state()
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, raw: xr.DataArray, key: str, target: Path, chosen: list[int]
+    ) -> None:
+        self.recipe, self.folder, self.raw, self.target = recipe, folder, raw, target
+        self.before: dict[str, Any] = {}
         self.state: dict[str, Any] = {"input": key, "steps": [], "warnings": []}
         self.keys: list[str] = [key]
+        self.chain = self._chain(chosen)
+        # Who writes a store, and opens it when it is whole.
+        self.write: Callable[..., xr.DataArray] = _store.written
 
-    def result(self, target: Path, chosen: list[int], from_step: Any, overwrite: bool) -> xr.DataArray:
-        chain = self._chain(chosen)
-        final_key = self.keys[-1]
+    def finished(self) -> xr.DataArray | None:
+        """Return the result if it is there and up to date."""
+        self.before = self.folder.state()
+        ours = self.before.get("result", {})
+        if self.target.exists() and ours.get("key") == self.keys[-1] and ours.get("made") == _plan.stamp(self.target):
+            return open_stack(self.target)
+        return None
+
+    def result(self, from_step: str | int | None, overwrite: bool) -> xr.DataArray:
+        """Do what is missing, and return the result. The folder must be held."""
+        done = self.finished()
+        if done is not None and from_step is None:
+            _LOGGER.info("%s is up to date", self.target)
+            return done
         if from_step is not None:
             first = _plan.number_of(self.recipe, from_step)
-            self.folder.forget(
-                next((k for k, link in enumerate(chain, start=1) if link.place >= first), len(chain) + 1)
-            )
-        ours = self.before.get("result", {})
-        if (
-            from_step is None
-            and target.exists()
-            and ours.get("key") == final_key
-            and ours.get("made") == _plan.stamp(target)
-        ):
-            _LOGGER.info("%s is up to date", target)
-            return open_stack(target)
-        _plan.check_target(target, ours, overwrite)
+            places = [link.place >= first for link in self.chain]
+            self.folder.forget(places.index(True) + 1 if any(places) else len(places) + 1)
+        _plan.check_target(self.target, self.before.get("result", {}), overwrite)
         _plan.check_space(self.folder.path, self.raw, self.recipe)
         self.recipe.save(self.folder.path / "recipe.toml")
         start = time.perf_counter()
-        with _plan.noting_warnings(self.state["warnings"]):
-            da = self._through(chain)
-            clean = self._written(da, len(chain) + 1, "result", final_key)
-            clean = self._in_place(clean, target, final_key)
+        with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
+            da = self._through(self.chain)
+            clean = self._written(da, len(self.chain) + 1, "result", self.keys[-1])
+            clean = self._in_place(clean, self.keys[-1])
         self.state["seconds"] = round(time.perf_counter() - start, 3)
-        self.state["result"] = {"path": str(target), "key": final_key, "made": _plan.stamp(target)}
+        self.state["result"] = {"path": str(self.target), "key": self.keys[-1], "made": _plan.stamp(self.target)}
         self.folder.note(self.state)
         return clean
 
@@ -247,16 +265,17 @@ class _Run:
         path = self.folder.checkpoint(number, name, key)
         if path.is_dir():
             return open_stack(path)
-        return _store.written(da, path, label=name if name != "result" else "write result")
+        return self.write(da, path, label=name if name != "result" else "write result")
 
-    def _in_place(self, clean: xr.DataArray, target: Path, key: str) -> xr.DataArray:
+    def _in_place(self, clean: xr.DataArray, key: str) -> xr.DataArray:
         """Give the finished result its name."""
+        target = self.target
         held = self.folder.checkpoint(len(self.keys), "result", key)
         if target.suffix != ".zarr":
             result = write_again(clean, target, overwrite=target.exists())
             _store.remove(held)
             return result
-        _plan.put_in_place(held, target)
+        _atomic.put_in_place(held, target)
         return open_stack(target)
 
     def _note_step(self, step: Step, number: int, inserted: bool, seconds: float) -> None:
