@@ -130,13 +130,13 @@ def measured(folder: Path, gigabytes: float) -> dict[str, Any]:
 
 
 def show(facts: dict[str, Any]) -> None:
+    read, written = facts["read"] / facts["least_read"], facts["written"] / facts["least_written"]
+    print(f"{facts['gigabytes']:g} GB, {facts['shape'][-3]} slices out: peak {facts['peak'] / 1e9:.2f} GB")
+    print(f"  {facts['seconds']:.0f} s, {facts['cpu']:.0f} s of processor; waited for at each step: {facts['steps']}")
     print(
-        f"{facts['gigabytes']:g} GB, {facts['shape'][-3]} slices out: peak {facts['peak'] / 1e9:.2f} GB, "
-        f"{facts['seconds']:.0f} s ({facts['cpu']:.0f} s of processor); read {facts['read'] / 1e9:.2f} GB = {facts['read'] / facts['least_read']:.2f} of the least "
-        f"({facts['estimates']} estimates and the result), written {facts['written'] / 1e9:.2f} GB = "
-        f"{facts['written'] / facts['least_written']:.2f} of the least; seconds a step {facts['steps']}",
-        flush=True,
+        f"  read {facts['read'] / 1e9:.2f} GB, {read:.2f} of the least ({facts['estimates']} estimates and the result)"
     )
+    print(f"  written {facts['written'] / 1e9:.2f} GB, {written:.2f} of the least", flush=True)
 
 
 def main() -> None:

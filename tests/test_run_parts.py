@@ -61,7 +61,12 @@ def test_parts_cover_every_slice_once_in_order_and_differ_by_at_most_one(n, work
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [((-1, 2, 0), "n=-1"), ((3, 0, 0), "workers=0"), ((3, 2, 2), "index=2 must be from 0 to 1"), ((3, 2, -1), "index=-1")],
+    [
+        ((-1, 2, 0), "n=-1"),
+        ((3, 0, 0), "workers=0"),
+        ((3, 2, 2), "index=2 must be from 0 to 1"),
+        ((3, 2, -1), "index=-1"),
+    ],
 )
 def test_no_such_part(arguments, words):
     with pytest.raises(ValueError, match=words):
@@ -88,7 +93,9 @@ def test_each_part_writes_its_own_slices_and_estimates_are_made_once(recipe, tmp
     run_part(recipe, (1, 3), out=out)
     (chunks,) = [p for p in (tmp_path / "clean.zarr.run/checkpoints").rglob("c") if p.parent.name == "stack"]
     written = sorted(int(path.name) for path in chunks.iterdir())
-    count = stack3d.open_stack(tmp_path / "clean.zarr.run/checkpoints" / chunks.parents[1].name, variable="stack").sizes["z"]
+    count = stack3d.open_stack(
+        tmp_path / "clean.zarr.run/checkpoints" / chunks.parents[1].name, variable="stack"
+    ).sizes["z"]
     assert written == list(range(count))[stack3d.partition(count, 3, 1)]
     (estimate,) = (tmp_path / "clean.zarr.run/estimates").iterdir()
     made = estimate.stat().st_mtime_ns

@@ -164,7 +164,14 @@ if TYPE_CHECKING:
     from stack3d.runs import run as run
 
 # Loaded when first used: not every session makes pictures or runs recipes.
-_LATER = {"plotting": None, "synthetic": None, "Recipe": "runs", "RecipeError": "runs", "partition": "runs", "run": "runs"}
+_LATER = {
+    "plotting": None,
+    "synthetic": None,
+    "Recipe": "runs",
+    "RecipeError": "runs",
+    "partition": "runs",
+    "run": "runs",
+}
 
 
 def __getattr__(name: str) -> Any:

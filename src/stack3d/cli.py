@@ -110,9 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--steps", metavar="A,B", help="only these steps, by name or number")
     recipe.add_argument("--from", dest="from_step", metavar="STEP", help="do this step and the later ones again")
     recipe.add_argument("--scheduler", metavar="S", help="threads, processes, synchronous, or tcp://HOST:PORT")
-    recipe.add_argument("--part", metavar="INDEX/WORKERS", help="one job's part, such as 0/16: for array jobs on one disk")
+    recipe.add_argument(
+        "--part", metavar="INDEX/WORKERS", help="one job's part, such as 0/16: for array jobs on one disk"
+    )
     recipe.add_argument("--overwrite", action="store_true", help="replace a result that this recipe did not make")
-    recipe.add_argument("--plan", action="store_true", help="say what it takes in memory, disk and time, and do nothing")
+    recipe.add_argument(
+        "--plan", action="store_true", help="say what it takes in memory, disk and time, and do nothing"
+    )
     recipe.add_argument("--check", action="store_true", help="list what is wrong with the recipe, and do nothing")
     recipe.set_defaults(run=_run)
 

@@ -40,7 +40,8 @@ class RunFolder:
                 folder.mkdir(exist_ok=True)
         except OSError as error:
             raise type(error)(
-                error.errno, f"the folder of the run, {str(path)!r}, cannot be made: {error.strerror}; choose another out="
+                error.errno,
+                f"the folder of the run, {str(path)!r}, cannot be made: {error.strerror}; choose another out=",
             ) from error
 
     @contextlib.contextmanager

@@ -63,12 +63,16 @@ def is_held(lock: Path) -> bool:
 
 
 def _take(lock: Path, busy: str, *, wait: bool) -> str:
-    me = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S"), "id": uuid.uuid4().hex}
+    me = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "id": uuid.uuid4().hex,
+    }
     mine, waiting = json.dumps(me), False
     while True:
         try:
-            with lock.open("x", encoding="utf-8") as file:
-                file.write(mine)
+            _make(lock, mine)
             return mine
         except FileExistsError:
             holder = _holder(lock)
@@ -86,6 +90,21 @@ def _take(lock: Path, busy: str, *, wait: bool) -> str:
             _LOGGER.info("waiting for process %s on %s", holder["pid"], holder["host"])
             waiting = True
         time.sleep(LOOK)
+
+
+def _make(lock: Path, content: str) -> None:
+    """Make a lock with what it says, in one step: it is never seen empty."""
+    beside = lock.with_name(f"{lock.name}-{uuid.uuid4().hex}")
+    beside.write_text(content, encoding="utf-8")
+    try:
+        os.link(beside, lock)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links
+        with lock.open("x", encoding="utf-8") as file:
+            file.write(content)
+    finally:
+        beside.unlink()
 
 
 def _holder(lock: Path) -> dict[str, Any] | None:

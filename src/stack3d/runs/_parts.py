@@ -141,12 +141,14 @@ def run_part(
             except OthersAreWriting:
                 done = job.finished()
                 if done is None:
-                    _LOGGER.info("part %s is written, others are not; once all jobs have ended, do them again or run", mine)
+                    _LOGGER.info(
+                        "part %s is written, others are not; once all jobs have ended, do them again or run", mine
+                    )
                 return done
 
 
 class OthersAreWriting(Exception):
-    """This part is written, and the store is not whole: the rest is that of other jobs."""
+    """A part is written, and the store is not whole: the rest is that of other jobs."""
 
 
 class Shared:

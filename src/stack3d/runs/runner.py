@@ -15,8 +15,8 @@ import xarray as xr
 
 from stack3d import _provenance
 from stack3d._provenance import OPERATIONS
-from stack3d.io import checkpoint as write_again
 from stack3d.io import _atomic, open_stack
+from stack3d.io import checkpoint as write_again
 from stack3d.runs import _plan, _store
 from stack3d.runs._check import EXACT, problems
 from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
