@@ -17,6 +17,7 @@ import xarray as xr
 from stack3d.io import _atomic
 
 if TYPE_CHECKING:
+    from stack3d.runs._forecast import Stage
     from stack3d.runs.recipe import Recipe
 
 
@@ -86,16 +87,17 @@ def check_target(target: Path, ours: dict[str, Any], overwrite: bool) -> None:
     _atomic.check_target(target, overwrite=overwrite or made_by_run, folder=target.suffix == ".zarr")
 
 
-def check_space(folder: Path, raw: xr.DataArray, recipe: Recipe) -> None:
-    """Raise OSError when the result and the checkpoints could not fit, uncompressed, on the disk."""
-    written = 1 + sum(step.checkpoint for step in recipe.steps)
-    needed = raw.size * (raw.dtype.itemsize + 4 * (written - 1))
+def check_space(folder: Path, stages: Sequence[Stage], raw: xr.DataArray) -> None:
+    """Raise OSError when the result and all checkpoints could not fit, uncompressed, on the disk."""
+    kept = [stage for stage in stages if stage.written]
+    needed = (stages[-1].bytes if stages else raw.nbytes) + sum(stage.bytes for stage in kept)
     done = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     free = shutil.disk_usage(folder).free
     if needed - done > free:
+        names = ", ".join(f"{stage.operation} ({stage.written})" for stage in kept)
         raise OSError(
-            f"{str(folder)!r}: the result and {written - 1} checkpoints take up to {needed / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB are free; make room, or choose another disk with out="
+            f"{str(folder)!r}: the result and {len(kept)} checkpoints{f', after {names},' if kept else ''} take up to "
+            f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; make room, or choose another disk with out="
         )
 
 

@@ -20,6 +20,7 @@ from stack3d.io import checkpoint as write_again
 from stack3d.runs import _plan, _store
 from stack3d.runs._check import EXACT, problems
 from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
+from stack3d.runs._forecast import forecast
 from stack3d.runs._scheduler import on_scheduler
 from stack3d.runs.recipe import Recipe, RecipeError, Step
 
@@ -27,12 +28,34 @@ _LOGGER = logging.getLogger("stack3d")
 _INSERTED = {"inserted": True}
 
 
-class _Link(NamedTuple):
+class Link(NamedTuple):
     """A step as it is done: what its record says besides, and the place (from 0) in the recipe that it belongs to."""
 
     step: Step
     context: dict[str, Any]
     place: int
+
+
+def links(recipe: Recipe, kind: np.dtype[Any], chosen: list[int]) -> list[Link]:
+    """Return the steps to do on pixels of a dtype, with the conversions around them."""
+    chain: list[Link] = []
+    floating = False
+    for number in chosen:
+        step, context = recipe.steps[number], {}
+        if step.operation not in EXACT and not floating and kind.kind in "uib":
+            chain.append(Link(Step("astype", {"dtype": str(_plan.working_dtype(kind))}), _INSERTED, number))
+            floating = True
+        if step.operation == "invert" and floating and step.parameters.get("range") is None and kind.kind in "ui":
+            limits = np.iinfo(kind)
+            step = Step("invert", {**step.parameters, "range": [int(limits.min), int(limits.max)]}, step.checkpoint)
+            context = {"filled": ["range"]}
+        if step.parameters.get("dtype") is not None:
+            kind, floating = np.dtype(step.parameters["dtype"]), False
+        chain.append(Link(step, context, number))
+    wanted = recipe.output.get("dtype")
+    if wanted is not None or (floating and not _plan.leaves_holes(recipe)):
+        chain.append(Link(Step("astype", {"dtype": str(wanted or kind)}), _INSERTED, len(recipe.steps)))
+    return chain
 
 
 def run(
@@ -159,7 +182,9 @@ class Run:
         self.before: dict[str, Any] = {}
         self.state: dict[str, Any] = {"input": key, "steps": [], "warnings": []}
         self.keys: list[str] = [key]
-        self.chain = self._chain(chosen)
+        self.chain = links(recipe, raw.dtype, chosen)
+        for step, _, _ in self.chain:
+            self.keys.append(key_of(self.keys[-1], step.operation, OPERATIONS[step.operation].version, step.complete()))
         # Who writes a store, and opens it when it is whole.
         self.write: Callable[..., xr.DataArray] = _store.written
 
@@ -182,7 +207,7 @@ class Run:
             places = [link.place >= first for link in self.chain]
             self.folder.forget(places.index(True) + 1 if any(places) else len(places) + 1)
         _plan.check_target(self.target, self.before.get("result", {}), overwrite)
-        _plan.check_space(self.folder.path, self.raw, self.recipe)
+        _plan.check_space(self.folder.path, forecast([link.step for link in self.chain], self.raw), self.raw)
         self.recipe.save(self.folder.path / "recipe.toml")
         start = time.perf_counter()
         with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
@@ -194,32 +219,7 @@ class Run:
         self.folder.note(self.state)
         return clean
 
-    def _chain(self, chosen: list[int]) -> list[_Link]:
-        """Return the steps to do, with the conversions around them, and find their keys."""
-        chain: list[_Link] = []
-        kind = self.raw.dtype
-        floating = False
-        for number in chosen:
-            step, context = self.recipe.steps[number], {}
-            if step.operation not in EXACT and not floating and kind.kind in "uib":
-                chain.append(_Link(Step("astype", {"dtype": str(_plan.working_dtype(kind))}), _INSERTED, number))
-                floating = True
-            if step.operation == "invert" and floating and step.parameters.get("range") is None and kind.kind in "ui":
-                limits = np.iinfo(kind)
-                step = Step("invert", {**step.parameters, "range": [int(limits.min), int(limits.max)]}, step.checkpoint)
-                context = {"filled": ["range"]}
-            if step.parameters.get("dtype") is not None:
-                kind, floating = np.dtype(step.parameters["dtype"]), False
-            chain.append(_Link(step, context, number))
-        wanted = self.recipe.output.get("dtype")
-        if wanted is not None or (floating and not _plan.leaves_holes(self.recipe)):
-            chain.append(_Link(Step("astype", {"dtype": str(wanted or kind)}), _INSERTED, len(self.recipe.steps)))
-        for step, _, _ in chain:
-            version = OPERATIONS[step.operation].version
-            self.keys.append(key_of(self.keys[-1], step.operation, version, step.complete()))
-        return chain
-
-    def _through(self, chain: list[_Link]) -> xr.DataArray:
+    def _through(self, chain: list[Link]) -> xr.DataArray:
         """Return the stack after all steps, from the last checkpoint that is there."""
         da, first = self.raw, 0
         for number in range(len(chain), 0, -1):
@@ -240,7 +240,7 @@ class Run:
             self._note_step(step, number, "inserted" in context, time.perf_counter() - begin)
         return da
 
-    def _spare_repeats(self, da: xr.DataArray, number: int, chain: list[_Link]) -> xr.DataArray:
+    def _spare_repeats(self, da: xr.DataArray, number: int, chain: list[Link]) -> xr.DataArray:
         """Write the stack before an estimate would repeat a dear step."""
         name = OPERATIONS[chain[number - 1].step.operation].estimator.__name__  # type: ignore[union-attr]
         if self._estimate_path(number, name).is_file() or not _provenance.dear_steps(da):
