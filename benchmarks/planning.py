@@ -107,7 +107,8 @@ def looked_at(
     label: str, built: float, collections: Any, blocks: int, sizes: dict[str, int], workers: int
 ) -> dict[str, float]:
     start = time.process_time()
-    optimised = dask.optimize(*collections, *progress._neighbours_together(tuple(collections)))
+    joined = progress._neighbours_together(tuple(collections))
+    optimised = dask.optimize(*joined) if label == "apply and write" else dask.optimize(*collections, *joined)
     graph: dict[Any, Any] = {}
     for item in optimised:
         graph.update(item.__dask_graph__())
@@ -158,9 +159,9 @@ def passes(slices: int, side: int, workers: int) -> list[dict[str, float]]:
 
         if name in known:
             start = time.process_time()
-            with mock.patch.object(progress, "compute", compute), mock.patch("stack3d._provenance._warn_of_repeats"):
-                with contextlib.suppress(Captured):
-                    OPERATIONS[name].estimator(da)
+            quiet = mock.patch("stack3d._provenance._warn_of_repeats")
+            with mock.patch.object(progress, "compute", compute), quiet, contextlib.suppress(Captured):
+                OPERATIONS[name].estimator(da)
             built = time.process_time() - start
             ((label, collections),) = caught
             # What a pass holds: the frames, and the numbers that frames are reduced to.
@@ -173,7 +174,7 @@ def passes(slices: int, side: int, workers: int) -> list[dict[str, float]]:
     start = time.process_time()
     write = _stream._lazy_write(da.data, _stream._Write(no_op, "nowhere", {}))
     pending += time.process_time() - start
-    found.append(looked_at("apply and write", pending, [write], slices, sizes, workers))
+    found.append(looked_at("apply and write", pending, [write], write.npartitions, sizes, workers))
     return found
 
 

@@ -36,7 +36,9 @@ def refusing_work() -> Iterator[None]:
         _refusing.reset(token)
 
 
-def compute(*collections: Any, label: str, total: int | None = None, unit: str | None = None) -> tuple[Any, ...]:
+def compute(
+    *collections: Any, label: str, total: int | None = None, unit: str | None = None, discard: bool = False
+) -> tuple[Any, ...]:
     """Compute dask collections as `dask.compute` does, and show the progress.
 
     Parameters
@@ -49,11 +51,13 @@ def compute(*collections: Any, label: str, total: int | None = None, unit: str |
         Amount of work to count up to, for example the number of frames; by default the number of dask tasks.
     unit : str, optional
         What `total` counts; by default ``"frames"`` with a `total` and ``"tasks"`` without.
+    discard : bool
+        Whether the results of dask arrays are of no use once they are computed.
 
     Returns
     -------
     tuple
-        The result of each collection; what is not lazy is passed through.
+        The result of each collection, what is not lazy being passed through; empty with `discard`.
 
     Notes
     -----
@@ -69,8 +73,9 @@ def compute(*collections: Any, label: str, total: int | None = None, unit: str |
     if _refusing.get():
         raise WorkRefused(label)
     unit = unit or ("tasks" if total is None else "frames")
-    count = len(collections)
-    collections = (*collections, *_neighbours_together(collections))
+    count = 0 if discard else len(collections)
+    joined = _neighbours_together(collections)
+    collections = tuple(joined) if discard and joined else (*collections, *joined)
     with metering(label, unit, shown=total) as meter:
         if meter is None:
             return tuple(dask.compute(*collections))[:count]

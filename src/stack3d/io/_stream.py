@@ -135,7 +135,7 @@ def write_frames(
                 data = _whole_frames(variable)
                 lazy += _needed_parts(_lazy_write(data, task), data.chunks, str(name), needed)
         if lazy:
-            progress.compute(*lazy, label=label)
+            progress.compute(*lazy, label=label, discard=True)
     except BaseException:
         _stop(str(partial))
         raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -123,16 +122,6 @@ def stamp(target: Path) -> list[int]:
     header = target / "zarr.json"
     facts = (header if header.is_file() else target).stat()
     return [facts.st_mtime_ns, facts.st_size]
-
-
-def peak_memory() -> int | None:
-    """Return the largest resident memory of this process so far, in bytes, where the system tells."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 @contextlib.contextmanager

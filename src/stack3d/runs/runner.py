@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import _provenance
+from stack3d._meter import peak_memory
 from stack3d._provenance import OPERATIONS
 from stack3d.io import _atomic, open_stack
 from stack3d.io import checkpoint as write_again
@@ -281,7 +282,7 @@ class Run:
     def _note_step(self, step: Step, number: int, inserted: bool, seconds: float) -> None:
         known = OPERATIONS[step.operation]
         note: dict[str, Any] = {"operation": step.operation, "key": self.keys[number], "seconds": round(seconds, 3)}
-        note |= {"inserted": inserted, "peak_memory": _plan.peak_memory()}
+        note |= {"inserted": inserted, "peak_memory": peak_memory()}
         if known.estimator is not None:
             path = self._estimate_path(number, known.estimator.__name__)
             if path.is_file():
