@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import platform
 import shutil
 import sys
 import threading
@@ -184,7 +185,7 @@ def peak_memory() -> int | None:
     except ImportError:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+    return int(peak if platform.system() == "Darwin" else peak * 1024)
 
 
 def _rate(done: int, elapsed: float, unit: str) -> str:

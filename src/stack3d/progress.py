@@ -13,7 +13,7 @@ import operator
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from stack3d import _meter
 from stack3d._meter import Meter, metering
@@ -107,13 +107,13 @@ def _neighbours_together(collections: tuple[Any, ...]) -> list[Any]:
     keys = [key for item in arrays for key in flatten(item.__dask_keys__())]
     if len(keys) <= _BRANCHES:
         return []
-    name, graph = f"joined-{uuid.uuid4().hex}", {}
-    joined = keys
+    name, joined = f"joined-{uuid.uuid4().hex}", keys
+    graph: dict[Any, Any] = {}
     while len(joined) > 1:
         groups = [joined[k : k + _BRANCHES] for k in range(0, len(joined), _BRANCHES)]
         joined = [(name, len(graph) + k + 1) for k in range(len(groups))] if len(groups) > 1 else [(name, 0)]
         graph |= {key: Task(key, _done, *map(TaskRef, group)) for key, group in zip(joined, groups, strict=True)}
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=arrays)
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=cast(Any, arrays))
     return [dask.array.Array(layers, name, ((1,),), dtype="uint8")]
 
 

@@ -13,8 +13,8 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import xarray as xr
 
@@ -66,7 +66,8 @@ def partition(n: int, workers: int, index: int) -> slice:
     return slice(index * n // workers, (index + 1) * n // workers)
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Job `index` (from 0) of `workers`."""
 
     index: int

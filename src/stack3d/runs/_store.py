@@ -104,7 +104,7 @@ class Store:
         if slices is None:
             return True
         dims = self.ds.variables[name].dims
-        return slices.start <= (start[dims.index("z")] if "z" in dims else 0) < slices.stop
+        return bool(slices.start <= (start[dims.index("z")] if "z" in dims else 0) < slices.stop)
 
 
 def unfinished(path: Path) -> Path:
