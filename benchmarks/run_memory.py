@@ -2,6 +2,7 @@
 
     python benchmarks/run_memory.py --gigabytes 16 --folder DIR
     python benchmarks/run_memory.py --sizes 0.5,1,2,4 --folder DIR
+    python benchmarks/run_memory.py --gigabytes 0.8 --frame 4096 --folder DIR
 
 Streams a synthetic stack to disk, then runs a recipe (crop, level_slices, register, destripe, resample) in a process of its
 own, which counts what its system calls read and wrote (``/proc/self/io``: Linux). Beside each figure stands the least it
@@ -28,7 +29,7 @@ STEPS = [
     "level_slices",
     ("register", {"crop": "none"}),
     "destripe",
-    ("resample", {"dz": "10 nm"}),
+    ("resample", {"dz": "8 nm"}),
 ]
 
 
@@ -111,11 +112,11 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def measured(folder: Path, gigabytes: float) -> dict[str, Any]:
+def measured(folder: Path, gigabytes: float, frame: int) -> dict[str, Any]:
     source, target = folder / "raw.zarr", folder / "clean.zarr"
     try:
         start = time.perf_counter()
-        make(source, gigabytes)
+        make(source, gigabytes, frame)
         print(f"made {gigabytes:g} GB in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
         command = [sys.executable, __file__, "--job", str(source), str(target)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -143,6 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=16.0)
     parser.add_argument("--sizes", help="several sizes in GB, and the line through their times")
+    parser.add_argument("--frame", type=int, default=FRAME, help="side of a frame in pixels")
     parser.add_argument("--folder", type=Path, default=Path("run-memory-benchmark"))
     parser.add_argument("--job", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -153,7 +155,7 @@ def main() -> None:
     sizes = [arguments.gigabytes] if arguments.sizes is None else [float(size) for size in arguments.sizes.split(",")]
     found = []
     for gigabytes in sizes:
-        found.append(measured(arguments.folder, gigabytes))
+        found.append(measured(arguments.folder, gigabytes, arguments.frame))
         show(found[-1])
     if len(found) > 2:
         for name in ("cpu", "seconds"):
