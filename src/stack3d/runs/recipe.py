@@ -264,10 +264,6 @@ class Recipe:
         Plan
             Its text (`print`) says all of it.
 
-        Raises
-        ------
-        RecipeError, ValueError
-
         Examples
         --------
         >>> plan = stack3d.Recipe(["match_histograms"]).plan(stack, workers=2, trial=False)
