@@ -95,6 +95,20 @@ def test_a_cluster_saves(expected, client, tmp_path):
     np.testing.assert_array_equal(stack3d.open_stack(tmp_path / "clean.zarr").values, expected)
 
 
+def test_a_run_on_a_cluster_by_its_address_writes_the_bytes_of_one_on_threads(client, tmp_path):
+    made = stack3d.synthetic.make_stack((8, 48, 48), defects={"gain": True, "uneven_z": True}).stack
+    source = made.stack3d.save(tmp_path / "raw.zarr")
+    steps = [("crop", {"y": slice(2, 46), "by": "index"}), "level_slices", ("resample", {"dz": "9 nm"})]
+    recipe = stack3d.Recipe(steps, input={"path": str(source), "frames_per_block": 1})
+    written = []
+    for name, scheduler in (("threads", "threads"), ("cluster", client.cluster.scheduler_address)):
+        stack3d.run(recipe, out=tmp_path / f"{name}.zarr", scheduler=scheduler)
+        files = [f for f in (tmp_path / f"{name}.zarr").rglob("c/**/*") if f.is_file()]
+        written.append({str(f.relative_to(tmp_path / f"{name}.zarr")): f.read_bytes() for f in files})
+    assert written[0] == written[1]
+    assert len(written[0]) > 8
+
+
 @pytest.mark.parametrize("per_block", [1, 4])
 def test_each_frame_is_read_once_for_each_estimate_and_once_to_apply(per_block):
     reads: Counter[int] = Counter()

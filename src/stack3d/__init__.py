@@ -133,6 +133,7 @@ __all__ = [
     "metadata",
     "noise_statistics",
     "open_stack",
+    "partition",
     "pixel_size",
     "plotting",
     "provenance",
@@ -162,10 +163,18 @@ if TYPE_CHECKING:
     from stack3d import synthetic as synthetic
     from stack3d.runs import Recipe as Recipe
     from stack3d.runs import RecipeError as RecipeError
+    from stack3d.runs import partition as partition
     from stack3d.runs import run as run
 
 # Loaded when first used: not every session makes pictures or runs recipes.
-_LATER = {"plotting": None, "synthetic": None, "Recipe": "runs", "RecipeError": "runs", "run": "runs"}
+_LATER = {
+    "plotting": None,
+    "synthetic": None,
+    "Recipe": "runs",
+    "RecipeError": "runs",
+    "partition": "runs",
+    "run": "runs",
+}
 
 
 def __getattr__(name: str) -> Any:

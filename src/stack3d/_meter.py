@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import platform
 import shutil
 import sys
 import threading
@@ -18,6 +19,8 @@ _LOGGER = logging.getLogger("stack3d")
 # Seconds. Work that ends before the first of its kind leaves no trace.
 FIRST_BAR, EVERY_BAR = 0.3, 0.1
 FIRST_LOG, EVERY_LOG = 2.0, 10.0
+# Work as long as this tells its memory too.
+LONG = 10.0
 
 _owner_lock = threading.Lock()
 _owner: Meter | None = None
@@ -137,6 +140,9 @@ class Meter:
         self._visible = True
         time_left = f", {_clock((total - done) * elapsed / done)} left" if done and total is not None else ""
         ending = f"{_rate(done, elapsed, self.unit)}, {_clock(elapsed)} elapsed{time_left}"
+        peak = peak_memory() if elapsed >= LONG else None
+        if peak is not None:
+            ending += f", peak {peak / 2**30:.1f} GiB"
         if self.stream is not None:
             self._draw(done, total, ending)
         else:
@@ -170,6 +176,16 @@ class Meter:
             assert self.stream is not None
             self.stream.write("\r" + line + padding + ("\n" if last else ""))
             self.stream.flush()
+
+
+def peak_memory() -> int | None:
+    """Return the largest resident memory of this process so far, in bytes, where the system tells."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if platform.system() == "Darwin" else peak * 1024)
 
 
 def _rate(done: int, elapsed: float, unit: str) -> str:

@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 1
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        print(f"stack3d {arguments.command}: {_as_options(str(error))}", file=sys.stderr)
+        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        print(f"stack3d {arguments.command}: {_as_options(text)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"stack3d {arguments.command}: interrupted", file=sys.stderr)
@@ -109,7 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--steps", metavar="A,B", help="only these steps, by name or number")
     recipe.add_argument("--from", dest="from_step", metavar="STEP", help="do this step and the later ones again")
     recipe.add_argument("--scheduler", metavar="S", help="threads, processes, synchronous, or tcp://HOST:PORT")
+    recipe.add_argument(
+        "--part", metavar="INDEX/WORKERS", help="one job's part, such as 0/16: for array jobs on one disk"
+    )
     recipe.add_argument("--overwrite", action="store_true", help="replace a result that this recipe did not make")
+    recipe.add_argument(
+        "--plan", action="store_true", help="say what it takes in memory, disk and time, and do nothing"
+    )
     recipe.add_argument("--check", action="store_true", help="list what is wrong with the recipe, and do nothing")
     recipe.add_argument("--no-report", action="store_true", help="write no report beside the result (OUT.html)")
     recipe.set_defaults(run=_run)
@@ -211,6 +218,7 @@ def _init(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     import stack3d
+    from stack3d.runs import run_part
 
     if (arguments.recipe is None) == (arguments.preset is None):
         raise ValueError("give either RECIPE or --preset")
@@ -223,17 +231,23 @@ def _run(arguments: argparse.Namespace) -> int:
         recipe.check(None if path is None else stack3d.open_stack(path, **opening))
         print(f"{arguments.recipe or arguments.preset}: {len(recipe)} steps, nothing wrong")
         return 0
-    steps = None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")]
-    clean = stack3d.run(
-        recipe,
-        out=arguments.out,
-        steps=steps,
-        from_step=arguments.from_step,
-        scheduler=arguments.scheduler,
-        overwrite=arguments.overwrite,
-        report=False if arguments.no_report else None,
-    )
-    print(clean.stack3d)
+    if arguments.plan:
+        print(recipe.plan())
+        return 0
+    given = {
+        "out": arguments.out,
+        "steps": None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")],
+        "scheduler": arguments.scheduler,
+        "overwrite": arguments.overwrite,
+        "report": False if arguments.no_report else None,
+    }
+    if arguments.part is None:
+        print(stack3d.run(recipe, from_step=arguments.from_step, **given).stack3d)
+        return 0
+    if arguments.from_step is not None:
+        raise ValueError("--from and --part: do the step again by a run without --part first")
+    clean = run_part(recipe, arguments.part, **given)
+    print(f"part {arguments.part} is written; others are not" if clean is None else clean.stack3d)
     return 0
 
 

@@ -198,6 +198,7 @@ def _gathered(
 ) -> Any:
     """Return the lazy array whose z blocks depend on just those blocks of `source` that their windows touch."""
     import dask.array
+    from dask._task_spec import List, Task, TaskRef
     from dask.highlevelgraph import HighLevelGraph
 
     z_chunks = source.chunks[-3]
@@ -213,8 +214,9 @@ def _gathered(
         last = int(np.searchsorted(starts, needed[:, 1].max(), side="left"))
         gather = _Gather(call, needed - starts[first], {key: value[part] for key, value in values.items()}, run)
         for lead in np.ndindex(source.numblocks[:-3]):
-            keys = [(source.name, *lead, block, 0, 0) for block in range(first, last)]
-            graph[(name, *lead, k, 0, 0)] = (gather, keys)
+            blocks = [TaskRef((source.name, *lead, block, 0, 0)) for block in range(first, last)]
+            key = (name, *lead, k, 0, 0)
+            graph[key] = Task(key, gather, List(*blocks))
     chunks = (*source.chunks[:-3], out_z, *trailing)
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[source])
     meta = np.empty_like(source._meta, shape=(0,) * source.ndim, dtype=dtype)

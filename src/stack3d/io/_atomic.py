@@ -121,6 +121,22 @@ def written_beside(target: Path, *, overwrite: bool) -> Iterator[Path]:
         _running.discard(mark)
 
 
+def put_in_place(whole: Path, target: Path) -> None:
+    """Rename what is whole, and has a name of its own, to `target`, in the place of what is there.
+
+    Parameters
+    ----------
+    whole, target : Path
+        Both on the same file system. After a kill `whole` is under one of the two names.
+    """
+    mark = _new_id()
+    previous, discarded = (Path(f"{target}.{kind}-{mark}") for kind in ("previous", "discarded"))
+    with _naming:
+        if _renamed(whole, target, previous):
+            os.replace(previous, discarded)
+            _remove(discarded)
+
+
 def left_behind(path: str | os.PathLike[str]) -> str:
     """Return what interrupted saves to `path` left beside it and how to take it back, ``""`` where nothing is left.
 
@@ -185,16 +201,7 @@ def _put_in_place(partial: Path, target: Path, mark: str, *, overwrite: bool) ->
         os.replace(partial, complete)
         if target.exists() and not overwrite:
             raise FileExistsError(errno.EEXIST, f"{str(target)!r} was made by somebody else in the meantime")
-        if complete.is_file() or not target.exists():
-            os.replace(complete, target)
-            return
-        os.replace(target, previous)
-        try:
-            os.replace(complete, target)
-        except BaseException:
-            if not target.exists():  # else another process has just put its own there
-                os.replace(previous, target)
-            raise
+        replaced = _renamed(complete, target, previous)
     except OSError as error:
         new = complete if complete.exists() else partial
         raise OSError(
@@ -203,8 +210,24 @@ def _put_in_place(partial: Path, target: Path, mark: str, *, overwrite: bool) ->
             f"was there before is untouched. The new data are in {str(new)!r}: close what holds {target.name!r} "
             "open, then rename it",
         ) from error
-    os.replace(previous, discarded)
-    _remove(discarded)
+    if replaced:
+        os.replace(previous, discarded)
+        _remove(discarded)
+
+
+def _renamed(new: Path, target: Path, previous: Path) -> bool:
+    """Give what is whole the name `target`; return whether what was there is now `previous`, to be removed."""
+    if new.is_file() or not target.exists():
+        os.replace(new, target)
+        return False
+    os.replace(target, previous)
+    try:
+        os.replace(new, target)
+    except BaseException:
+        if not target.exists():  # else another process has just put its own there
+            os.replace(previous, target)
+        raise
+    return True
 
 
 def _remove(path: Path) -> bool:

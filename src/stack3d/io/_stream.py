@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,21 @@ def template(ds: xr.Dataset) -> xr.Dataset:
     return ds.assign(zeros)
 
 
+def blocks(variable: xr.Variable) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield start and shape of each block that `write_frames` makes of a variable."""
+    if variable.chunks is None:
+        lengths = _block_lengths(variable)
+        chunks: Any = [
+            [min(n, size - k) for k in range(0, size, n)] for size, n in zip(variable.shape, lengths, strict=True)
+        ]
+    else:
+        chunks = _whole_frames(variable).chunks
+    edges = [np.cumsum((0, *lengths)) for lengths in chunks]
+    for index in np.ndindex(*map(len, chunks)):
+        start = tuple(int(edge[k]) for edge, k in zip(edges, index, strict=True))
+        yield start, tuple(int(lengths[k]) for lengths, k in zip(chunks, index, strict=True))
+
+
 def write_frames(
     ds: xr.Dataset,
     write: Callable[..., None],
@@ -120,7 +135,7 @@ def write_frames(
                 data = _whole_frames(variable)
                 lazy += _needed_parts(_lazy_write(data, task), data.chunks, str(name), needed)
         if lazy:
-            progress.compute(*lazy, label=label)
+            progress.compute(*lazy, label=label, discard=True)
     except BaseException:
         _stop(str(partial))
         raise

@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from stack3d import estimates
 from stack3d._records import signature_of
 from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
 from stack3d.runs import _store
+from stack3d.runs._lock import held, is_held
 from stack3d.runs._values import normalised
 
 _SAMPLED_FRAMES = 3
@@ -36,38 +35,41 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        for folder in (path, path / "estimates", path / "checkpoints"):
-            folder.mkdir(exist_ok=True)
+        try:
+            for folder in (path, path / "estimates", path / "checkpoints"):
+                folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"the folder of the run, {str(path)!r}, cannot be made: {error.strerror}; choose another out=",
+            ) from error
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, wait: bool = False) -> Iterator[None]:
         """Hold the folder: two runs must not write the same result.
+
+        Parameters
+        ----------
+        wait : bool
+            For whoever holds it, instead of raising; jobs that write parts do.
 
         Raises
         ------
         RuntimeError
-            When another run holds it, saying which.
+            When another run holds it, or writes a part, saying which.
         """
-        lock = self.path / "lock"
-        me = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        while True:
-            try:
-                with lock.open("x", encoding="utf-8") as file:
-                    json.dump(me, file)
-                break
-            except FileExistsError:
-                holder = _holder(lock)
-                if holder is None or _is_dead(holder):
-                    lock.unlink(missing_ok=True)
-                    continue
+        with held(self.path / "lock", "another run is writing this result", wait=wait):
+            busy = [] if wait else self.at_work()
+            if busy:
                 raise RuntimeError(
-                    f"another run is writing this result: process {holder['pid']} on {holder['host']}, since {holder['since']}. "
-                    f"Wait for it; if it is known to be dead, delete {str(lock)!r} and run again"
-                ) from None
-        try:
+                    f"jobs are writing parts of this result: {', '.join(busy)}. Wait for them; if they are known to be "
+                    f"dead, delete {str(self.path / 'parts')!r} and run again"
+                )
             yield
-        finally:
-            lock.unlink(missing_ok=True)
+
+    def at_work(self) -> list[str]:
+        """Return the names of the parts that other jobs are writing."""
+        return [path.stem for path in sorted((self.path / "parts").glob("*.lock")) if is_held(path)]
 
     def estimate(self, number: int, name: str, key: str) -> Path:
         """Return where the estimate of a step is kept."""
@@ -109,6 +111,7 @@ class RunFolder:
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         shutil.rmtree(folder)
         folder.mkdir()
+        shutil.rmtree(self.path / "parts", ignore_errors=True)
         return size
 
 
@@ -140,29 +143,3 @@ def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None) -> str:
         frame = da.isel(z=int(k)) if "z" in da.dims else da
         sha.update(json.dumps(estimates.digest(xr.Dataset({"frame": frame.reset_coords(drop=True)}))).encode())
     return sha.hexdigest()[:12]
-
-
-def _holder(lock: Path) -> dict[str, Any] | None:
-    for _ in range(20):
-        try:
-            found: dict[str, Any] = json.loads(lock.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError:  # just being written
-            time.sleep(0.05)
-            continue
-        return found
-    return None
-
-
-def _is_dead(holder: Mapping[str, Any]) -> bool:
-    # Windows has no harmless signal: whether the holder lives is not asked there.
-    if holder.get("host") != platform.node() or os.name == "nt":
-        return False
-    try:
-        os.kill(int(holder["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

@@ -6,7 +6,6 @@ import contextlib
 import os
 import platform
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from stack3d.io import _atomic
 from stack3d.options import worker_count
 
 if TYPE_CHECKING:
+    from stack3d.runs._forecast import Stage
     from stack3d.runs.recipe import Recipe
 
 
@@ -89,17 +89,35 @@ def check_target(target: Path, ours: dict[str, Any], overwrite: bool) -> None:
     _atomic.check_target(target, overwrite=overwrite or made_by_run, folder=target.suffix == ".zarr")
 
 
-def check_space(folder: Path, raw: xr.DataArray, recipe: Recipe) -> None:
-    """Raise OSError when the result and the checkpoints could not fit, uncompressed, on the disk."""
-    written = 1 + sum(step.checkpoint for step in recipe.steps)
-    needed = raw.size * (raw.dtype.itemsize + 4 * (written - 1))
+def check_space(folder: Path, stages: Sequence[Stage], raw: xr.DataArray) -> None:
+    """Raise OSError when the result and all checkpoints could not fit, uncompressed, on the disk."""
+    kept = [stage for stage in stages if stage.written]
+    needed = (stages[-1].bytes if stages else raw.nbytes) + sum(stage.bytes for stage in kept)
     done = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     free = shutil.disk_usage(folder).free
     if needed - done > free:
+        names = ", ".join(f"{stage.operation} ({stage.written})" for stage in kept)
         raise OSError(
-            f"{str(folder)!r}: the result and {written - 1} checkpoints take up to {needed / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB are free; make room, or choose another disk with out="
+            f"{str(folder)!r}: the result and {len(kept)} checkpoints{f', after {names},' if kept else ''} take up to "
+            f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; make room, or choose another disk with out="
         )
+
+
+@contextlib.contextmanager
+def saying_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Add to an error what is kept of the work done so far."""
+    try:
+        yield
+    except Exception as error:
+        marks = list((folder / "checkpoints").glob("*.blocks"))
+        kept = [f"{sum(1 for _ in mark.iterdir()) - 1} blocks of {mark.stem.partition('.')[0]!r}" for mark in marks]
+        whole = sum(1 for _ in (folder / "estimates").glob("*.nc"))
+        free = shutil.disk_usage(folder).free / 2**20
+        error.add_note(
+            f"{', '.join([f'{whole} estimates', *kept])} are kept in {str(folder)!r} ({free:.0f} MiB free there). "
+            "When the cause is mended, run the same again: it goes on there"
+        )
+        raise
 
 
 def stamp(target: Path) -> list[int]:
@@ -107,27 +125,6 @@ def stamp(target: Path) -> list[int]:
     header = target / "zarr.json"
     facts = (header if header.is_file() else target).stat()
     return [facts.st_mtime_ns, facts.st_size]
-
-
-def put_in_place(held: Path, target: Path) -> None:
-    """Rename a finished store to the name of the result, setting aside what was there until it is done."""
-    if target.exists():
-        previous = Path(f"{target}.previous-{os.getpid()}")
-        os.replace(target, previous)
-        os.replace(held, target)
-        shutil.rmtree(previous, ignore_errors=True)
-    else:
-        os.replace(held, target)
-
-
-def peak_memory() -> int | None:
-    """Return the largest resident memory of this process so far, in bytes, where the system tells."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def machine() -> dict[str, str]:

@@ -36,30 +36,75 @@ def written(da: xr.DataArray, path: Path, *, label: str) -> xr.DataArray:
     DataArray
         Lazy, read from `path`.
     """
-    da = _stream.load_small(_stream.unread_in_blocks(da))
-    ds = _attrs.encode_stack(da)
-    partial, marks = unfinished(path), Path(f"{path}.blocks")
-    print_of_header = _header(ds)
-    if not partial.is_dir() or _read(marks / "header") != print_of_header:
-        for left in (partial, marks):
+    store = Store(da, path)
+    store.write(label=label)
+    return store.finish()
+
+
+class Store:
+    """A store in the making: declared when this is made, unless it was begun before.
+
+    Parameters
+    ----------
+    da, path
+        As for `written`.
+    """
+
+    def __init__(self, da: xr.DataArray, path: Path) -> None:
+        da = _stream.load_small(_stream.unread_in_blocks(da))
+        self.ds, self.path = _attrs.encode_stack(da), path
+        self.partial, self.marks = unfinished(path), Path(f"{path}.blocks")
+        print_of_header = _header(self.ds)
+        self.begun_before = self.partial.is_dir() and _read(self.marks / "header") == print_of_header
+        if self.begun_before:
+            return
+        for left in (self.partial, self.marks):
             shutil.rmtree(left, ignore_errors=True)
         beginning = Path(f"{path}.beginning")
         shutil.rmtree(beginning, ignore_errors=True)
-        write_zarr.declare(ds, beginning, compression="lz4")
-        marks.mkdir()
-        os.replace(beginning, partial)
-        (marks / "header").write_text(print_of_header)
-    _stream.write_frames(
-        ds,
-        _write_and_mark,
-        partial,
-        label=label,
-        arguments=lambda name: {"path": str(partial), "name": name, "marks": str(marks)},
-        needed=lambda name, start, shape: not _mark(marks, name, start, shape).exists(),
-    )
-    os.replace(partial, path)
-    shutil.rmtree(marks, ignore_errors=True)
-    return open_stack(path)
+        write_zarr.declare(self.ds, beginning, compression="lz4")
+        self.marks.mkdir()
+        os.replace(beginning, self.partial)
+        (self.marks / "header").write_text(print_of_header)
+
+    def write(self, *, label: str, slices: slice | None = None) -> None:
+        """Write the blocks that are missing, of all or of those that begin within some slices."""
+
+        def needed(name: str, start: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+            return self._is_within(name, start, slices) and not _mark(self.marks, name, start, shape).exists()
+
+        _stream.write_frames(
+            self.ds,
+            _write_and_mark,
+            self.partial,
+            label=label,
+            arguments=lambda name: {"path": str(self.partial), "name": name, "marks": str(self.marks)},
+            needed=needed,
+        )
+
+    def is_whole(self) -> bool:
+        """Return whether every block is written."""
+        return all(
+            _mark(self.marks, str(name), start, shape).exists()
+            for name, variable in self.ds.variables.items()
+            if _stream.is_large(variable)
+            for start, shape in _stream.blocks(variable)
+        )
+
+    def finish(self) -> xr.DataArray:
+        """Give the store its name, every block being written, and open it."""
+        # Zarr writes a chunk beside its name first; one that was killed meanwhile left that.
+        for left in self.partial.rglob("*.partial"):
+            left.unlink(missing_ok=True)
+        os.replace(self.partial, self.path)
+        shutil.rmtree(self.marks, ignore_errors=True)
+        return open_stack(self.path)
+
+    def _is_within(self, name: str, start: tuple[int, ...], slices: slice | None) -> bool:
+        if slices is None:
+            return True
+        dims = self.ds.variables[name].dims
+        return bool(slices.start <= (start[dims.index("z")] if "z" in dims else 0) < slices.stop)
 
 
 def unfinished(path: Path) -> Path:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -16,6 +16,9 @@ from stack3d._records import decode_value, provenance
 from stack3d.runs import _document
 from stack3d.runs._presets import preset_file
 from stack3d.runs._values import normalised
+
+if TYPE_CHECKING:
+    from stack3d.runs._planning import Plan
 
 
 class RecipeError(ValueError):
@@ -243,6 +246,33 @@ class Recipe:
         for step in self.steps:
             da = OPERATIONS[step.operation].function(da, **step.parameters)
         return da
+
+    def plan(self, da: xr.DataArray | None = None, *, workers: int | None = None, trial: bool = True) -> Plan:
+        """Say what `stack3d.run` would take in memory, disk and time, and in how many passes.
+
+        Parameters
+        ----------
+        da : DataArray, optional
+            The raw stack; by default what ``[input]`` names.
+        workers : int, optional
+            Threads to plan for; by default those of this machine.
+        trial : bool
+            Whether a few slices from the middle are run, in a temporary folder, to find the time.
+
+        Returns
+        -------
+        Plan
+            Its text (`print`) says all of it.
+
+        Examples
+        --------
+        >>> plan = stack3d.Recipe(["match_histograms"]).plan(stack, workers=2, trial=False)
+        >>> plan.passes
+        ['the raw stack is read for the estimate of match_histograms', 'the raw stack is read and the result written']
+        """
+        from stack3d.runs._planning import plan
+
+        return plan(self, da, workers=workers, trial=trial)
 
     def to_text(self) -> str:
         """Return the recipe as TOML; comments of the file it was read from are kept."""

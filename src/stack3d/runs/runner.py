@@ -14,13 +14,15 @@ import numpy as np
 import xarray as xr
 
 from stack3d import _provenance
+from stack3d._meter import peak_memory
 from stack3d._provenance import OPERATIONS
+from stack3d.io import _atomic, open_stack
 from stack3d.io import checkpoint as write_again
-from stack3d.io import open_stack
 from stack3d.options import get_option
 from stack3d.runs import _plan, _store
 from stack3d.runs._check import EXACT, problems
 from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
+from stack3d.runs._forecast import forecast
 from stack3d.runs._reported import page_of, write_report
 from stack3d.runs._scheduler import on_scheduler
 from stack3d.runs.recipe import Recipe, RecipeError, Step
@@ -29,12 +31,34 @@ _LOGGER = logging.getLogger("stack3d")
 _INSERTED = {"inserted": True}
 
 
-class _Link(NamedTuple):
+class Link(NamedTuple):
     """A step as it is done: what its record says besides, and the place (from 0) in the recipe that it belongs to."""
 
     step: Step
     context: dict[str, Any]
     place: int
+
+
+def links(recipe: Recipe, kind: np.dtype[Any], chosen: list[int]) -> list[Link]:
+    """Return the steps to do on pixels of a dtype, with the conversions around them."""
+    chain: list[Link] = []
+    floating = False
+    for number in chosen:
+        step, context = recipe.steps[number], {}
+        if step.operation not in EXACT and not floating and kind.kind in "uib":
+            chain.append(Link(Step("astype", {"dtype": str(_plan.working_dtype(kind))}), _INSERTED, number))
+            floating = True
+        if step.operation == "invert" and floating and step.parameters.get("range") is None and kind.kind in "ui":
+            limits = np.iinfo(kind)
+            step = Step("invert", {**step.parameters, "range": [int(limits.min), int(limits.max)]}, step.checkpoint)
+            context = {"filled": ["range"]}
+        if step.parameters.get("dtype") is not None:
+            kind, floating = np.dtype(step.parameters["dtype"]), False
+        chain.append(Link(step, context, number))
+    wanted = recipe.output.get("dtype")
+    if wanted is not None or (floating and not _plan.leaves_holes(recipe)):
+        chain.append(Link(Step("astype", {"dtype": str(wanted or kind)}), _INSERTED, len(recipe.steps)))
+    return chain
 
 
 def run(
@@ -107,6 +131,20 @@ def run(
     >>> clean.dtype == stack.dtype
     True
     """
+    with prepared(recipe, da, out=out, steps=steps, scheduler=scheduler) as job, job.folder.locked():
+        return job.reported(job.result(from_step, overwrite), report)
+
+
+@contextlib.contextmanager
+def prepared(
+    recipe: Recipe | str | os.PathLike[str],
+    da: xr.DataArray | None,
+    *,
+    out: str | os.PathLike[str] | None,
+    steps: Sequence[str | int] | None,
+    scheduler: str | None,
+) -> Iterator[Run]:
+    """Yield a run that is checked and not begun, on the scheduler that is asked for; see `run`."""
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_file(recipe)
     target = _plan.target_of(recipe, out)
     source = _plan.source_of(recipe) if da is None else None
@@ -117,12 +155,7 @@ def run(
             raise RecipeError(wrong)
         chosen = _plan.chosen(recipe, steps)
         folder = RunFolder(Path(f"{target}.run"))
-        with folder.locked():
-            job = _Run(recipe, folder, raw, key_of_input(raw, source))
-            fresh = job.result(target, chosen, from_step, overwrite)
-            if (get_option("report") if report is None else report) and (job.done or not page_of(target).exists()):
-                write_report(target, fresh, raw, folder.path, job.stages, source)
-            return fresh
+        yield Run(recipe, folder, raw, source, target, chosen)
 
 
 def clean(result: str | os.PathLike[str]) -> int:
@@ -146,75 +179,64 @@ def clean(result: str | os.PathLike[str]) -> int:
         return kept.clean()
 
 
-class _Run:
+class Run:
     """One run: what has been done so far, and its notes."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, raw: xr.DataArray, key: str) -> None:
-        self.recipe, self.folder, self.raw = recipe, folder, raw
-        self.before = folder.state()
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, raw: xr.DataArray, source: str | None, target: Path, chosen: list[int]
+    ) -> None:
+        self.recipe, self.folder, self.raw, self.source, self.target = recipe, folder, raw, source, target
+        key = key_of_input(raw, source)
+        self.before: dict[str, Any] = {}
         self.state: dict[str, Any] = {"input": key, "steps": [], "passes": [], "warnings": []}
         self.keys: list[str] = [key]
+        self.chain = links(recipe, raw.dtype, chosen)
+        for step, _, _ in self.chain:
+            self.keys.append(key_of(self.keys[-1], step.operation, OPERATIONS[step.operation].version, step.complete()))
         self.stages: dict[str, xr.DataArray] = {}
-        self.done = False
+        # Who writes a store, and opens it when it is whole.
+        self.write: Callable[..., xr.DataArray] = _store.written
 
-    def result(self, target: Path, chosen: list[int], from_step: Any, overwrite: bool) -> xr.DataArray:
-        chain = self._chain(chosen)
-        final_key = self.keys[-1]
+    def finished(self) -> xr.DataArray | None:
+        """Return the result if it is there and up to date."""
+        self.before = self.folder.state()
+        ours = self.before.get("result", {})
+        if self.target.exists() and ours.get("key") == self.keys[-1] and ours.get("made") == _plan.stamp(self.target):
+            return open_stack(self.target)
+        return None
+
+    def result(self, from_step: str | int | None, overwrite: bool) -> xr.DataArray:
+        """Do what is missing, and return the result. The folder must be held."""
+        done = self.finished()
+        if done is not None and from_step is None:
+            _LOGGER.info("%s is up to date", self.target)
+            return done
         if from_step is not None:
             first = _plan.number_of(self.recipe, from_step)
-            self.folder.forget(
-                next((k for k, link in enumerate(chain, start=1) if link.place >= first), len(chain) + 1)
-            )
-        ours = self.before.get("result", {})
-        if (
-            from_step is None
-            and target.exists()
-            and ours.get("key") == final_key
-            and ours.get("made") == _plan.stamp(target)
-        ):
-            _LOGGER.info("%s is up to date", target)
-            return open_stack(target)
-        _plan.check_target(target, ours, overwrite)
-        _plan.check_space(self.folder.path, self.raw, self.recipe)
+            places = [link.place >= first for link in self.chain]
+            self.folder.forget(places.index(True) + 1 if any(places) else len(places) + 1)
+        _plan.check_target(self.target, self.before.get("result", {}), overwrite)
+        _plan.check_space(self.folder.path, forecast([link.step for link in self.chain], self.raw), self.raw)
         self.recipe.save(self.folder.path / "recipe.toml")
         start = time.perf_counter()
-        with _plan.noting_warnings(self.state["warnings"]):
-            da = self._through(chain)
-            clean = self._written(da, len(chain) + 1, "result", final_key)
-            clean = self._in_place(clean, target, final_key)
-        self.done = True
+        with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
+            da = self._through(self.chain)
+            clean = self._written(da, len(self.chain) + 1, "result", self.keys[-1])
+            clean = self._in_place(clean, self.keys[-1])
         self.state["seconds"] = round(time.perf_counter() - start, 3)
-        self.state |= {"peak_memory": _plan.peak_memory(), "machine": _plan.machine()}
-        self.state["result"] = {"path": str(target), "key": final_key, "made": _plan.stamp(target)}
+        self.state |= {"peak_memory": peak_memory(), "machine": _plan.machine()}
+        self.state["result"] = {"path": str(self.target), "key": self.keys[-1], "made": _plan.stamp(self.target)}
         self.folder.note(self.state)
         return clean
 
-    def _chain(self, chosen: list[int]) -> list[_Link]:
-        """Return the steps to do, with the conversions around them, and find their keys."""
-        chain: list[_Link] = []
-        kind = self.raw.dtype
-        floating = False
-        for number in chosen:
-            step, context = self.recipe.steps[number], {}
-            if step.operation not in EXACT and not floating and kind.kind in "uib":
-                chain.append(_Link(Step("astype", {"dtype": str(_plan.working_dtype(kind))}), _INSERTED, number))
-                floating = True
-            if step.operation == "invert" and floating and step.parameters.get("range") is None and kind.kind in "ui":
-                limits = np.iinfo(kind)
-                step = Step("invert", {**step.parameters, "range": [int(limits.min), int(limits.max)]}, step.checkpoint)
-                context = {"filled": ["range"]}
-            if step.parameters.get("dtype") is not None:
-                kind, floating = np.dtype(step.parameters["dtype"]), False
-            chain.append(_Link(step, context, number))
-        wanted = self.recipe.output.get("dtype")
-        if wanted is not None or (floating and not _plan.leaves_holes(self.recipe)):
-            chain.append(_Link(Step("astype", {"dtype": str(wanted or kind)}), _INSERTED, len(self.recipe.steps)))
-        for step, _, _ in chain:
-            version = OPERATIONS[step.operation].version
-            self.keys.append(key_of(self.keys[-1], step.operation, version, step.complete()))
-        return chain
+    def reported(self, clean: xr.DataArray, report: bool | None) -> xr.DataArray:
+        """Write the report of the result where one is wanted and missing or older; return the result."""
+        fresh = "result" in self.state
+        if (get_option("report") if report is None else report) and (fresh or not page_of(self.target).exists()):
+            write_report(self.target, clean, self.raw, self.folder.path, self.stages, self.source)
+        return clean
 
-    def _through(self, chain: list[_Link]) -> xr.DataArray:
+    def _through(self, chain: list[Link]) -> xr.DataArray:
         """Return the stack after all steps, from the last checkpoint that is there."""
         da, first = self.raw, 0
         for number in range(len(chain), 0, -1):
@@ -238,7 +260,7 @@ class _Run:
             self._note_step(step, number, "inserted" in context, time.perf_counter() - begin)
         return da
 
-    def _spare_repeats(self, da: xr.DataArray, number: int, chain: list[_Link]) -> xr.DataArray:
+    def _spare_repeats(self, da: xr.DataArray, number: int, chain: list[Link]) -> xr.DataArray:
         """Write the stack before an estimate would repeat a dear step."""
         name = OPERATIONS[chain[number - 1].step.operation].estimator.__name__  # type: ignore[union-attr]
         if self._estimate_path(number, name).is_file() or not _provenance.dear_steps(da):
@@ -266,7 +288,7 @@ class _Run:
         if path.is_dir():
             return open_stack(path)
         with self._timed("result" if name == "result" else "checkpoint", name):
-            return _store.written(da, path, label=name if name != "result" else "write result")
+            return self.write(da, path, label=name if name != "result" else "write result")
 
     @contextlib.contextmanager
     def _timed(self, kind: str, name: str) -> Iterator[None]:
@@ -274,17 +296,18 @@ class _Run:
         start = time.perf_counter()
         yield
         seconds = round(time.perf_counter() - start, 3)
-        note = {"kind": kind, "name": name, "seconds": seconds, "peak_memory": _plan.peak_memory()}
+        note = {"kind": kind, "name": name, "seconds": seconds, "peak_memory": peak_memory()}
         self.state["passes"].append(note)
 
-    def _in_place(self, clean: xr.DataArray, target: Path, key: str) -> xr.DataArray:
+    def _in_place(self, clean: xr.DataArray, key: str) -> xr.DataArray:
         """Give the finished result its name."""
+        target = self.target
         held = self.folder.checkpoint(len(self.keys), "result", key)
         if target.suffix != ".zarr":
             result = write_again(clean, target, overwrite=target.exists())
             _store.remove(held)
             return result
-        _plan.put_in_place(held, target)
+        _atomic.put_in_place(held, target)
         return open_stack(target)
 
     def _keep_notes(self, first: int) -> None:
@@ -296,7 +319,7 @@ class _Run:
     def _note_step(self, step: Step, number: int, inserted: bool, seconds: float) -> None:
         known = OPERATIONS[step.operation]
         note: dict[str, Any] = {"operation": step.operation, "key": self.keys[number], "seconds": round(seconds, 3)}
-        note |= {"inserted": inserted, "peak_memory": _plan.peak_memory()}
+        note |= {"inserted": inserted, "peak_memory": peak_memory()}
         if known.estimator is not None:
             path = self._estimate_path(number, known.estimator.__name__)
             if path.is_file():
