@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from stack3d.kernels import _lean, _stripe_level, _vsnr_plan, vsnr
+from stack3d.kernels import _shear, _stripe_level, _vsnr_plan, vsnr
 from stack3d.kernels.vsnr import Filter
 
 
@@ -218,13 +218,15 @@ def test_more_strength_takes_more_and_none_takes_nothing():
 def test_leaning_and_back_leaves_smooth_frames_as_they_are():
     frame = gaussian_filter(np.random.default_rng(0).normal(size=(60, 90)), 3).astype(np.float32)
     for lean in (0.3, -0.3, 0.9):
-        width = 90 + int(np.ceil(abs(lean) * 59))
-        there, weight = _lean.stand(frame, None, lean, width)
-        assert weight.sum() == frame.size
-        np.testing.assert_allclose(_lean.lean_back(there, lean, 90)[:, 3:-3], frame[:, 3:-3], atol=2e-3 * np.ptp(frame))
-        other, _ = _lean.stand(np.asarray(frame), None, lean, width)
-        moved = _lean._move_xp(frame, _lean.offsets(60, lean), width, True)
-        np.testing.assert_allclose(other, moved, atol=1e-6)
+        shear = _shear.shear_of(frame.shape, float(np.degrees(np.arctan(lean))), "lanczos")
+        there = _shear.to_upright(frame, shear)
+        assert _shear.covered(shear).sum() == frame.size
+        np.testing.assert_array_equal(_shear.nearest(np.ones_like(frame), shear), _shear.covered(shear))
+        np.testing.assert_allclose(
+            _shear.from_upright(there, shear)[:, 3:-3], frame[:, 3:-3], atol=2e-3 * np.ptp(frame)
+        )
+        moved = _shear.moved_xp(frame, *shear.forth, shear.upright[1])
+        np.testing.assert_allclose(there, moved, atol=1e-6)
 
 
 def test_padding_takes_fast_sizes():
