@@ -120,9 +120,9 @@ def spans(shear: Shear) -> np.ndarray[Any, Any]:
     return np.stack([first, first + columns], axis=1).astype(np.int64)
 
 
-def covered(shear: Shear) -> np.ndarray[Any, Any]:
-    """Return 1 where a pixel of the sheared frame has its nearest one in the frame, and 0 beyond."""
-    place, ends = np.arange(shear.upright[1]), spans(shear)
+def covered(ends: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:
+    """Return 1 within the `spans` of rows, and 0 beyond."""
+    place = np.arange(width)
     return ((place >= ends[:, :1]) & (place < ends[:, 1:])).astype(np.float32)
 
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from stack3d.kernels import _vsnr_band_loops as loops
 from stack3d.kernels import _vsnr_descent as descent
+from stack3d.kernels import _vsnr_split as split
 from stack3d.kernels._namespace import namespace
+from stack3d.kernels._shear import covered
 from stack3d.kernels._vsnr_plan import Band
 
 _WARM = (2, 4)  # iterations that look at one block of rows of so many
@@ -44,19 +46,21 @@ def solve(
     modes = psi.shape[0]
     measured = float((spans[:, 1] - spans[:, 0]).sum()) if weight is None else float(weight.sum(dtype=np.float64))
     empty = np.empty((0, 0), np.float32)
-    tiny = np.float32((descent.SMOOTH * scale) ** 2)
 
     def slope(coefficients: Any, every: int) -> descent.Slope:
         wave[:modes] = coefficients[0]
         loops.gradient(
-            u, empty if weight is None else weight, spans, tables.local, tables.mix, wave, out, *work, tiny, every,
+            u, empty if weight is None else weight, spans, tables.local, tables.mix, wave, out, *work, np.float32((descent.SMOOTH * scale) ** 2), every,
             tables.periodic,
         )  # fmt: skip
         more = _more(height, every)
         size, over = (float(line.sum(dtype=np.float64)) * more for line in work[-1])
         return descent.Slope(np.float32(more) * out[None, :modes], np.array([size]), np.array([0.5 * over / measured]))
 
-    coefficients = _minimum(slope, psi[None], tables, np, width, iterations, tol)
+    coefficients, flat = _minimum(slope, psi[None], tables, np, width, np.array([scale]), iterations, tol)
+    if flat[0]:
+        dense = covered(spans, width) if weight is None and spans[:, 0].any() else weight
+        return split.solve(u, dense, tables, psi, scale, iterations=iterations, tol=tol)
     wave[:modes] = coefficients[0]
     field = np.empty(u.shape, np.float32)
     loops.field(tables.local, tables.mix, wave, work[3], field)
@@ -68,7 +72,7 @@ def solve_xp(u: Any, weight: Any, tables: Band, psi: Any, scale: Any, *, iterati
     xp = namespace(u)
     height, width = u.shape[-2:]
     basis = xp.asarray(tables.basis)
-    tiny = xp.asarray((descent.SMOOTH * np.asarray(scale)) ** 2, dtype=np.float32)[:, None, None]
+    tiny = xp.asarray((descent.SMOOTH * scale) ** 2, dtype=np.float32)[:, None, None]
     measured = height * width if weight is None else xp.sum(weight, axis=(1, 2), dtype=np.float64)
 
     def slope(coefficients: Any, every: int) -> descent.Slope:
@@ -93,7 +97,12 @@ def solve_xp(u: Any, weight: Any, tables: Band, psi: Any, scale: Any, *, iterati
         made = basis[rows].T @ (xp.roll(x, 1, 2) - x - y) + basis[below].T @ y
         return descent.Slope(np.float32(more) * made, size, 0.5 * over / measured)
 
-    return basis @ _minimum(slope, psi, tables, xp, width, iterations, tol)
+    coefficients, flat = _minimum(slope, psi, tables, xp, width, xp.asarray(scale), iterations, tol)
+    out = basis @ coefficients
+    for k in np.flatnonzero(flat.get() if hasattr(flat, "get") else flat):
+        some = None if weight is None else weight[k]
+        out[k] = split.solve_xp(u[k], some, tables, psi[k], float(scale[k]), iterations=iterations, tol=tol)
+    return out
 
 
 def _more(height: int, every: int) -> float:
@@ -102,8 +111,15 @@ def _more(height: int, every: int) -> float:
 
 
 def _minimum(
-    slope: Callable[[Any, int], descent.Slope], psi: Any, tables: Band, xp: Any, width: int, iterations: int, tol: float
-) -> Any:
+    slope: Callable[[Any, int], descent.Slope],
+    psi: Any,
+    tables: Band,
+    xp: Any,
+    width: int,
+    scale: Any,
+    iterations: int,
+    tol: float,
+) -> tuple[Any, Any]:
     # Blocks of rows stand for the frame where the fastest mode takes longer from crest to trough than they are apart.
     slow = tables.basis.shape[0] > _WARM[1] * loops.ROWS * tables.fastest
     return descent.minimum(
@@ -111,6 +127,7 @@ def _minimum(
         psi,
         xp.asarray(tables.laplacian),
         descent.transform(xp, width, tables.periodic),
+        scale,
         warm=_WARM if slow else (0, 1),
         iterations=iterations,
         tol=tol,

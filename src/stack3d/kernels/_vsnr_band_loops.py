@@ -123,17 +123,45 @@ def _collect(rx: Any, ry: Any, rows: Any, out: Any) -> None:
 
 
 @njit(**_OPTIONS)
+def _mixed(rows: Any, lines: Any, out: Any, add: Any) -> None:
+    """Write ``rows @ lines`` of four lines to four, or add it."""
+    p, q, r, s = lines[0], lines[1], lines[2], lines[3]
+    e, f, g, h = out[0], out[1], out[2], out[3]
+    a0, a1, a2, a3 = rows[0, 0], rows[0, 1], rows[0, 2], rows[0, 3]
+    b0, b1, b2, b3 = rows[1, 0], rows[1, 1], rows[1, 2], rows[1, 3]
+    c0, c1, c2, c3 = rows[2, 0], rows[2, 1], rows[2, 2], rows[2, 3]
+    d0, d1, d2, d3 = rows[3, 0], rows[3, 1], rows[3, 2], rows[3, 3]
+    if add:
+        for j in range(p.size):
+            i, k, m, n = p[j], q[j], r[j], s[j]
+            e[j] += a0 * i + a1 * k + a2 * m + a3 * n
+            f[j] += b0 * i + b1 * k + b2 * m + b3 * n
+            g[j] += c0 * i + c1 * k + c2 * m + c3 * n
+            h[j] += d0 * i + d1 * k + d2 * m + d3 * n
+    else:
+        for j in range(p.size):
+            i, k, m, n = p[j], q[j], r[j], s[j]
+            e[j] = a0 * i + a1 * k + a2 * m + a3 * n
+            f[j] = b0 * i + b1 * k + b2 * m + b3 * n
+            g[j] = c0 * i + c1 * k + c2 * m + c3 * n
+            h[j] = d0 * i + d1 * k + d2 * m + d3 * n
+
+
+@njit(**_OPTIONS)
 def product(factors: Any, lines: Any, out: Any, add: Any) -> None:
-    """Write ``factors @ lines`` or add it; lines are taken in fours."""
-    for k in range(out.shape[0]):
+    """Write ``factors @ lines`` or add it; lines are taken in fours, and what is left of `out` one by one."""
+    count = out.shape[0]
+    for k in range(0, count - _FOUR + 1, _FOUR):
+        for m in range(0, lines.shape[0], _FOUR):
+            _mixed(factors[k : k + _FOUR, m : m + _FOUR], lines[m : m + _FOUR], out[k : k + _FOUR], add or m > 0)
+    for k in range(count - count % _FOUR, count):
         line = out[k]
         if not add:
             line[:] = 0
-        for m in range(0, lines.shape[0], _FOUR):
-            a, b, c, d = factors[k, m], factors[k, m + 1], factors[k, m + 2], factors[k, m + 3]
-            p, q, r, s = lines[m], lines[m + 1], lines[m + 2], lines[m + 3]
+        for m in range(lines.shape[0]):
+            a, p = factors[k, m], lines[m]
             for j in range(line.size):
-                line[j] += a * p[j] + b * q[j] + c * r[j] + d * s[j]
+                line[j] += a * p[j]
 
 
 @njit(**_OPTIONS)
@@ -154,10 +182,12 @@ def _row(
     else:
         below[low:high] = e[low:high]
     e[high] = e[0] if periodic else e[high - 1]
-    rx[: low + 1] = 0
-    rx[high + 1 :] = 0
-    ry[:low] = 0
-    ry[high:] = 0
+    rx[0] = 0
+    if low > 0 or high < width:
+        rx[: low + 1] = 0
+        rx[high + 1 :] = 0
+        ry[:low] = 0
+        ry[high:] = 0
     if weight.size > 0:
         near[:width] = weight[i]
         near[width] = weight[i, 0] if periodic else 0
@@ -221,7 +251,7 @@ def gradient(
                 u[start],
                 (rows[0, m], rows[0, m + 1], rows[0, m + 2], rows[0, m + 3]),
                 wave[m : m + _FOUR],
-                rests[0, :width],
+                rests[0],
                 m == 0,
             )
         ry[0] = 0
@@ -229,13 +259,13 @@ def gradient(
             k = i - start
             # Rows below the last are those of the top, or of no account.
             a, b, c, d = u[(i + 1) % height], u[(i + 2) % height], u[(i + 3) % height], u[(i + 4) % height]
-            below = rests[1:5, :width]
+            below = rests[1:5]
             _rests(a, b, c, d, rows[k + 1 : k + 5, :_FOUR], wave[:_FOUR], below)
             for m in range(_FOUR, count, _FOUR):
                 _rests_more(rows[k + 1 : k + 5, m : m + _FOUR], wave[m : m + _FOUR], below)
             for n in range(_FOUR):
                 if i + n < stop:
-                    _row(u, weight, spans, i + n, rests[n], rests[n + 1, :width], rests[5], rx[n], ry[n + 1], sums, tiny, periodic)
+                    _row(u, weight, spans, i + n, rests[n], rests[n + 1], rests[5], rx[n], ry[n + 1], sums, tiny, periodic)
                 else:
                     rx[n] = 0
                     ry[n + 1] = 0

@@ -23,9 +23,11 @@ import scipy.fft
 from stack3d.kernels._namespace import namespace
 
 SMOOTH = 0.01  # of the gradient scale: where sizes of gradients are rounded off
+# Over the gradient scale: from this curvature on, much of the rest is flat, as in a vacuum, where the slope turns at once.
+_FLAT = 3.0
 _DEPTH = 5  # steps that are extrapolated
 _SHARP = 3.0  # how much larger the curvature is thought to be after a step up
-_SLACK = 1e-6  # of the minimum, which is rounding
+_SLACK = 2e-6  # of the minimum, which is rounding
 _DAMPED = 1e-8  # of the mean square of the steps
 
 
@@ -53,7 +55,7 @@ class Transform(NamedTuple):
     forth: Callable[[Any], Any]
     back: Callable[[Any], Any]
     twice: Any  # how often each frequency counts
-    kind: Any  # dtype of frequencies
+    parts: int  # 2 where frequencies are complex: real and imaginary parts side by side
     step: int = 1  # of every so many lines it is seen whether they still change
 
 
@@ -66,10 +68,10 @@ def transform(xp: Any, width: int, periodic: bool) -> Transform:
         if width % 2 == 0:
             twice[-1] = 1
         return Transform(
-            lambda lines: fft.rfft(lines, norm="ortho"),
-            lambda lines: fft.irfft(lines, n=width, norm="ortho").astype(np.float32),
+            lambda lines: real(fft.rfft(lines, norm="ortho")),
+            lambda lines: fft.irfft(lines.view(np.complex64), n=width, norm="ortho").astype(np.float32, copy=False),
             xp.asarray(twice),
-            np.complex64,
+            2,
         )
     one = xp.ones(width, np.float32)
     if xp is np:
@@ -77,9 +79,15 @@ def transform(xp: Any, width: int, periodic: bool) -> Transform:
             lambda lines: scipy.fft.dct(lines, norm="ortho"),
             lambda lines: scipy.fft.idct(lines, norm="ortho"),
             one,
-            np.float32,
+            1,
         )
-    return Transform(lambda lines: cosines(xp, lines), lambda lines: from_cosines(xp, lines), one, np.float32)
+    return Transform(lambda lines: cosines(xp, lines), lambda lines: from_cosines(xp, lines), one, 1)
+
+
+def real(values: Any) -> Any:
+    """Return real and imaginary parts side by side."""
+    xp = namespace(values)
+    return xp.ascontiguousarray(values, dtype=np.complex64).view(np.float32)
 
 
 def cosines(xp: Any, lines: Any) -> Any:
@@ -110,12 +118,13 @@ def minimum(
     psi: Any,
     laplacian: Any,
     across: Transform,
+    scale: Any,
     *,
     warm: tuple[int, int],
     iterations: int,
     tol: float,
-) -> Any:
-    """Return the coefficients of the stripes, (frames, lines, x).
+) -> tuple[Any, Any]:
+    """Return the coefficients of the stripes, (frames, lines, x), and of which frames too much is flat for them to hold.
 
     Parameters
     ----------
@@ -126,6 +135,8 @@ def minimum(
     laplacian : (lines, frequencies) float32 array
         Of the differences.
     across : Transform
+    scale : (frames,) float64 array
+        Of the gradients.
     warm : (int, int)
         Iterations before, with one block of so many.
     iterations : int
@@ -135,13 +146,22 @@ def minimum(
     """
     xp = namespace(psi)
     count = psi.shape[0]
-    state = xp.zeros(psi.shape, across.kind)
+    if across.parts == 2:
+        psi, laplacian = (xp.repeat(part, 2, axis=-1) for part in (psi, laplacian))
+    twice = xp.repeat(across.twice, across.parts)
+    state, flat = xp.zeros(psi.shape, np.float32), xp.zeros(count, bool)
     coefficients = across.back(psi * state)
     for every, passes in (warm[::-1], (1, iterations)):
-        steps = _Steps(xp, psi, laplacian, across)
-        going = xp.ones(count, bool)
+        steps = _Steps(xp, psi, laplacian, twice, across.forth)
+        going = ~flat
         for _ in range(passes):
-            state = xp.where(going[:, None, None], steps.after(state, slope(coefficients, every)), state)
+            found = slope(coefficients, every)
+            flat |= found.curvature * scale > _FLAT
+            going &= ~flat
+            if not bool(going.any()):
+                break
+            new = steps.after(state, found)
+            state = new if bool(going.all()) else xp.where(going[:, None, None], new, state)
             before, coefficients = coefficients, across.back(psi * state)
             if every == 1 and tol:
                 here, there = coefficients[:, :: across.step], before[:, :: across.step]
@@ -149,55 +169,74 @@ def minimum(
                 going &= change > tol * largest
                 if not bool(going.any()):
                     break
-    return coefficients
+    return coefficients, flat
 
 
 class _Steps:
     """The steps so far, of each frame: what the next is made of."""
 
-    def __init__(self, xp: Any, psi: Any, laplacian: Any, across: Transform) -> None:
-        self.xp, self.psi, self.laplacian, self.across = xp, psi, laplacian, across
+    def __init__(self, xp: Any, psi: Any, laplacian: Any, twice: Any, forth: Callable[[Any], Any]) -> None:
+        self.xp, self.forth, self.psi = xp, forth, psi
+        self.bent, self.energy = psi * laplacian, psi * twice
         self.sharp = xp.ones(psi.shape[0])
         self.last: tuple[Any, ...] = ()  # state, slope, value, curvature and step before
         self.moves: list[tuple[Any, Any]] = []
+        self.square: Any = None  # of the turns with each other
 
     def after(self, state: Any, found: Slope) -> Any:
         """Return the next state: stripes are ``psi * state``."""
         xp = self.xp
-        down, curvature = self.across.forth(found.lines) - state, found.curvature
-        value = found.size + 0.5 * self._dot(self.psi, state, state)
+        down, curvature = self.forth(found.lines) - state, found.curvature
+        value = found.size + 0.5 * self._dot(self.energy * state, state)
         back: Any = False
         if self.last:
             at, slope, least, bent, _ = self.last
             back = value > least * (1 + _SLACK)
-            self.sharp = xp.where(back, self.sharp * _SHARP, self.sharp)
-            value, curvature = xp.where(back, least, value), xp.where(back, bent, curvature)
-            state, down = (xp.where(back[:, None, None], *pair) for pair in ((at, state), (slope, down)))
-        gain = 1 / (1 + (self.sharp * curvature).astype(np.float32)[:, None, None] * self.psi * self.laplacian)
-        move = gain * down
+            if bool(back.any()):
+                self.sharp = xp.where(back, self.sharp * _SHARP, self.sharp)
+                value, curvature = xp.where(back, least, value), xp.where(back, bent, curvature)
+                state, down = (xp.where(back[:, None, None], *pair) for pair in ((at, state), (slope, down)))
+        else:
+            # Steps are measured as the energy would be that they change.
+            self.weight = self.energy * (1 + _column(curvature) * self.bent)
+        move = down / (1 + _column(self.sharp * curvature) * self.bent)
         if self.last:
-            new = (state - self.last[0], move - self.last[4])
-            # What came before a step up has no more say.
-            self.moves = [
-                (xp.where(back[:, None, None], 0, a), xp.where(back[:, None, None], 0, b))
-                for a, b in [*self.moves, new][-_DEPTH + 1 :]
-            ]
+            self._remember(state - self.last[0], move - self.last[4], back)
         self.last = (state, down, value, curvature, move)
-        return state + move - self._extrapolated(move, self.psi / gain)
+        return state + move - self._extrapolated(move)
 
-    def _extrapolated(self, move: Any, weight: Any) -> Any:
+    def _remember(self, shift: Any, turn: Any, back: Any) -> None:
+        xp = self.xp
+        if len(self.moves) == _DEPTH - 1:
+            self.moves, self.square = self.moves[1:], self.square[:, 1:, 1:]
+        self.moves.append((shift + turn, turn))
+        weighed = self.weight * turn
+        row = xp.stack([self._dot(weighed, other) for _, other in self.moves], -1)
+        count = len(self.moves)
+        square = xp.zeros((len(row), count, count))
+        if count > 1:
+            square[:, :-1, :-1] = self.square
+        square[:, -1], square[:, :, -1] = row, row
+        self.square = square
+        if bool(back.any()):
+            # What came before a step up has no more say.
+            self.moves = [tuple(xp.where(back[:, None, None], 0, part) for part in pair) for pair in self.moves]  # type: ignore[misc]
+            self.square = xp.where(back[:, None, None], 0, square)
+
+    def _extrapolated(self, move: Any) -> Any:
         """Return what to take from the step, so that combined with those before it is shortest."""
         if not self.moves:
             return 0
-        xp = self.xp
-        turns = [turn for _, turn in self.moves]
-        square = xp.stack([xp.stack([self._dot(weight, a, b) for a in turns], -1) for b in turns], -2)
-        right = xp.stack([self._dot(weight, a, move) for a in turns], -1)
-        mean = xp.trace(square, axis1=-2, axis2=-1) / len(turns)
-        square = square + (_DAMPED * mean + 1e-30)[:, None, None] * xp.eye(len(turns))
+        xp, weighed = self.xp, self.weight * move
+        right = xp.stack([self._dot(weighed, turn) for _, turn in self.moves], -1)
+        mean = xp.trace(self.square, axis1=-2, axis2=-1) / len(self.moves)
+        square = self.square + (_DAMPED * mean + 1e-30)[:, None, None] * xp.eye(len(self.moves))
         shares = xp.linalg.solve(square, right[..., None]).astype(np.float32)
-        return sum(shares[:, k, :, None] * (a + b) for k, (a, b) in enumerate(self.moves))
+        return sum(shares[:, k, :, None] * both for k, (both, _) in enumerate(self.moves))
 
-    def _dot(self, weight: Any, a: Any, b: Any) -> Any:
-        product = (a * b.conj()).real if a.dtype.kind == "c" else a * b
-        return self.xp.sum(weight * self.across.twice * product, axis=(1, 2), dtype=np.float64)
+    def _dot(self, a: Any, b: Any) -> Any:
+        return self.xp.sum(a * b, axis=(1, 2)).astype(np.float64)
+
+
+def _column(values: Any) -> Any:
+    return values.astype(np.float32)[:, None, None]

@@ -59,16 +59,16 @@ def descend(
     across = _few(np, u.shape, places, columns)
     measured = float(u.size) if weight is None else float(weight.sum(dtype=np.float64))
     some = np.empty((0, 0), np.float32) if weight is None else weight
-    sums, tiny = np.zeros((2, width), np.float32), np.float32((descent.SMOOTH * scale) ** 2)
+    sums = np.zeros((2, width), np.float32)
 
     def forth(made: Any) -> Any:
         for k in range(0, height, _ROWS):
             spectrum[k : k + _ROWS] = scipy.fft.rfft(made[0, k : k + _ROWS], norm="ortho")[:, :columns]
-        return scipy.fft.fft(spectrum, axis=0, norm="ortho", overwrite_x=True)[row, column][None, None]
+        return descent.real(scipy.fft.fft(spectrum, axis=0, norm="ortho", overwrite_x=True)[row, column][None, None])
 
     def back(few: Any) -> Any:
         spectrum[:] = 0
-        spectrum[row, column] = few[0, 0]
+        spectrum[row, column] = few[0, 0].view(np.complex64)
         stripes = fields[next(turn) % 2]  # that of the last iteration is compared with
         wide = scipy.fft.ifft(spectrum, axis=0, norm="ortho", overwrite_x=True)
         for k in range(0, height, _ROWS):
@@ -76,14 +76,17 @@ def descend(
         return stripes[None]
 
     def slope(stripes: Any, _: int) -> descent.Slope:
-        loops.full_slope(u, some, stripes[0], made, lines, sums, tiny)
+        loops.full_slope(u, some, stripes[0], made, lines, sums, np.float32((descent.SMOOTH * scale) ** 2))
         size, over = (float(line.sum(dtype=np.float64)) for line in sums)
         return descent.Slope(made[None], np.array([size]), np.array([0.5 * over / measured]))
 
     few = psi[row, column][None, None]
     steps = across._replace(forth=forth, back=back)
     laplacian = tables.laplacian[row, column][None]
-    stripes = descent.minimum(slope, few, laplacian, steps, warm=(0, 1), iterations=iterations, tol=tol)
+    options: Any = {"warm": (0, 1), "iterations": iterations, "tol": tol}
+    stripes, flat = descent.minimum(slope, few, laplacian, steps, np.array([scale]), **options)
+    if flat[0]:
+        return split(u, weight, psi, tables, scale, iterations=iterations, tol=tol)
     return stripes[0].copy()
 
 
@@ -92,7 +95,7 @@ def descend_xp(u: Any, weight: Any, psi: Any, tables: Full, scale: Any, *, itera
     xp = namespace(u)
     laplacian = xp.asarray(tables.laplacian)
     places, columns = _places(xp, psi, laplacian, scale)
-    tiny = xp.asarray((descent.SMOOTH * np.asarray(scale)) ** 2, dtype=np.float32)[:, None, None]
+    tiny = xp.asarray((descent.SMOOTH * scale) ** 2, dtype=np.float32)[:, None, None]
     measured = u[0].size if weight is None else xp.sum(weight, axis=(1, 2), dtype=np.float64)
 
     def slope(stripes: Any, _: int) -> descent.Slope:
@@ -106,7 +109,12 @@ def descend_xp(u: Any, weight: Any, psi: Any, tables: Full, scale: Any, *, itera
 
     few, laplacian = psi.reshape(len(psi), -1)[:, None, places], laplacian.reshape(-1)[None, places]
     across = _few(xp, u.shape[-2:], places, columns)
-    return descent.minimum(slope, few, laplacian, across, warm=(0, 1), iterations=iterations, tol=tol)
+    options: Any = {"warm": (0, 1), "iterations": iterations, "tol": tol}
+    out, flat = descent.minimum(slope, few, laplacian, across, xp.asarray(scale), **options)
+    if bool(flat.any()):
+        other = split_xp(u, weight, psi, tables, scale, iterations=iterations, tol=tol)
+        out = xp.where(flat[:, None, None], other, out)
+    return out
 
 
 def _places(xp: Any, psi: Any, laplacian: Any, scale: Any) -> tuple[Any, int]:
@@ -125,14 +133,14 @@ def _few(xp: Any, shape: tuple[int, int], places: Any, columns: int) -> descent.
         twice[-1] = 1
 
     def forth(frames: Any) -> Any:
-        return xp.fft.rfft2(frames, norm="ortho").reshape(len(frames), 1, -1)[..., places].astype(np.complex64)
+        return descent.real(xp.fft.rfft2(frames, norm="ortho").reshape(len(frames), 1, -1)[..., places])
 
     def back(few: Any) -> Any:
         wide = xp.zeros((len(few), height * half), np.complex64)
-        wide[:, places] = few[:, 0]
+        wide[:, places] = few[:, 0].view(np.complex64)
         return xp.fft.irfft2(wide.reshape(-1, height, half), s=shape, norm="ortho").astype(np.float32)
 
-    return descent.Transform(forth, back, xp.asarray(twice)[places % half], np.complex64, 8)
+    return descent.Transform(forth, back, xp.asarray(twice)[places % half], 2, 8)
 
 
 def split(u: Any, weight: Any, psi: Any, tables: Full, scale: float, *, iterations: int, tol: float) -> Any:
