@@ -323,9 +323,7 @@ def test_steps_up_are_taken_back():
 
     found = [
         value(
-            _vsnr_descent.minimum(
-                slope, psi, laplacian, across, np.ones(1), warm=(0, 1), iterations=count, tol=0.0
-            )[0]
+            _vsnr_descent.minimum(slope, psi, laplacian, across, np.ones(1), warm=(0, 1), iterations=count, tol=0.0)[0]
         )
         for count in (1, 12, 400)
     ]

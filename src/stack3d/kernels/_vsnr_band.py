@@ -14,13 +14,12 @@ from stack3d.kernels import _vsnr_split as split
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._shear import covered
 from stack3d.kernels._vsnr_plan import Band
+from stack3d.kernels._vsnr_terms import ROWS
 
 _WARM = (2, 4)  # iterations that look at one block of rows of so many
 
 
-def solve(
-    u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float, *, iterations: int, tol: float
-) -> Any:
+def solve(u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float, *, iterations: int, tol: float) -> Any:
     """Return the stripes of a frame (compiled form).
 
     Parameters
@@ -47,10 +46,12 @@ def solve(
     measured = float((spans[:, 1] - spans[:, 0]).sum()) if weight is None else float(weight.sum(dtype=np.float64))
     empty = np.empty((0, 0), np.float32)
 
+    tiny = np.float32((descent.SMOOTH * scale) ** 2)
+
     def slope(coefficients: Any, every: int) -> descent.Slope:
         wave[:modes] = coefficients[0]
         loops.gradient(
-            u, empty if weight is None else weight, spans, tables.local, tables.mix, wave, out, *work, np.float32((descent.SMOOTH * scale) ** 2), every,
+            u, empty if weight is None else weight, spans, tables.local, tables.mix, wave, out, *work, tiny, every,
             tables.periodic,
         )  # fmt: skip
         more = _more(height, every)
@@ -77,7 +78,7 @@ def solve_xp(u: Any, weight: Any, tables: Band, psi: Any, scale: Any, *, iterati
 
     def slope(coefficients: Any, every: int) -> descent.Slope:
         rows = np.arange(height)
-        rows = xp.asarray(rows[(rows // loops.ROWS) % every == 0])
+        rows = xp.asarray(rows[(rows // ROWS) % every == 0])
         below = (rows + 1) % height if tables.periodic else xp.minimum(rows + 1, height - 1)
         e = u[:, rows] - basis[rows] @ coefficients
         x = xp.roll(e, -1, 2) - e
@@ -107,7 +108,7 @@ def solve_xp(u: Any, weight: Any, tables: Band, psi: Any, scale: Any, *, iterati
 
 def _more(height: int, every: int) -> float:
     rows = np.arange(height)
-    return height / np.count_nonzero((rows // loops.ROWS) % every == 0)
+    return height / np.count_nonzero((rows // ROWS) % every == 0)
 
 
 def _minimum(
@@ -121,7 +122,7 @@ def _minimum(
     tol: float,
 ) -> tuple[Any, Any]:
     # Blocks of rows stand for the frame where the fastest mode takes longer from crest to trough than they are apart.
-    slow = tables.basis.shape[0] > _WARM[1] * loops.ROWS * tables.fastest
+    slow = tables.basis.shape[0] > _WARM[1] * ROWS * tables.fastest
     return descent.minimum(
         slope,
         psi,

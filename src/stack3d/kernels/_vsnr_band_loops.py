@@ -166,7 +166,17 @@ def product(factors: Any, lines: Any, out: Any, add: Any) -> None:
 
 @njit(**_OPTIONS)
 def _row(
-    u: Any, weight: Any, spans: Any, i: Any, e: Any, below: Any, near: Any, rx: Any, ry: Any, sums: Any, tiny: Any,
+    u: Any,
+    weight: Any,
+    spans: Any,
+    i: Any,
+    e: Any,
+    below: Any,
+    near: Any,
+    rx: Any,
+    ry: Any,
+    sums: Any,
+    tiny: Any,
     periodic: Any,
 ) -> None:
     """Turn one row: `rx` has what is left of the row first. Beyond the span of a row nothing was measured."""
@@ -265,7 +275,20 @@ def gradient(
                 _rests_more(rows[k + 1 : k + 5, m : m + _FOUR], wave[m : m + _FOUR], below)
             for n in range(_FOUR):
                 if i + n < stop:
-                    _row(u, weight, spans, i + n, rests[n], rests[n + 1], rests[5], rx[n], ry[n + 1], sums, tiny, periodic)
+                    _row(
+                        u,
+                        weight,
+                        spans,
+                        i + n,
+                        rests[n],
+                        rests[n + 1],
+                        rests[5],
+                        rx[n],
+                        ry[n + 1],
+                        sums,
+                        tiny,
+                        periodic,
+                    )
                 else:
                     rx[n] = 0
                     ry[n + 1] = 0

@@ -220,7 +220,7 @@ class _Steps:
         self.square = square
         if bool(back.any()):
             # What came before a step up has no more say.
-            self.moves = [tuple(xp.where(back[:, None, None], 0, part) for part in pair) for pair in self.moves]  # type: ignore[misc]
+            self.moves = [tuple(xp.where(back[:, None, None], 0, part) for part in pair) for pair in self.moves]
             self.square = xp.where(back[:, None, None], 0, square)
 
     def _extrapolated(self, move: Any) -> Any:

@@ -47,9 +47,7 @@ def _workspace(shape: tuple[int, int], columns: int) -> tuple[Any, ...]:
     return _kept.arrays
 
 
-def descend(
-    u: Any, weight: Any, psi: Any, tables: Full, scale: float, *, iterations: int, tol: float
-) -> Any:
+def descend(u: Any, weight: Any, psi: Any, tables: Full, scale: float, *, iterations: int, tol: float) -> Any:
     """Return the stripes of a periodic frame (compiled form); arguments as for `_vsnr_band.solve`."""
     height, width = u.shape
     places, columns = _places(np, psi[None], tables.laplacian, scale)

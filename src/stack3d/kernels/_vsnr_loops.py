@@ -36,7 +36,9 @@ def _line(e: Any, below: Any, sx: Any, sy: Any, rx: Any, ry: Any, alpha: Any, ra
 
 
 @njit(**_OPTIONS)
-def _line_weighted(e: Any, below: Any, sx: Any, sy: Any, rx: Any, ry: Any, alpha: Any, radius: Any, weight: Any, under: Any) -> None:
+def _line_weighted(
+    e: Any, below: Any, sx: Any, sy: Any, rx: Any, ry: Any, alpha: Any, radius: Any, weight: Any, under: Any
+) -> None:
     """`_line` with weights: `weight` of this row, one longer, and of the next."""
     rest = np.float32(1) - alpha
     zero, two, tiny = np.float32(0), np.float32(2), np.float32(1e-30)

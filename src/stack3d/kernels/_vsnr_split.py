@@ -36,7 +36,7 @@ def _across(rows: Any, gains: Any, periodic: bool) -> Any:
     return xp.fft.irfft(mirrored, n=2 * width)[:, :width].astype(rows.dtype)
 
 
-def _gains(tables: Band, psi: Any, scale: float) -> tuple[Any, np.float32]:
+def _gains(tables: Band, psi: Any, scale: float) -> tuple[Any, Any]:
     """Return how much of each frequency of the residual becomes stripe, and the radius of the disc."""
     radius = np.float32(_RADIUS * scale)
     return psi / (radius + psi * namespace(psi).asarray(tables.laplacian)), radius
@@ -57,9 +57,7 @@ def solve(u: Any, weight: Any, tables: Band, psi: Any, scale: float, *, iteratio
         weight = np.empty((0, 0), np.float32)
     coefficients = _across(fixed, gains, periodic)
     for _ in range(iterations):
-        loops.band_pass(
-            u, weight, *state, basis, coefficients, made, work, lines, np.float32(_ALPHA), radius, periodic
-        )
+        loops.band_pass(u, weight, *state, basis, coefficients, made, work, lines, np.float32(_ALPHA), radius, periodic)
         made += fixed
         before, coefficients = coefficients, _across(made, gains, periodic)
         if tol and _settled(before, coefficients, tol):
@@ -138,7 +136,7 @@ def adjoint(xp: Any, rx: Any, ry: Any, periodic: bool) -> Any:
     return out
 
 
-def project(xp: Any, x: Any, y: Any, weight: Any, radius: float, periodic: bool) -> tuple[Any, Any]:
+def project(xp: Any, x: Any, y: Any, weight: Any, radius: Any, periodic: bool) -> tuple[Any, Any]:
     """Project vectors onto a disc; of pixels that are missing, and towards ones that are, nothing is left."""
     kind = x.dtype.type
     if weight is None:

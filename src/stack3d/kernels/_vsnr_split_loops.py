@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from stack3d.kernels._vsnr_loops import _OPTIONS, _apart, _divergence, _line, _line_weighted, _second
@@ -69,7 +68,20 @@ def _contract(basis: Any, rows_of: Any, out: Any) -> None:
 
 
 @njit(**_OPTIONS)
-def band_pass(u: Any, weight: Any, sx: Any, sy: Any, basis: Any, coefficients: Any, out: Any, work: Any, lines: Any, alpha: Any, radius: Any, periodic: Any) -> None:
+def band_pass(
+    u: Any,
+    weight: Any,
+    sx: Any,
+    sy: Any,
+    basis: Any,
+    coefficients: Any,
+    out: Any,
+    work: Any,
+    lines: Any,
+    alpha: Any,
+    radius: Any,
+    periodic: Any,
+) -> None:
     """Update the state from the stripes ``basis @ coefficients``; `out` becomes what the next stripes are made of.
 
     `work` is (2 ROWS + 1, width), `lines` (LINES, width + 1).

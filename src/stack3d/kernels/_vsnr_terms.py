@@ -45,7 +45,8 @@ def terms_of(basis: Any, share: Any, rows: int, periodic: bool) -> tuple[np.ndar
         local = np.linalg.qr(slope)[0]
         mix = np.array([np.linalg.lstsq(local[: len(part)], part, rcond=None)[0] for part in parts])
         worst = max(
-            float(np.max(abs(local[: len(part)] @ m - part)[:, :modes] * share)) for part, m in zip(parts, mix, strict=True)
+            float(np.max(abs(local[: len(part)] @ m - part)[:, :modes] * share))
+            for part, m in zip(parts, mix, strict=True)
         )
         if worst < _CLOSE * abs(basis).max():
             return np.pad(local, ((0, 3), (0, 0))).astype(np.float32)[None], mix.astype(np.float32)

@@ -86,7 +86,16 @@ def plan(
         raise ValueError(f"max_iter={max_iter!r} must be at least 1")
     if tol is not None and not 0 <= tol < 1:
         raise ValueError(f"tol={tol!r} must be at least 0 and below 1")
-    return Plan(shape, tuple(filters), float(angle), float(strength), boundary, None if max_iter is None else int(max_iter), tol, difference)
+    return Plan(
+        shape,
+        tuple(filters),
+        float(angle),
+        float(strength),
+        boundary,
+        None if max_iter is None else int(max_iter),
+        tol,
+        difference,
+    )
 
 
 def filter_from(item: Any) -> Filter:
@@ -297,5 +306,8 @@ def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, aspect: 
     if place.way != "band":
         shear = _shear.shear_of(u.shape, _shear.checked_angle(filter.angle), "lanczos")
         whole = namespace(u).ones(u.shape, np.float32) if weight is None else weight
-        u, weight = _shear.to_upright(u, shear), (None if shear.start is None and weight is None else _shear.nearest(whole, shear))
+        u, weight = (
+            _shear.to_upright(u, shear),
+            (None if shear.start is None and weight is None else _shear.nearest(whole, shear)),
+        )
     return _stripe_level.excess(u, weight, filter.sigma[1], aspect)

@@ -15,7 +15,7 @@ import numpy as np
 import pywt
 from numba import njit
 
-from stack3d.kernels._fill import ROUNDS, known, through_missing
+from stack3d.kernels._fill import ROUNDS, each, known, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
 from stack3d.kernels._wavelet_plan import Plan, Tables, plan, tables_of
@@ -25,12 +25,13 @@ __all__ = ["Plan", "plan", "stripes"]
 _DOUBT = 3.0  # 1.5 standard deviations of the ratio
 
 
+@each
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     """Return the stripe field of a frame.
 
     Parameters
     ----------
-    frame : (y, x) float32 array
+    frame : (y, x) or (n, y, x) float32 array
         Numpy or cupy; NaN is missing.
     plan : Plan
         From :func:`plan`, for the shape of the frame.
