@@ -30,6 +30,7 @@ FakeCupyArray.__module__ = "cupy._core.core"
 def fake_cupy():
     module = ModuleType("cupy")
     module.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1))
+    module.ndarray = FakeCupyArray  # xarray asks for it
     module.sent = []
 
     def asarray(array, **options):
@@ -245,7 +246,8 @@ def test_gaps_in_some_frames_of_a_batch_stay_gaps(card):
     values[1, 20:30, 40:60] = np.nan
     da = stack_of(values)
     found = da.stack3d.destripe(device="gpu")
-    np.testing.assert_allclose(found, da.stack3d.destripe(), atol=1e-4)
+    # Weights of 1 round otherwise than no weights; the contrast is about 10.
+    np.testing.assert_allclose(found, da.stack3d.destripe(), atol=2e-3)
 
 
 def test_filters_are_recorded_and_replayed():
