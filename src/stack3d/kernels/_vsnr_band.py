@@ -61,7 +61,7 @@ def solve(u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float,
     coefficients, flat = _minimum(slope, psi[None], tables, np, width, np.array([scale]), iterations, tol)
     if flat[0]:
         dense = covered(spans, width) if weight is None and spans[:, 0].any() else weight
-        return split.solve(u, dense, tables, psi, scale, iterations=iterations, tol=tol)
+        return split.solve(u, dense, tables, psi, scale, iterations=iterations, tol=tol * descent.SLOWER)
     wave[:modes] = coefficients[0]
     field = np.empty(u.shape, np.float32)
     loops.field(tables.local, tables.mix, wave, work[3], field)
@@ -102,7 +102,9 @@ def solve_xp(u: Any, weight: Any, tables: Band, psi: Any, scale: Any, *, iterati
     out = basis @ coefficients
     for k in np.flatnonzero(flat.get() if hasattr(flat, "get") else flat):
         some = None if weight is None else weight[k]
-        out[k] = split.solve_xp(u[k], some, tables, psi[k], float(scale[k]), iterations=iterations, tol=tol)
+        out[k] = split.solve_xp(
+            u[k], some, tables, psi[k], float(scale[k]), iterations=iterations, tol=tol * descent.SLOWER
+        )
     return out
 
 

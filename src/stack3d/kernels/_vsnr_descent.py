@@ -25,6 +25,7 @@ from stack3d.kernels._namespace import namespace
 SMOOTH = 0.01  # of the gradient scale: where sizes of gradients are rounded off
 # Over the gradient scale: from this curvature on, much of the rest is flat, as in a vacuum, where the slope turns at once.
 _FLAT = 3.0
+SLOWER = 0.1  # of the tolerance, for splitting: it is farther from its limit than its last change says
 _DEPTH = 5  # steps that are extrapolated
 _SHARP = 3.0  # how much larger the curvature is thought to be after a step up
 _SLACK = 2e-6  # of the minimum, which is rounding

@@ -84,7 +84,7 @@ def descend(u: Any, weight: Any, psi: Any, tables: Full, scale: float, *, iterat
     options: Any = {"warm": (0, 1), "iterations": iterations, "tol": tol}
     stripes, flat = descent.minimum(slope, few, laplacian, steps, np.array([scale]), **options)
     if flat[0]:
-        return split(u, weight, psi, tables, scale, iterations=iterations, tol=tol)
+        return split(u, weight, psi, tables, scale, iterations=iterations, tol=tol * descent.SLOWER)
     return stripes[0].copy()
 
 
@@ -110,7 +110,7 @@ def descend_xp(u: Any, weight: Any, psi: Any, tables: Full, scale: Any, *, itera
     options: Any = {"warm": (0, 1), "iterations": iterations, "tol": tol}
     out, flat = descent.minimum(slope, few, laplacian, across, xp.asarray(scale), **options)
     if bool(flat.any()):
-        other = split_xp(u, weight, psi, tables, scale, iterations=iterations, tol=tol)
+        other = split_xp(u, weight, psi, tables, scale, iterations=iterations, tol=tol * descent.SLOWER)
         out = xp.where(flat[:, None, None], other, out)
     return out
 
