@@ -18,7 +18,7 @@ from stack3d.kernels import _stripe_level, vsnr
 
 LEVEL = 20.0
 PEER_ITERATIONS = 20
-REPEATS = 3
+REPEATS = int(os.environ.get("REPEATS", "3"))  # pairs
 
 
 def frame_of(size: int, angle: float) -> np.ndarray:
@@ -72,7 +72,7 @@ def main(sizes: list[int]) -> None:
             reference = theirs(frame, sigma, angle, PEER_ITERATIONS)
             # In turns, so that both meet the same company.
             peer, own = [], []
-            for _ in range(REPEATS if size < 2000 else 1):
+            for _ in range(REPEATS):
                 own.append(cost(lambda: vsnr.stripes(frame, plan), 3))
                 peer.append(cost(lambda: theirs(frame, sigma, angle, PEER_ITERATIONS), 1))
             (peer_wall, peer_work), (wall, work) = np.median(peer, axis=0), np.median(own, axis=0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +13,33 @@ from scipy.ndimage import gaussian_filter
 
 import stack3d
 from stack3d import kernels
-from stack3d.operations import _stripe_neighbours
+from stack3d.operations import _stripe_batches, _stripe_neighbours
 from stack3d.operations._stripe_ways import METHODS
+
+
+class FakeCupyArray(np.ndarray):
+    """An array that says it is cupy's."""
+
+    def get(self):
+        return np.array(self)
+
+
+FakeCupyArray.__module__ = "cupy._core.core"
+
+
+def fake_cupy():
+    module = ModuleType("cupy")
+    module.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1))
+    module.ndarray = FakeCupyArray  # xarray asks for it
+    module.sent = []
+
+    def asarray(array, **options):
+        module.sent.append(np.shape(array))
+        return np.array(array, **options).view(FakeCupyArray)
+
+    module.asarray = asarray
+    return module
+
 
 NEEDED = {"pyvsnr": "pyvsnr"}
 
@@ -173,11 +200,54 @@ def test_neighbours_need_z_and_flags_have_no_stripes():
 
 
 def test_a_graphics_card_that_is_not_there_is_an_error(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(RuntimeError, match="device='gpu' cannot be used"):
         stack_of(volume(1)).stack3d.destripe(device="gpu")
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """Return a cupy made up here, with room for three frames of a volume at once."""
+    free = int(3.5 * 96 * 104 * 4 * _stripe_batches._FRAMES / _stripe_batches._SHARE)
+    cupy = fake_cupy()
+    cupy.cuda.runtime.memGetInfo = lambda: (free, 2 * free)
+    cupy.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 0)
+    cupy.__getattr__ = lambda name: getattr(np, name)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    return cupy
+
+
+@pytest.mark.parametrize("chunks", [None, 1, 4])
+@pytest.mark.parametrize("name", ["vsnr", "wavelet"])
+def test_a_graphics_card_gets_frames_in_batches_that_its_memory_holds(card, monkeypatch, name, chunks):
+    sent = []
+    kernel = getattr(kernels, METHODS[name])
+    plain = kernel.stripes
+
+    def spied(frames, *arguments):
+        sent.append(frames.shape)
+        return plain(frames, *arguments)
+
+    values = np.rint(volume() + curtains() + 128).astype(np.uint8)
+    da = stack_of(values)
+    expected = da.stack3d.destripe(method=name)
+    monkeypatch.setattr(kernel, "stripes", spied)
+    found = (da if chunks is None else da.chunk(z=chunks)).stack3d.destripe(method=name, device="gpu")
+    assert (found.chunks is None) == (chunks is None)
+    np.testing.assert_array_equal(found, expected)
+    counts = {None: [3, 3, 1], 1: [1] * 7, 4: [3, 3, 1]}[chunks]
+    for shapes in (card.sent, sent):
+        batches = [shape[0] for shape in shapes if shape[1:] == values.shape[1:]]
+        assert sorted(batches, reverse=True) == counts
+
+
+def test_gaps_in_some_frames_of_a_batch_stay_gaps(card):
+    values = volume(4) + curtains(4)
+    values[1, 20:30, 40:60] = np.nan
+    da = stack_of(values)
+    found = da.stack3d.destripe(device="gpu")
+    # Weights of 1 round otherwise than no weights; the contrast is about 10.
+    np.testing.assert_allclose(found, da.stack3d.destripe(), atol=2e-3)
 
 
 def test_filters_are_recorded_and_replayed():

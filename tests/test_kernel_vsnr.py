@@ -6,9 +6,19 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.fft
 from scipy.ndimage import gaussian_filter
 
-from stack3d.kernels import _lean, _stripe_level, _vsnr_plan, vsnr
+from stack3d.kernels import (
+    _shear,
+    _stripe_level,
+    _vsnr_band,
+    _vsnr_band_loops,
+    _vsnr_descent,
+    _vsnr_full,
+    _vsnr_plan,
+    vsnr,
+)
 from stack3d.kernels.vsnr import Filter
 
 
@@ -218,13 +228,16 @@ def test_more_strength_takes_more_and_none_takes_nothing():
 def test_leaning_and_back_leaves_smooth_frames_as_they_are():
     frame = gaussian_filter(np.random.default_rng(0).normal(size=(60, 90)), 3).astype(np.float32)
     for lean in (0.3, -0.3, 0.9):
-        width = 90 + int(np.ceil(abs(lean) * 59))
-        there, weight = _lean.stand(frame, None, lean, width)
-        assert weight.sum() == frame.size
-        np.testing.assert_allclose(_lean.lean_back(there, lean, 90)[:, 3:-3], frame[:, 3:-3], atol=2e-3 * np.ptp(frame))
-        other, _ = _lean.stand(np.asarray(frame), None, lean, width)
-        moved = _lean._move_xp(frame, _lean.offsets(60, lean), width, True)
-        np.testing.assert_allclose(other, moved, atol=1e-6)
+        shear = _shear.shear_of(frame.shape, float(np.degrees(np.arctan(lean))), "lanczos")
+        there = _shear.to_upright(frame, shear)
+        covered = _shear.covered(_shear.spans(shear), there.shape[1])
+        assert covered.sum() == frame.size
+        np.testing.assert_array_equal(_shear.nearest(np.ones_like(frame), shear), covered)
+        np.testing.assert_allclose(
+            _shear.from_upright(there, shear)[:, 3:-3], frame[:, 3:-3], atol=2e-3 * np.ptp(frame)
+        )
+        moved = _shear.moved_xp(frame, *shear.forth, shear.upright[1])
+        np.testing.assert_allclose(there, moved, atol=1e-6)
 
 
 def test_padding_takes_fast_sizes():
@@ -237,17 +250,107 @@ def test_padding_takes_fast_sizes():
         assert rest == 1
 
 
-def test_memory_is_a_few_frames():
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [({}, 2.0), ({"angle": 5.0}, 5.0), ({"sigma": (1, 30), "angle": 5.0, "boundary": "periodic"}, 8.0)],
+)
+def test_memory_is_a_few_frames_with_what_is_kept_for_the_next(settings, most):
     frame = textured((512, 512)) + curtains((512, 512))
-    for angle, most in ((0.0, 6.0), (5.0, 9.0)):
-        plan = vsnr.plan(frame.shape, angle=angle)
-        vsnr.stripes(frame, plan)
-        _vsnr_plan.band.cache_clear()
-        tracemalloc.start()
-        vsnr.stripes(frame, plan)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < most * frame.nbytes
+    plan = vsnr.plan(frame.shape, **settings)
+    vsnr.stripes(frame, plan)
+    _vsnr_band._kept.key, _vsnr_full._kept.shape = None, ()
+    tracemalloc.start()
+    vsnr.stripes(frame, plan)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < most * frame.nbytes
+
+
+def batch(angle=0.0) -> np.ndarray:
+    """Return frames that need different numbers of steps, and one without stripes."""
+    frames = [textured(seed=k) + size * curtains(angle=angle, seed=k) for k, size in ((1, 0.3), (2, 1.0), (3, 4.0))]
+    return np.stack([*frames, np.zeros_like(frames[0])])
+
+
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("way", ["any width", "leaning", "leaning, periodic", "points"])
+def test_the_array_form_gives_a_batch_what_it_gives_each_frame(way, holes):
+    frames = batch(WAYS[way].get("angle", 0.0))
+    weight = None
+    if holes:
+        weight = np.ones(frames.shape, np.float32)
+        weight[1, 30:42, 50:75] = weight[0, -1, -1] = 0
+    plan = vsnr.plan(frames.shape[1:], tol=1e-3, **WAYS[way])
+    together = vsnr.stripes_xp(frames, plan, weight)
+    for k, frame in enumerate(frames):
+        alone = vsnr.stripes_xp(frame, plan, None if weight is None else weight[k])
+        np.testing.assert_allclose(together[k], alone, atol=2e-4 * max(np.ptp(alone), 1e-9))
+    compiled = vsnr.stripes(frames, plan, weight)
+    np.testing.assert_allclose(together, compiled, atol=2e-3 * np.ptp(frames) / 10)
+
+
+@pytest.mark.parametrize("angle", [0.0, 8.0])
+@pytest.mark.parametrize("boundary", ["reflect", "periodic"])
+def test_frames_with_a_vacuum_are_as_near_to_their_limit(angle, boundary):
+    frame = textured() + curtains(angle=angle)
+    frame[:30] = 0
+    filters = [Filter("gabor", (1.0, 30.0), angle, 30.0)]
+    plan = vsnr.plan(frame.shape, filters=filters, boundary=boundary)
+    found, limit = (vsnr.stripes(frame, p) for p in (plan, plan._replace(max_iter=1000, tol=0.0)))
+    assert np.sqrt(np.mean((found - limit) ** 2)) < 2e-3 * np.ptp(frame)
+    np.testing.assert_allclose(vsnr.stripes_xp(frame, plan), found, atol=2e-4 * np.ptp(frame))
+    if boundary == "periodic" and not angle:
+        scale = _stripe_level.gradient_scale(frame)
+        least, reached = (objective(frame, field, filters[0], scale) for field in (limit, found))
+        assert least <= reached < least * 1.001
+
+
+def test_steps_up_are_taken_back():
+    """A curvature told ten times too small makes every step overshoot."""
+    psi, laplacian = np.full((1, 1, 64), 50.0, np.float32), np.ones((1, 64), np.float32)
+    goal = np.random.default_rng(0).normal(size=(1, 1, 64)).astype(np.float32)
+
+    def slope(lines, every):
+        apart = goal - lines
+        size = np.sum(np.sqrt(apart.astype(float) ** 2 + 0.1), axis=(1, 2))
+        return _vsnr_descent.Slope((apart / np.sqrt(apart**2 + 0.1)).astype(np.float32), size, np.array([0.2]))
+
+    across = _vsnr_descent.transform(np, 64, False)
+
+    def value(lines):
+        weights = across.forth(lines)
+        return float(slope(lines, 1).size[0] + 0.5 * np.sum(weights**2 / psi))
+
+    found = [
+        value(
+            _vsnr_descent.minimum(slope, psi, laplacian, across, np.ones(1), warm=(0, 1), iterations=count, tol=0.0)[0]
+        )
+        for count in (1, 12, 400)
+    ]
+    assert found[0] > found[2] * 1.05
+    assert found[1] < found[2] * 1.001
+
+
+@pytest.mark.parametrize("width", [7, 16, 45])
+def test_the_cosine_transform_of_arrays_is_that_of_scipy(width):
+    lines = np.random.default_rng(0).normal(size=(2, 3, width)).astype(np.float32)
+    found = _vsnr_descent.cosines(np, lines)
+    np.testing.assert_allclose(found, scipy.fft.dct(lines, norm="ortho"), atol=1e-5)
+    np.testing.assert_allclose(_vsnr_descent.from_cosines(np, found), lines, atol=1e-5)
+
+
+@pytest.mark.parametrize(("periodic", "height"), [(False, 200), (True, 200), (False, 67)])
+def test_blocks_of_terms_are_the_modes(periodic, height):
+    plan = vsnr.plan((height, 40), sigma=(1.0, 30.0), boundary="periodic" if periodic else "reflect")
+    tables = _vsnr_plan.band(plan)
+    lines = np.zeros((tables.mix.shape[2] if tables.mix.size else tables.local.shape[2], 40), np.float32)
+    shown = tables.basis.shape[1]
+    strength = tables.powers[0].max(axis=1) ** 0.5
+    lines[:shown] = strength[:, None] * np.random.default_rng(0).normal(size=(shown, 40))
+    field, terms = np.empty((height, 40), np.float32), np.zeros((tables.local.shape[2], 40), np.float32)
+    _vsnr_band_loops.field(tables.local, tables.mix, lines, terms, field)
+    expected = tables.basis @ lines[:shown]
+    assert abs(field - expected).max() < 1e-3 * abs(expected).max()
 
 
 @pytest.mark.peer
@@ -268,9 +371,10 @@ def test_the_same_minimiser_as_pyvsnr(angle, sigma):
     scale = _stripe_level.gradient_scale(frame)
     level = 5.0 * float(np.sqrt(np.mean(frame.astype(float) ** 2))) / scale
     filter = Filter("gabor", sigma, angle, level)
-    ours = vsnr.stripes(frame, vsnr.plan(frame.shape, filters=[filter], boundary="periodic", max_iter=20))
+    ours = vsnr.stripes(frame, vsnr.plan(frame.shape, filters=[filter], boundary="periodic", tol=0.0))
     assert np.sqrt(np.mean((ours - theirs[400]) ** 2)) < 2e-4 * np.ptp(frame)
     value = {name: objective(frame, field, filter, scale) for name, field in (("ours", ours), ("theirs", theirs[20]))}
     assert value["ours"] <= value["theirs"]
-    mistake = {name: np.std(field - planted) for name, field in (("ours", ours), ("theirs", theirs[20]))}
-    assert mistake["ours"] <= mistake["theirs"] * 1.005
+    # Stopped early, theirs may be nearer to the truth than the minimum is: what is compared are minima.
+    mistake = {name: np.std(field - planted) for name, field in (("ours", ours), ("theirs", theirs[400]))}
+    assert mistake["ours"] <= mistake["theirs"] * 1.0005

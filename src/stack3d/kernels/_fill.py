@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,19 @@ def known(frame: Any, weight: Any = None) -> tuple[Any, Any, float]:
     mass = float(share.sum(dtype=np.float64))
     mean = float((frame * share).sum(dtype=np.float64)) / mass if mass > 0 else 0.0
     return xp.where(share > 0, frame, np.float32(mean)), share, mean
+
+
+def each(stripes: Callable[..., Any]) -> Callable[..., Any]:
+    """Make what finds the stripes of a frame (y, x) take frames (n, y, x) as well, one after the other."""
+
+    @functools.wraps(stripes)
+    def of_frames(frame: Any, plan: Any, weight: Any = None) -> Any:
+        if frame.ndim == 2:
+            return stripes(frame, plan, weight)
+        parts = [stripes(one, plan, None if weight is None else weight[k]) for k, one in enumerate(frame)]
+        return namespace(frame).stack(parts)
+
+    return of_frames
 
 
 def fill(frame: Any, weight: Any) -> Any:

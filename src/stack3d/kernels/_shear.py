@@ -65,8 +65,11 @@ def check_strength(strength: float, shrink: bool = True) -> None:
 
 
 @lru_cache(maxsize=32)
-def shear_of(shape: tuple[int, int], angle: float) -> Shear:
-    """Return how frames (y, x) are laid for stripes at `angle`; 0 runs along y, counter-clockwise on the screen."""
+def shear_of(shape: tuple[int, int], angle: float, order: int | str = 3) -> Shear:
+    """Return how frames (y, x) are laid for stripes at `angle`; 0 runs along y, counter-clockwise on the screen.
+
+    `order` is that of `_taps.weights`.
+    """
     transposed = abs(angle) > 45
     rows, columns = shape[::-1] if transposed else shape
     turn = math.radians(angle)
@@ -76,7 +79,7 @@ def shear_of(shape: tuple[int, int], angle: float) -> Shear:
     drift = slope * np.arange(rows)
     start = drift - drift.max()
     upright = (rows, columns + math.ceil(-start.min()))
-    return Shear(shape, upright, transposed, start, _row_taps(start), _row_taps(-start))
+    return Shear(shape, upright, transposed, start, _row_taps(start, order), _row_taps(-start, order))
 
 
 def to_upright(frame: Any, shear: Shear) -> Any:
@@ -106,27 +109,51 @@ def inside(shear: Shear, like: Any, weight: Any = None) -> Any:
     left = xp.clip(xp.floor(place).astype(np.int64), 0, columns - 1)
     right = xp.minimum(left + 1, columns - 1)
     # An interpolated pixel is as missing as the worse of its two neighbours.
-    rows = xp.arange(weight.shape[0])[:, None]
-    return within * xp.minimum(weight[rows, left], weight[rows, right])
+    rows = xp.arange(weight.shape[-2])[:, None]
+    return within * xp.minimum(weight[..., rows, left], weight[..., rows, right])
+
+
+def spans(shear: Shear) -> np.ndarray[Any, Any]:
+    """Return, for each row of the sheared frame, the first pixel that has its nearest one in the frame, and the end."""
+    columns = shear.shape[0 if shear.transposed else 1]
+    first = np.zeros(shear.upright[0]) if shear.start is None else np.rint(-shear.start)
+    return np.stack([first, first + columns], axis=1).astype(np.int64)
+
+
+def covered(ends: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:
+    """Return 1 within the `spans` of rows, and 0 beyond."""
+    place = np.arange(width)
+    return ((place >= ends[:, :1]) & (place < ends[:, 1:])).astype(np.float32)
+
+
+def nearest(weight: Any, shear: Shear) -> Any:
+    """Return the weight of the nearest pixel for each of the sheared frame, 0 beyond the frame."""
+    weight = _exchanged(weight, shear)
+    if shear.start is None:
+        return weight
+    xp, columns = namespace(weight), weight.shape[-1]
+    place = xp.arange(shear.upright[1]) - xp.asarray(spans(shear)[:, :1])
+    rows = xp.arange(weight.shape[-2])[:, None]
+    return xp.where((place >= 0) & (place < columns), weight[..., rows, xp.clip(place, 0, columns - 1)], np.float32(0))
 
 
 def _exchanged(frame: Any, shear: Shear) -> Any:
     xp = namespace(frame)
-    return xp.ascontiguousarray(frame.T if shear.transposed else frame, dtype=np.float32)
+    return xp.ascontiguousarray(xp.swapaxes(frame, -1, -2) if shear.transposed else frame, dtype=np.float32)
 
 
 def _moved(frame: Any, first: np.ndarray[Any, Any], taps: np.ndarray[Any, Any], columns: int) -> Any:
-    if not on_host(frame):
+    if frame.ndim != 2 or not on_host(frame):
         return moved_xp(frame, first, taps, columns)
     out = np.empty((frame.shape[0], columns), np.float32)
     _shift_rows(frame, first, taps, out)
     return out
 
 
-def _row_taps(start: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _row_taps(start: np.ndarray[Any, Any], order: int | str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return the pixel at which the first tap of each row stands, and the taps."""
     whole = np.floor(start)
-    taps = np.stack([weights(float(part), 3) for part in start - whole])
+    taps = np.stack([weights(float(part), order) for part in start - whole])
     return whole.astype(np.int64) - 2, taps.astype(np.float32)
 
 
@@ -134,11 +161,11 @@ def moved_xp(frame: Any, first: np.ndarray[Any, Any], taps: np.ndarray[Any, Any]
     """`xp` form of the interpolation along rows: every row starts at a place of its own."""
     xp = namespace(frame)
     place = xp.asarray(first)[:, None] + xp.arange(columns)
-    rows = xp.arange(frame.shape[0])[:, None]
+    rows = xp.arange(frame.shape[-2])[:, None]
     taps = xp.asarray(taps)
-    out = xp.zeros((frame.shape[0], columns), np.float32)
+    out = xp.zeros((*frame.shape[:-1], columns), np.float32)
     for k in range(TAPS):
-        out += taps[:, k, None] * frame[rows, xp.clip(place + k, 0, frame.shape[1] - 1)]
+        out += taps[:, k, None] * frame[..., rows, xp.clip(place + k, 0, frame.shape[-1] - 1)]
     return out
 
 

@@ -3,130 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.fft
 
-from stack3d.kernels import _vsnr_loops as loops
+from stack3d.kernels import _vsnr_band_loops as loops
+from stack3d.kernels import _vsnr_descent as descent
+from stack3d.kernels import _vsnr_split as split
 from stack3d.kernels._namespace import namespace
+from stack3d.kernels._shear import covered
+from stack3d.kernels._vsnr_plan import Band
+from stack3d.kernels._vsnr_terms import ROWS
+
+_WARM = (2, 4)  # iterations that look at one block of rows of so many
 
 
-def gain(powers: Any, laplacian: Any, levels: Sequence[Any], radius: float) -> Any:
-    """Return how much of each frequency of the residual becomes stripe: ``psi / (radius + psi * laplacian)``.
-
-    `levels` has a number, or an array that goes with the frequencies, for each filter.
-    """
-    psi = sum(np.asarray(level, np.float32) * power for level, power in zip(levels, powers, strict=True))
-    return psi / (np.float32(radius) + psi * laplacian)
-
-
-def _across(rows: Any, gains: Any, periodic: bool) -> Any:
-    """Multiply rows of coefficients by gains in the frequency domain across the stripe."""
-    xp = namespace(rows)
-    width = rows.shape[1]
-    if periodic:
-        fft = scipy.fft if xp is np else xp.fft
-        return fft.irfft(fft.rfft(rows) * gains, n=width).astype(rows.dtype)
-    if xp is np:
-        return scipy.fft.idct(scipy.fft.dct(rows, norm="ortho") * gains, norm="ortho", overwrite_x=True)
-    # The cosine transform is that of the row and its mirror image.
-    mirrored = xp.fft.rfft(xp.concatenate([rows, rows[:, ::-1]], axis=1))
-    mirrored[:, :width] *= gains
-    mirrored[:, width:] = 0
-    return xp.fft.irfft(mirrored, n=2 * width)[:, :width].astype(rows.dtype)
-
-
-def solve(
-    u: Any,
-    weight: Any,
-    basis: Any,
-    gains: Any,
-    *,
-    radius: float,
-    alpha: float,
-    iterations: int,
-    tol: float | None,
-    periodic: bool,
-) -> Any:
-    """Return the stripes of a frame (compiled form); arguments as for `solve_xp`."""
-    height, width = u.shape
-    modes = basis.shape[1]
-    if modes % 2:  # the loops take modes in pairs
-        basis = np.concatenate([basis, np.zeros((height, 1), np.float32)], axis=1)
-        gains = np.concatenate([gains, np.zeros((1, gains.shape[1]), np.float32)])
-    state, work, lines = workspace((height, width))
-    fixed, made = (np.empty((basis.shape[1], width), np.float32) for _ in range(2))
-    loops.band_start(u, basis, fixed, work, periodic)
-    if weight is None:
-        weight = np.empty((0, 0), np.float32)
-    coefficients = _across(fixed, gains, periodic)
-    for _ in range(iterations):
-        loops.band_pass(
-            u,
-            weight,
-            state[0],
-            state[1],
-            basis,
-            coefficients,
-            made,
-            work,
-            lines,
-            np.float32(alpha),
-            np.float32(radius),
-            periodic,
-        )
-        made += fixed
-        before, coefficients = coefficients, _across(made, gains, periodic)
-        if tol is not None and _settled(before, coefficients, tol):
-            break
-    out = np.empty(u.shape, np.float32)
-    loops.band_field(basis, coefficients, out)
-    return out
-
-
-class _Kept(threading.local):
-    shape: tuple[int, int] | None = None
-    arrays: tuple[Any, ...] = ()
-
-
-_kept = _Kept()
-
-
-def workspace(shape: tuple[int, int]) -> tuple[Any, Any, Any]:
-    """Return the state, all 0, and buffers for frames of a shape: kept by each thread for its next frame."""
-    height, width = shape
-    if _kept.shape == shape:
-        _kept.arrays[0][:] = 0
-    else:
-        _kept.arrays = (
-            np.zeros((2, height, width), np.float32),
-            np.zeros((2 * loops.ROWS + 1, width), np.float32),
-            np.zeros((loops.LINES, width + 1), np.float32),
-        )
-        _kept.shape = shape
-    return _kept.arrays
-
-
-def _settled(before: Any, after: Any, tol: float) -> bool:
-    largest = float(abs(after).max())
-    return float(abs(after - before).max()) <= tol * largest
-
-
-def solve_xp(
-    u: Any,
-    weight: Any,
-    basis: Any,
-    gains: Any,
-    *,
-    radius: float,
-    alpha: float,
-    iterations: int,
-    tol: float | None,
-    periodic: bool,
-) -> Any:
-    """Return the stripes of a frame (`xp` form).
+def solve(u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float, *, iterations: int, tol: float) -> Any:
+    """Return the stripes of a frame (compiled form).
 
     Parameters
     ----------
@@ -134,63 +28,125 @@ def solve_xp(
         Stripes along y.
     weight : (y, x) float32 array or None
         0 where a pixel is missing.
-    basis : (y, modes) float32 array
-        Orthonormal.
-    gains : (modes, frequencies) float32 array
-        See `gain`.
-    radius : float
-        Of the disc onto which the dual variable is projected, in grey values.
-    alpha : float
-        Over-relaxation, between 0 and 2.
+    spans : (y, 2) int64 array
+        First pixel of each row that was measured, and the one after the last.
+    tables : Band
+    psi : (modes, frequencies) float32 array
+        Power of the filters, in grey values.
+    scale : float
+        Of the gradients, in grey values.
+    iterations, tol
+        See `_vsnr_descent.minimum`.
     """
+    height, width = u.shape
+    work = _workspace(width, tables.local.shape[2])
+    lines = np.zeros((tables.mix.shape[2] if tables.mix.size else tables.local.shape[2], width), np.float32)
+    wave, out = lines, np.empty_like(lines)
+    modes = psi.shape[0]
+    measured = float((spans[:, 1] - spans[:, 0]).sum()) if weight is None else float(weight.sum(dtype=np.float64))
+    empty = np.empty((0, 0), np.float32)
+
+    tiny = np.float32((descent.SMOOTH * scale) ** 2)
+
+    def slope(coefficients: Any, every: int) -> descent.Slope:
+        wave[:modes] = coefficients[0]
+        loops.gradient(
+            u, empty if weight is None else weight, spans, tables.local, tables.mix, wave, out, *work, tiny, every,
+            tables.periodic,
+        )  # fmt: skip
+        more = _more(height, every)
+        size, over = (float(line.sum(dtype=np.float64)) * more for line in work[-1])
+        return descent.Slope(np.float32(more) * out[None, :modes], np.array([size]), np.array([0.5 * over / measured]))
+
+    coefficients, flat = _minimum(slope, psi[None], tables, np, width, np.array([scale]), iterations, tol)
+    if flat[0]:
+        dense = covered(spans, width) if weight is None and spans[:, 0].any() else weight
+        return split.solve(u, dense, tables, psi, scale, iterations=iterations, tol=tol * descent.SLOWER)
+    wave[:modes] = coefficients[0]
+    field = np.empty(u.shape, np.float32)
+    loops.field(tables.local, tables.mix, wave, work[3], field)
+    return field
+
+
+def solve_xp(u: Any, weight: Any, tables: Band, psi: Any, scale: Any, *, iterations: int, tol: float) -> Any:
+    """Return the stripes of frames (`xp` form): `u`, `weight` and `psi` have frames first, `scale` is one of each."""
     xp = namespace(u)
-    fixed = basis.T @ adjoint(xp, *differences(xp, u, periodic), periodic)
-    coefficients = _across(fixed, gains, periodic)
-    sx, sy = xp.zeros_like(u), xp.zeros_like(u)
-    for _ in range(iterations):
-        dx, dy = differences(xp, u - basis @ coefficients, periodic)
-        px, py = project(xp, sx, sy, weight, radius, periodic)
-        kind = u.dtype.type
-        sx, sy = kind(1 - alpha) * sx + kind(alpha) * (px + dx), kind(1 - alpha) * sy + kind(alpha) * (py + dy)
-        px, py = project(xp, sx, sy, weight, radius, periodic)
-        made = fixed + basis.T @ adjoint(xp, 2 * px - sx, 2 * py - sy, periodic)
-        before, coefficients = coefficients, _across(made, gains, periodic)
-        if tol is not None and _settled(before, coefficients, tol):
-            break
-    return basis @ coefficients
+    height, width = u.shape[-2:]
+    basis = xp.asarray(tables.basis)
+    tiny = xp.asarray((descent.SMOOTH * scale) ** 2, dtype=np.float32)[:, None, None]
+    measured = height * width if weight is None else xp.sum(weight, axis=(1, 2), dtype=np.float64)
 
+    def slope(coefficients: Any, every: int) -> descent.Slope:
+        rows = np.arange(height)
+        rows = xp.asarray(rows[(rows // ROWS) % every == 0])
+        below = (rows + 1) % height if tables.periodic else xp.minimum(rows + 1, height - 1)
+        e = u[:, rows] - basis[rows] @ coefficients
+        x = xp.roll(e, -1, 2) - e
+        y = u[:, below] - basis[below] @ coefficients - e
+        if not tables.periodic:
+            x[..., -1] = 0
+        here = None if weight is None else weight[:, rows]
+        if here is not None:
+            x = xp.where(xp.roll(here, -1, 2) > 0, x, np.float32(0))
+            y = xp.where(weight[:, below] > 0, y, np.float32(0))
+        square = x * x + y * y + tiny
+        part = 1 / xp.sqrt(square)
+        part = part if here is None else here * part
+        more = _more(height, every)
+        size, over = (xp.sum(values, axis=(1, 2), dtype=np.float64) * more for values in (square * part, part))
+        x, y = x * part, y * part
+        made = basis[rows].T @ (xp.roll(x, 1, 2) - x - y) + basis[below].T @ y
+        return descent.Slope(np.float32(more) * made, size, 0.5 * over / measured)
 
-def differences(xp: Any, u: Any, periodic: bool) -> tuple[Any, Any]:
-    """Return forward differences along x and y; 0 in the last column and row unless periodic."""
-    if periodic:
-        return xp.roll(u, -1, 1) - u, xp.roll(u, -1, 0) - u
-    dx, dy = xp.zeros_like(u), xp.zeros_like(u)
-    dx[:, :-1], dy[:-1] = u[:, 1:] - u[:, :-1], u[1:] - u[:-1]
-    return dx, dy
-
-
-def adjoint(xp: Any, rx: Any, ry: Any, periodic: bool) -> Any:
-    """Return what the transpose of `differences` makes of two fields."""
-    if periodic:
-        return xp.roll(rx, 1, 1) - rx + xp.roll(ry, 1, 0) - ry
-    out = xp.zeros_like(rx)
-    out[:, :-1] -= rx[:, :-1]
-    out[:, 1:] += rx[:, :-1]
-    out[:-1] -= ry[:-1]
-    out[1:] += ry[:-1]
+    coefficients, flat = _minimum(slope, psi, tables, xp, width, xp.asarray(scale), iterations, tol)
+    out = basis @ coefficients
+    for k in np.flatnonzero(flat.get() if hasattr(flat, "get") else flat):
+        some = None if weight is None else weight[k]
+        out[k] = split.solve_xp(
+            u[k], some, tables, psi[k], float(scale[k]), iterations=iterations, tol=tol * descent.SLOWER
+        )
     return out
 
 
-def project(xp: Any, x: Any, y: Any, weight: Any, radius: float, periodic: bool) -> tuple[Any, Any]:
-    """Project vectors onto a disc; of pixels that are missing, and towards ones that are, nothing is left."""
-    kind = x.dtype.type
-    if weight is None:
-        limit = kind(radius)
-    else:
-        limit = kind(radius) * weight
-        right, below = xp.roll(weight, -1, 1), xp.roll(weight, -1, 0)
-        if not periodic:
-            right[:, -1], below[-1] = 0, 0
-        x, y = xp.where(right > 0, x, kind(0)), xp.where(below > 0, y, kind(0))
-    part = limit / xp.sqrt(xp.maximum(limit * limit, xp.maximum(x * x + y * y, kind(1e-30))))
-    return x * part, y * part
+def _more(height: int, every: int) -> float:
+    rows = np.arange(height)
+    return height / np.count_nonzero((rows // ROWS) % every == 0)
+
+
+def _minimum(
+    slope: Callable[[Any, int], descent.Slope],
+    psi: Any,
+    tables: Band,
+    xp: Any,
+    width: int,
+    scale: Any,
+    iterations: int,
+    tol: float,
+) -> tuple[Any, Any]:
+    # Blocks of rows stand for the frame where the fastest mode takes longer from crest to trough than they are apart.
+    slow = tables.basis.shape[0] > _WARM[1] * ROWS * tables.fastest
+    return descent.minimum(
+        slope,
+        psi,
+        xp.asarray(tables.laplacian),
+        descent.transform(xp, width, tables.periodic),
+        scale,
+        warm=_WARM if slow else (0, 1),
+        iterations=iterations,
+        tol=tol,
+    )
+
+
+class _Kept(threading.local):
+    key: tuple[int, int] | None = None
+    arrays: tuple[Any, ...] = ()
+
+
+_kept = _Kept()
+
+
+def _workspace(width: int, terms: int) -> tuple[Any, ...]:
+    """Return buffers for frames of a width: kept by each thread for its next frame."""
+    if _kept.key != (width, terms):
+        _kept.key, _kept.arrays = (width, terms), loops.buffers(width, terms)
+    return _kept.arrays

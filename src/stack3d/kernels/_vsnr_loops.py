@@ -1,4 +1,4 @@
-"""Compiled loops of :mod:`stack3d.kernels.vsnr`: one pass over the frame an iteration."""
+"""Compiled loops of :mod:`stack3d.kernels._vsnr_full`: one pass over the frame an iteration."""
 
 from __future__ import annotations
 
@@ -7,68 +7,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from stack3d.kernels._vsnr_band_loops import _turn, _turn_weighted
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
-ROWS = 16  # treated together, so that what is made of them stays in the cache
 LINES = 7
 
 
 @njit(**_OPTIONS)
-def _expand(basis, coefficients, out):  # type: ignore[no-untyped-def]
-    """Write rows of ``basis @ coefficients``; modes and coefficients are taken in pairs, rows in fours."""
-    rows, modes = basis.shape
-    for i in range(0, rows - 3, 4):
-        a, b, c, d = out[i], out[i + 1], out[i + 2], out[i + 3]
-        for k in range(0, modes, 2):
-            p, q = coefficients[k], coefficients[k + 1]
-            a0, b0, c0, d0 = basis[i, k], basis[i + 1, k], basis[i + 2, k], basis[i + 3, k]
-            a1, b1, c1, d1 = basis[i, k + 1], basis[i + 1, k + 1], basis[i + 2, k + 1], basis[i + 3, k + 1]
-            if k == 0:
-                for j in range(p.size):
-                    s, t = p[j], q[j]
-                    a[j] = a0 * s + a1 * t
-                    b[j] = b0 * s + b1 * t
-                    c[j] = c0 * s + c1 * t
-                    d[j] = d0 * s + d1 * t
-            else:
-                for j in range(p.size):
-                    s, t = p[j], q[j]
-                    a[j] += a0 * s + a1 * t
-                    b[j] += b0 * s + b1 * t
-                    c[j] += c0 * s + c1 * t
-                    d[j] += d0 * s + d1 * t
-    for i in range(rows - rows % 4, rows):
-        a = out[i]
-        a[:] = 0
-        for k in range(0, modes, 2):
-            p, q = coefficients[k], coefficients[k + 1]
-            a0, a1 = basis[i, k], basis[i, k + 1]
-            for j in range(p.size):
-                a[j] += a0 * p[j] + a1 * q[j]
-
-
-@njit(**_OPTIONS)
-def _contract(basis, rows_of, out):  # type: ignore[no-untyped-def]
-    """Add ``basis.T @ rows_of`` to `out`."""
-    rows, modes = basis.shape
-    for i in range(0, rows - 3, 4):
-        a, b, c, d = rows_of[i], rows_of[i + 1], rows_of[i + 2], rows_of[i + 3]
-        for k in range(0, modes, 2):
-            p, q = out[k], out[k + 1]
-            a0, b0, c0, d0 = basis[i, k], basis[i + 1, k], basis[i + 2, k], basis[i + 3, k]
-            a1, b1, c1, d1 = basis[i, k + 1], basis[i + 1, k + 1], basis[i + 2, k + 1], basis[i + 3, k + 1]
-            for j in range(p.size):
-                p[j] += a0 * a[j] + b0 * b[j] + c0 * c[j] + d0 * d[j]
-                q[j] += a1 * a[j] + b1 * b[j] + c1 * c[j] + d1 * d[j]
-    for i in range(rows - rows % 4, rows):
-        a = rows_of[i]
-        for k in range(modes):
-            p, a0 = out[k], basis[i, k]
-            for j in range(p.size):
-                p[j] += a0 * a[j]
-
-
-@njit(**_OPTIONS)
-def _line(e, below, sx, sy, rx, ry, alpha, radius):  # type: ignore[no-untyped-def]
+def _line(e: Any, below: Any, sx: Any, sy: Any, rx: Any, ry: Any, alpha: Any, radius: Any) -> None:
     """Update the state of a row whose pixels were all measured.
 
     `e` and `below` are image less stripes in this row and the next, `e` one longer. `rx` and `ry` become twice the
@@ -90,7 +36,9 @@ def _line(e, below, sx, sy, rx, ry, alpha, radius):  # type: ignore[no-untyped-d
 
 
 @njit(**_OPTIONS)
-def _line_weighted(e, below, sx, sy, rx, ry, alpha, radius, weight, under):  # type: ignore[no-untyped-def]
+def _line_weighted(
+    e: Any, below: Any, sx: Any, sy: Any, rx: Any, ry: Any, alpha: Any, radius: Any, weight: Any, under: Any
+) -> None:
     """`_line` with weights: `weight` of this row, one longer, and of the next."""
     rest = np.float32(1) - alpha
     zero, two, tiny = np.float32(0), np.float32(2), np.float32(1e-30)
@@ -109,13 +57,13 @@ def _line_weighted(e, below, sx, sy, rx, ry, alpha, radius, weight, under):  # t
 
 
 @njit(**_OPTIONS)
-def _apart(u, w, out):  # type: ignore[no-untyped-def]
+def _apart(u: Any, w: Any, out: Any) -> None:
     for j in range(u.size):
         out[j] = u[j] - w[j]
 
 
 @njit(**_OPTIONS)
-def _divergence(rx, ry, above, out):  # type: ignore[no-untyped-def]
+def _divergence(rx: Any, ry: Any, above: Any, out: Any) -> None:
     """Adjoint of the differences, in a row; `rx` has what is left of the row first."""
     left, here = rx[: out.size], rx[1:]
     for j in range(out.size):
@@ -123,92 +71,7 @@ def _divergence(rx, ry, above, out):  # type: ignore[no-untyped-def]
 
 
 @njit(**_OPTIONS)
-def band_pass(u, weight, sx, sy, basis, coefficients, out, work, lines, alpha, radius, periodic):  # type: ignore[no-untyped-def]
-    """Update the state from the stripes ``basis @ coefficients``; `out` becomes what the next stripes are made of.
-
-    `work` is (2 ROWS + 1, width), `lines` (LINES, width + 1).
-    """
-    height, width = u.shape
-    # Layouts are kept contiguous, which lets loops become vector instructions.
-    stripes, field, edge = work[: ROWS + 1], work[ROWS + 1 :], lines[5:]
-    out[:] = 0
-    above = lines[0, :width]
-    above[:] = 0
-    has_weight = weight.size > 0
-    for start in range(0, height, ROWS):
-        stop = min(start + ROWS, height)
-        _expand(basis[start:stop], coefficients, stripes)
-        # The first row below comes with the next block, or is the first of the frame.
-        last = stop if stop < height else (0 if periodic else height - 1)
-        _expand(basis[last : last + 1], coefficients, stripes[stop - start :])
-        for i in range(start, stop):
-            below = i + 1 if i + 1 < height else last
-            e, under = (edge[0], edge[1]) if (i - start) % 2 == 0 else (edge[1], edge[0])
-            if i == start:
-                _apart(u[i], stripes[0], e[:width])
-            e[width] = e[0] if periodic else e[width - 1]
-            _apart(u[below], stripes[i + 1 - start], under[:width])
-            rx, ry = lines[1], lines[2, :width]
-            if has_weight:
-                near = lines[3]
-                near[:width] = weight[i]
-                near[width] = weight[i, 0] if periodic else 0
-                beneath = lines[4, :width]
-                if i + 1 < height or periodic:
-                    beneath[:] = weight[below]
-                else:
-                    beneath[:] = 0
-                _line_weighted(e, under, sx[i], sy[i], rx[1 : width + 1], ry, alpha, radius, near, beneath)
-            else:
-                _line(e, under, sx[i], sy[i], rx[1 : width + 1], ry, alpha, radius)
-            rx[0] = rx[width] if periodic else 0
-            if not periodic:
-                rx[width] = 0
-                sx[i, width - 1] = 0
-                if i == height - 1:
-                    ry[:] = 0
-                    sy[i] = 0
-            _divergence(rx[: width + 1], ry, above, field[i - start])
-            above[:] = ry
-        _contract(basis[start:stop], field[: stop - start], out)
-    if periodic:
-        # What leaves through the last row enters through the first.
-        for k in range(basis.shape[1]):
-            b, line = basis[0, k], out[k]
-            for j in range(width):
-                line[j] += b * above[j]
-
-
-@njit(**_OPTIONS)
-def band_field(basis, coefficients, out):  # type: ignore[no-untyped-def]
-    """Write the stripes themselves."""
-    for start in range(0, out.shape[0], ROWS):
-        stop = min(start + ROWS, out.shape[0])
-        _expand(basis[start:stop], coefficients, out[start:stop])
-
-
-@njit(**_OPTIONS)
-def band_start(u, basis, out, work, periodic):  # type: ignore[no-untyped-def]
-    """Write the coefficients of the second differences of the image, the part of every iteration that stays."""
-    height, width = u.shape
-    field = work[:ROWS]
-    out[:] = 0
-    for start in range(0, height, ROWS):
-        stop = min(start + ROWS, height)
-        for i in range(start, stop):
-            up = u[i - 1 if i else (height - 1 if periodic else 0)]
-            down = u[i + 1 if i + 1 < height else (0 if periodic else i)]
-            line = field[i - start]
-            _second(u[i], up, down, line)
-            if not periodic:
-                step = u[i, 0] - u[i, width - 1]
-                line[0] -= step
-                line[width - 1] += step
-        _contract(basis[start:stop], field[: stop - start], out)
-
-
-@njit(**_OPTIONS)
-def second_differences(u, out):  # type: ignore[no-untyped-def]
+def second_differences(u: Any, out: Any) -> None:
     """Write four times each pixel less its neighbours, periodic."""
     height = u.shape[0]
     for i in range(height):
@@ -216,7 +79,7 @@ def second_differences(u, out):  # type: ignore[no-untyped-def]
 
 
 @njit(**_OPTIONS)
-def _second(here, up, down, out):  # type: ignore[no-untyped-def]
+def _second(here: Any, up: Any, down: Any, out: Any) -> None:
     four, width = np.float32(4), here.size
     left, middle, right, inner = here[:-2], here[1:-1], here[2:], out[1:-1]
     above, below = up[1:-1], down[1:-1]
@@ -227,14 +90,14 @@ def _second(here, up, down, out):  # type: ignore[no-untyped-def]
 
 
 @njit(**_OPTIONS)
-def _add(part, out):  # type: ignore[no-untyped-def]
+def _add(part: Any, out: Any) -> None:
     for j in range(out.size):
         out[j] += part[j]
 
 
 @njit(**_OPTIONS)
-def full_pass(u, weight, w, sx, sy, out, lines, alpha, radius):  # type: ignore[no-untyped-def]
-    """`band_pass` for stripes `w` that may be anything, periodic; `out` becomes the adjoint differences."""
+def full_pass(u: Any, weight: Any, w: Any, sx: Any, sy: Any, out: Any, lines: Any, alpha: Any, radius: Any) -> None:
+    """Update the state from stripes `w` of a periodic frame; `out` becomes the adjoint of what the next are made of."""
     height, width = u.shape
     edge = lines[5:]
     above = lines[0, :width]
@@ -260,5 +123,32 @@ def full_pass(u, weight, w, sx, sy, out, lines, alpha, radius):  # type: ignore[
         _divergence(rx[: width + 1], ry, above, out[i])
         _second(u[i], u[i - 1 if i else height - 1], u[below], second)
         _add(second, out[i])
+        above[:] = ry
+    _add(above, out[0])
+
+
+@njit(**_OPTIONS)
+def full_slope(u: Any, weight: Any, w: Any, out: Any, lines: Any, sums: Any, tiny: Any) -> None:
+    """Write the slope of the sizes of the gradients of ``u - w``, periodic, and their sum and that of one over them."""
+    height, width = u.shape
+    edge, above, near = lines[5:], lines[0, :width], lines[3]
+    above[:] = 0
+    sums[:] = 0
+    for i in range(height):
+        below = i + 1 if i + 1 < height else 0
+        e, under = (edge[0], edge[1]) if i % 2 == 0 else (edge[1], edge[0])
+        if i == 0:
+            _apart(u[i], w[i], e[:width])
+        e[width] = e[0]
+        _apart(u[below], w[below], under[:width])
+        rx, ry = lines[1], lines[2, :width]
+        if weight.size > 0:
+            near[:width] = weight[i]
+            near[width] = weight[i, 0]
+            _turn_weighted(e, under[:width], rx[1:], ry, sums[0], sums[1], tiny, near, weight[below])
+        else:
+            _turn(e, under[:width], rx[1:], ry, sums[0], sums[1], tiny)
+        rx[0] = rx[width]
+        _divergence(rx, ry, above, out[i])
         above[:] = ry
     _add(above, out[0])

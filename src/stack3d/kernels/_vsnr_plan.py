@@ -9,9 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
+from stack3d.kernels._shear import Shear, checked_angle, shear_of
+from stack3d.kernels._vsnr_terms import ROWS, terms_of
+
 _SHORT = 1e-4  # of the power of a filter: modes along the stripe with less are left out,
 _FEEBLE = 1e-3  # or with less than this over the noise level, where that is given
 _MOST_MODES = 40  # beyond, two transforms of the frame cost less
+_LONG = 6.0  # pixels along a stripe from which on a filter passes few frequencies
 _STRAIGHT = 0.25  # pixels that stripes may lean over a whole frame and still count as straight
 
 
@@ -46,7 +50,7 @@ class Plan(NamedTuple):
     angle: float
     strength: float
     boundary: str
-    max_iter: int
+    max_iter: int | None
     tol: float | None
     difference: bool = False
 
@@ -54,10 +58,9 @@ class Plan(NamedTuple):
 class Domain(NamedTuple):
     """Where the problem is solved: the frame, transposed where stripes lie, sheared where they lean, or padded."""
 
-    way: str  # "band": few modes along the stripe; "full": two transforms of the frame an iteration
+    way: str  # "band": few modes along the stripe; "few", "full": two transforms of the frame an iteration
     shape: tuple[int, int]
-    transposed: bool
-    lean: float  # pixels along x for each row
+    shear: Shear  # of "band"
 
 
 def upright(angle: float) -> tuple[float, bool]:
@@ -72,22 +75,27 @@ def upright(angle: float) -> tuple[float, bool]:
 def domain(plan: Plan) -> Domain:
     """Return where frames of this plan are treated."""
     angles = {(filter.angle + 90.0) % 180.0 - 90.0 for filter in plan.filters}
-    long = all(filter.kind == "gabor" for filter in plan.filters) and len(angles) == 1
-    angle, lying = upright(angles.pop() if long else 0.0)
-    height, width = plan.shape[::-1] if lying else plan.shape
-    lean = math.tan(math.radians(angle))
-    if abs(lean) * height < _STRAIGHT:
-        lean = 0.0
+    long = all(filter.kind == "gabor" for filter in plan.filters)
     periodic = plan.boundary == "periodic"
-    if long and not (periodic and lean):
-        sheared = (height, width + math.ceil(abs(lean) * (height - 1)) if lean else width)
-        found = Domain("band", sheared, lying, lean)
-        if modes(plan, found) <= min(_MOST_MODES, height // 2 + 1):
+    if long and len(angles) == 1:
+        shear = shear_of(plan.shape, _straightened(angles.pop(), plan.shape), "lanczos")
+        found = Domain("band", shear.upright, shear)
+        fits = modes(plan, found) <= min(_MOST_MODES, shear.upright[0] // 2 + 1)
+        if fits and not (periodic and shear.start is not None):
             return found
+    shear = shear_of(plan.shape, 0.0)
+    way = "few" if long and all(filter.sigma[1] >= _LONG for filter in plan.filters) else "full"
     if periodic:
-        return Domain("full", plan.shape, False, 0.0)
+        return Domain(way, plan.shape, shear)
     reach = max(pad_of(filter) for filter in plan.filters)
-    return Domain("full", tuple(_fast(n + min(reach, n)) for n in plan.shape), False, 0.0)  # type: ignore[arg-type]
+    return Domain(way, tuple(_fast(n + min(reach, n)) for n in plan.shape), shear)  # type: ignore[arg-type]
+
+
+def _straightened(angle: float, shape: tuple[int, int]) -> float:
+    """Return the angle, or 0 or 90 where stripes stray from that by less than matters."""
+    away, lying = upright(angle)
+    strays = abs(math.tan(math.radians(away))) * shape[1 if lying else 0] >= _STRAIGHT
+    return checked_angle(angle) if strays else (90.0 if lying else 0.0)
 
 
 def pad_of(filter: Filter) -> int:
@@ -146,12 +154,21 @@ class Band(NamedTuple):
         Of the differences along both axes.
     omega : (frequencies,) float32
         Frequency across the stripe, radians a pixel.
+    local, mix : arrays
+        What makes blocks of rows from modes; see `_vsnr_terms.terms_of`.
+    fastest : float
+        Half waves of the fastest mode along a column.
+    periodic : bool
     """
 
     basis: np.ndarray
     powers: np.ndarray
     laplacian: np.ndarray
     omega: np.ndarray
+    local: np.ndarray
+    mix: np.ndarray
+    fastest: float
+    periodic: bool
 
 
 @functools.lru_cache(maxsize=8)
@@ -176,11 +193,15 @@ def band(plan: Plan) -> Band:
             float(np.max(np.sqrt(dx) * over) * along.max()), float(np.max(np.sqrt(every) * along) * over.max())
         )
         powers.append(along[order][:, None] * over / largest)
+    share = np.sqrt(np.max([power.max(axis=1) / power.max() for power in powers], axis=0))
     return Band(
         basis.astype(np.float32),
         np.array(powers, np.float32),
         (dy[:, None] + dx).astype(np.float32),
         omega_x.astype(np.float32),
+        *terms_of(basis, share, ROWS, periodic),
+        float(omega_y.max() * height / np.pi),
+        periodic,
     )
 
 

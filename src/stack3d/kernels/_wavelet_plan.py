@@ -66,8 +66,9 @@ class Tables(NamedTuple):
 
     project: np.ndarray[Any, Any]  # (modes, y) float32: columns of the frame to modes
     mix: tuple[np.ndarray[Any, Any], ...]  # per level (modes of the result, modes) float32
-    expand: np.ndarray[Any, Any]  # (y, modes of the result) float32
+    expand: np.ndarray[Any, Any]  # (y, modes of the result) float32, the last of them constant
     widths: tuple[int, ...]  # of a row at each level, the frame's first
+    middle: np.ndarray[Any, Any]  # (modes of the result,) float32: means of what they expand to
 
 
 def plan(
@@ -163,7 +164,8 @@ def tables_of(plan: Plan) -> Tables:
         part = slice(begin, begin + seen.shape[1])
         mix.append((outer[:, part] @ inner[:, part].T).astype(np.float32))
         begin = part.stop
-    return Tables(_frozen(basis.T), tuple(mix), _frozen(shown), tuple(widths))
+    shown[:, -1] = 1  # takes the mean away
+    return Tables(_frozen(basis.T), tuple(mix), _frozen(shown), tuple(widths), _frozen(shown.mean(axis=0)))
 
 
 def _sizes(size: int, taps: int, levels: int) -> list[int]:
@@ -195,8 +197,8 @@ def _compressed(columns: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np
     left, values, right = np.linalg.svd(columns, full_matrices=False)
     kept = values > _CUT * values[0]
     basis, coordinates = left[:, kept], values[kept, None] * right[kept]
-    # Whole vectors: zeros up to a multiple of 16.
-    more = -basis.shape[1] % 16
+    # Whole vectors: zeros up to a multiple of 16, at least one of them.
+    more = 16 - basis.shape[1] % 16
     return np.pad(basis, ((0, 0), (0, more))), np.pad(coordinates, ((0, more), (0, 0)))
 
 

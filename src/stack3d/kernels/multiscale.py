@@ -14,7 +14,7 @@ import numpy as np
 
 from stack3d.kernels._box_means import box, square, triangle
 from stack3d.kernels._components import Shape, stripe_weights
-from stack3d.kernels._fill import known
+from stack3d.kernels._fill import each, known
 from stack3d.kernels._multiscale_plan import Plan, Scale, plan
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
@@ -30,12 +30,13 @@ _DOUBT = 3.0  # 1.5 standard deviations of the ratio
 _SHORT = 0.1  # parts shorter than this times the length of the mean count as stripes
 
 
+@each
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     """Return the stripe field of a frame.
 
     Parameters
     ----------
-    frame : (y, x) float32 array
+    frame : (y, x) or (n, y, x) float32 array
         Numpy or cupy; NaN is missing.
     plan : Plan
         From :func:`plan`, for the shape of the frame.

@@ -10,7 +10,7 @@ import numpy as np
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._store import finish, working_dtype
 
-__all__ = ["expected", "filled", "likeness", "median", "subtract", "working_dtype"]
+__all__ = ["expected", "filled", "filled_batch", "likeness", "median", "subtract", "working_dtype"]
 
 _CELL = 4  # pixels along an edge, averaged before slices are compared
 
@@ -28,6 +28,15 @@ def filled(frame: Any) -> tuple[Any, Any]:
         return (frame - frame.dtype.type(frame[::8, ::8].mean(dtype=np.float64))).astype(np.float32), None
     middle = float(xp.sum(xp.where(known, frame, 0), dtype=np.float64)) / max(count, 1)
     return xp.where(known, frame - frame.dtype.type(middle), 0).astype(np.float32), known.astype(np.float32)
+
+
+def filled_batch(frames: Any) -> tuple[Any, Any]:
+    """Return `filled` of frames (n, y, x), each about its own mean; a weight for all where one misses pixels."""
+    xp, parts = namespace(frames), [filled(frame) for frame in frames]
+    together = xp.stack([part for part, _ in parts])
+    if all(weight is None for _, weight in parts):
+        return together, None
+    return together, xp.stack([xp.ones_like(part) if weight is None else weight for part, weight in parts])
 
 
 def subtract(frame: Any, stripes: Any, dtype: Any) -> tuple[Any, int]:

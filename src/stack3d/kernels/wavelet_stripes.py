@@ -15,7 +15,7 @@ import numpy as np
 import pywt
 from numba import njit
 
-from stack3d.kernels._fill import ROUNDS, known, through_missing
+from stack3d.kernels._fill import ROUNDS, each, known, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
 from stack3d.kernels._wavelet_plan import Plan, Tables, plan, tables_of
@@ -25,12 +25,13 @@ __all__ = ["Plan", "plan", "stripes"]
 _DOUBT = 3.0  # 1.5 standard deviations of the ratio
 
 
+@each
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     """Return the stripe field of a frame.
 
     Parameters
     ----------
-    frame : (y, x) float32 array
+    frame : (y, x) or (n, y, x) float32 array
         Numpy or cupy; NaN is missing.
     plan : Plan
         From :func:`plan`, for the shape of the frame.
@@ -71,10 +72,15 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
                 detail * np.float32(_share(_power(detail), other, plan, len(detail)))
                 for detail, other in zip(details, across)
             ]
-        return xp.asarray(tables.expand) @ _joined(details, plan.wavelet, tables).T
+        lines = _joined(details, plan.wavelet, tables)
+        # The frame keeps its level: the last mode is constant.
+        lines[:, -1] = 0
+        lines[:, -1] = -xp.mean(lines, axis=0, dtype=np.float64) @ xp.asarray(tables.middle)
+        return xp.asarray(tables.expand) @ lines.T
 
     field = from_upright(through_missing(estimate, upright, weight, rounds), shear)
-    field -= np.float32(field.mean())  # the frame keeps its level
+    if shear.start is not None:
+        field -= np.float32(field.mean())
     return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
@@ -157,29 +163,38 @@ def _synthesised(rows: Any, taps: list[float], width: int) -> Any:
 
 
 @njit(nogil=True, cache=True)
+def _place(at: Any, width: Any) -> Any:
+    """Pixel that a place falls on where a line goes on as its mirror image, the end repeated."""
+    at = at % (2 * width)
+    return 2 * width - 1 - at if at >= width else at
+
+
+@njit(nogil=True, cache=True)
 def _split_loop(rows: Any, lo: Any, hi: Any, low: Any, high: Any) -> None:
     width = rows.shape[0]
     for i in range(low.shape[0]):
         to_low, to_high = low[i], high[i]
-        for k in range(lo.size):
-            place = (2 * i + 1 - k) % (2 * width)
-            source = rows[2 * width - 1 - place if place >= width else place]
-            a, b = lo[k], hi[k]
-            for m in range(source.size):
-                to_low[m] += a * source[m]
-                to_high[m] += b * source[m]
+        # Filters have an even number of taps: two at a time.
+        for k in range(0, lo.size, 2):
+            p, q = rows[_place(2 * i + 1 - k, width)], rows[_place(2 * i - k, width)]
+            a, b, c, d = lo[k], lo[k + 1], hi[k], hi[k + 1]
+            for m in range(p.size):
+                s, t = p[m], q[m]
+                to_low[m] += a * s + b * t
+                to_high[m] += c * s + d * t
 
 
 @njit(nogil=True, cache=True)
 def _join_loop(low: Any, high: Any, lo: Any, hi: Any, out: Any) -> None:
-    reach = lo.size - 2
+    reach, last = lo.size - 2, high.shape[0] - 1
     for i in range(out.shape[0]):
         target = out[i]
         # Taps whose sample falls on this row: the others meet the zeros between samples.
+        first = (i + reach) // 2
         for k in range((i + reach) % 2, lo.size, 2):
-            j = (i + reach - k) // 2
-            if i + reach >= k and j < high.shape[0]:
-                source_low, source_high = low[j], high[j]
+            j = first - k // 2
+            if 0 <= j <= last:
+                p, q = low[j], high[j]
                 a, b = lo[k], hi[k]
                 for m in range(target.size):
-                    target[m] += a * source_low[m] + b * source_high[m]
+                    target[m] += a * p[m] + b * q[m]

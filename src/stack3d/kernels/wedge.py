@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from stack3d.kernels._fill import known, through_missing
+from stack3d.kernels._fill import each, known, through_missing
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._shear import check_strength, checked_angle, checked_shape
 
@@ -123,12 +123,13 @@ def plan(
     return Plan(shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength))
 
 
+@each
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     """Return the stripe field of a frame.
 
     Parameters
     ----------
-    frame : (y, x) float32 array
+    frame : (y, x) or (n, y, x) float32 array
         Numpy or cupy; NaN is missing.
     plan : Plan
         From :func:`plan`, for the shape of the frame.

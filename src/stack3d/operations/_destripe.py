@@ -14,6 +14,7 @@ from stack3d._provenance import operation
 from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype
 from stack3d.operations import _grey
+from stack3d.operations._stripe_batches import map_batches, on_gpu
 from stack3d.operations._stripe_estimate import angle_of, check_angle, estimate_stripes
 from stack3d.operations._stripe_neighbours import check_neighbours, with_neighbours
 from stack3d.operations._stripe_ways import METHODS, plans_of, stripes_of
@@ -109,6 +110,7 @@ def destripe(
     dtype : dtype, optional
         By default that of `da`, rounded and cut to its range.
     device : {"cpu", "gpu", "auto"}, optional
+        On a GPU frames are treated in batches, by its free memory; with `neighbours` one by one.
 
     Returns
     -------
@@ -158,6 +160,8 @@ def _run(
     if neighbours:
         return with_neighbours(da, method, plans, neighbours, dtype, device)
     arguments = {"method": method, "plan": plans[0], "dtype": dtype}
+    if on_gpu(da, device):
+        return map_batches(da, _cleaned_batch, arguments=arguments, dtype=dtype, label="destripe")
     return map_frames(da, _cleaned, arguments=arguments, dtype=dtype, device=device, label="destripe")
 
 
@@ -180,6 +184,12 @@ def _cast(frame: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:
 def _cleaned(frame: Any, method: str, plan: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:
     filled, weight = kernels.stripe_frame.filled(frame)
     return kernels.stripe_frame.subtract(frame, stripes_of(filled, method, plan, weight), dtype)
+
+
+def _cleaned_batch(frames: Any, method: str, plan: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:
+    """`_cleaned` of frames (n, y, x)."""
+    filled, weight = kernels.stripe_frame.filled_batch(frames)
+    return kernels.stripe_frame.subtract(frames, stripes_of(filled, method, plan, weight), dtype)
 
 
 def _sigma(sigma: Any) -> tuple[float, float]:

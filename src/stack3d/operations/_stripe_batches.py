@@ -1,0 +1,73 @@
+"""Frames sent to a GPU in batches, so that it is filled: as many at once as its free memory holds."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stack3d import device as devices
+from stack3d._blocks import array_from_blocks
+from stack3d.execution import Call, _name, in_threads, warn_saturated, whole_frames
+
+_FRAMES = 24  # of float32, that a kernel needs at most for each frame it treats
+_SHARE = 0.5  # of the free memory
+_MOST = 64  # more fill no device better
+# One batch at a time in a process: each is sized by the memory that is free.
+_turn = threading.Lock()
+
+
+def on_gpu(da: xr.DataArray, device: str | None) -> bool:
+    """Return whether frames of a stack are treated on the GPU."""
+    return devices.is_cupy(da.data) or devices.resolve(device) == "gpu"
+
+
+def batch_size(shape: tuple[int, int]) -> int:
+    """Return how many frames of a shape are treated at once, by the free memory of the device."""
+    import cupy
+
+    free = int(cupy.cuda.runtime.memGetInfo()[0]) + int(cupy.get_default_memory_pool().free_bytes())
+    return int(np.clip(_SHARE * free / (_FRAMES * 4 * max(shape[0] * shape[1], 1)), 1, _MOST))
+
+
+def map_batches(
+    da: xr.DataArray, kernel: Callable[..., Any], *, arguments: Mapping[str, Any], dtype: Any, label: str
+) -> Any:
+    """Run ``kernel(frames, **arguments)`` on batches (n, y, x) on the GPU; else as `stack3d.execution.map_frames`."""
+    there = devices.is_cupy(da.data)
+    call = Call(kernel, dict(arguments), np.dtype(dtype), "cpu" if there else "gpu")
+    if da.chunks is not None:
+        data = whole_frames(da).data
+        name = _name(label, data.name, call)
+        return array_from_blocks(
+            functools.partial(_block, call=call), name=name, chunks=data.chunks, dtype=dtype, sources=[data]
+        )
+    data = da.data
+    out = np.empty_like(data, dtype=dtype, order="C")
+    size = batch_size(data.shape[-2:])
+    places = list(np.ndindex(data.shape[:-2]))
+    batches = [places[k : k + size] for k in range(0, len(places), size)]
+    saturated = sum(in_threads(lambda some: _run(data, out, some, call), batches, len(batches), label))
+    warn_saturated(saturated, out.size, dtype)
+    return out
+
+
+def _block(block: Any, call: Call) -> Any:
+    out = np.empty_like(block, dtype=call.dtype, order="C")
+    size, places = batch_size(block.shape[-2:]), list(np.ndindex(block.shape[:-2]))
+    saturated = sum(_run(block, out, places[k : k + size], call) for k in range(0, len(places), size))
+    warn_saturated(saturated, out.size, call.dtype, whole=False)
+    return out
+
+
+def _run(data: Any, out: Any, places: list[tuple[int, ...]], call: Call) -> int:
+    frames = np.stack([data[place] for place in places])
+    with _turn:
+        values, saturated = call.frame(frames, {})
+    for place, value in zip(places, values, strict=True):
+        out[place] = value
+    return saturated
