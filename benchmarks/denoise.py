@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--start", type=int, default=100)
     parser.add_argument("--bin", type=int, default=1)
+    parser.add_argument("--own", action="store_true", help="without the peers, whose scans take minutes")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     truth = volume(given.folder, given.start, given.bin)
@@ -133,7 +134,7 @@ def main() -> None:
     for name, noisy, sigma, counted in noises(truth, np.random.default_rng(0)):
         table.setdefault("noisy", []).append(f"{np.mean([psnr(noisy[z], truth[z]) for z in JUDGED]):.2f}")
         best: dict[str, float] = {}
-        for peer, run in peers(noisy, sigma):
+        for peer, run in () if given.own else peers(noisy, sigma):
             best[peer] = max(best.get(peer, -np.inf), gain(run, noisy, truth))
         for peer, value in best.items():
             table.setdefault(peer, []).append(f"{value:+.2f}")

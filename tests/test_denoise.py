@@ -149,7 +149,9 @@ def test_compiled_means_equal_array_operations(patch, missing, monkeypatch):
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("shape", [(21, 300), (9, 7), (70, 20)])  # more columns than are worked on at a time, few, many rows
+@pytest.mark.parametrize(
+    "shape", [(21, 300), (9, 7), (70, 20)]
+)  # more columns than are worked on at a time, few, many rows
 def test_compiled_blocks_equal_array_operations(depth, shape, monkeypatch):
     rng = np.random.default_rng(13)
     pilots = list(rng.normal(50, 9, (depth, *shape)).astype("float32"))

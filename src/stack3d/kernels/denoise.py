@@ -13,8 +13,8 @@ from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._store import finish
 
 # Chosen on fib25 sample1 with added noise, for the noise as it is estimated there; see benchmarks/denoise.py.
-NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35}
-NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0}
+NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35, "first": 0.4}
+NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0, "first": 0.0}
 WIENER = 0.85  # share of the noise variance that the second step counts with
 TV = 0.7
 GAUSSIAN = 0.8
@@ -105,14 +105,17 @@ def non_local(frames: Sequence[Any], centre: int, variance: float, plan: Mapping
     variance : float
         Of the noise.
     plan : dict
-        Of the means over all frames; what the others show is found by those of each alone, `NLM`.
+        Of the means over all frames, and their share in the result (``first``): what is wrong with them and with the
+        filter differs, so that a mean of both is better where one frame has to do. What the others show is found by
+        the means of each alone, `NLM`.
     """
     pilots = [
         _means(frames, k, variance, plan) if k == centre else _means([frame], 0, variance, NLM)
         for k, frame in enumerate(frames)
     ]
     noisy, clear = ([_filled(frame) for frame in parts] for parts in (frames, pilots))
-    return wiener.filtered(noisy, clear, centre, WIENER * variance)
+    second = wiener.filtered(noisy, clear, centre, WIENER * variance)
+    return second + np.float32(plan["first"]) * (clear[centre] - second)
 
 
 def _means(frames: Sequence[Any], centre: int, variance: float, plan: Mapping[str, float]) -> Any:

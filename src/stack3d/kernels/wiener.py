@@ -209,7 +209,14 @@ def _backward(
             c4, c5, c6, c7 = across[4, j], across[5, j], across[6, j], across[7, j]
             for x in range(wide):
                 part[x] = (
-                    c0 * k0[x] + c1 * k1[x] + c2 * k2[x] + c3 * k3[x] + c4 * k4[x] + c5 * k5[x] + c6 * k6[x] + c7 * k7[x]
+                    c0 * k0[x]
+                    + c1 * k1[x]
+                    + c2 * k2[x]
+                    + c3 * k3[x]
+                    + c4 * k4[x]
+                    + c5 * k5[x]
+                    + c6 * k6[x]
+                    + c7 * k7[x]
                 ) * weight[x]
             target = line[j : j + wide]
             for x in range(wide):

@@ -138,9 +138,10 @@ def denoise(
         From `estimate_noise`; by default made here, from `sigma`, `poisson` and `region`.
     method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale"}
         ``"nlm"``: non-local means, the mean over places nearby whose surroundings look alike, and with what they show a
-        Wiener filter of blocks of 8 x 8 pixels; ``"nlm_z"``: the same with the slices on either side; ``"tv"``: least total variation; ``"wavelet"``: coefficients shrunk (BayesShrink);
-        ``"median"`` and ``"gaussian"``: of the surroundings; ``"multiscale"``: what of the finest details does not vary
-        together with coarser ones is taken away.
+        Wiener filter of blocks of 8 x 8 pixels; ``"nlm_z"``: the same with the slices on either side; ``"tv"``: least
+        total variation; ``"wavelet"``: coefficients shrunk (BayesShrink); ``"median"`` and ``"gaussian"``: of the
+        surroundings; ``"multiscale"``: what of the finest details does not vary together with coarser ones is taken
+        away.
     strength : float
         Relative to the noise that was estimated: 2 treats it as twice as strong. For ``"gaussian"`` the standard deviation
         in units of 0.8 pixels, for ``"median"`` the reach in pixels (at least 1). 0 changes nothing.
