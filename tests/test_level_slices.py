@@ -202,18 +202,19 @@ def test_a_wide_window_follows_a_slope_and_scatters_less_than_a_median():
 def test_levels_and_background_together_come_near_the_bound_of_the_noise():
     rng = np.random.default_rng(4)
     z, y, x = np.meshgrid(*(np.linspace(0, 1, n) for n in (60, 96, 96)), indexing="ij", sparse=True)
-    grain = ndimage.gaussian_filter(rng.standard_normal((60, 96, 96)).astype("float32"), (1, 1.5, 1.5))
-    truth = 130 + 30 * grain / grain.std()
-    added = 40 * (x + 0.5 * y - 0.6 * y**2 + 0.7 * x * z - 1)
+    grain = ndimage.gaussian_filter(rng.standard_normal((60, 96, 96)).astype("float32"), (1, 0.8, 0.8))
+    truth = 130 + 20 * grain / grain.std()
+    added = 20 * (x + 0.5 * y - 0.6 * y**2 + 0.7 * x * z - 1)
     added -= added.mean()
     gain, offset = 1 + 0.05 * rng.standard_normal((60, 1, 1)), 5 * rng.standard_normal((60, 1, 1))
+    gain[30], offset[30] = 1, 0  # the level of the stack cannot be known but from a slice that is right
     noise = rng.normal(0, 4, truth.shape)
     da = stack3d.from_array(((truth + added) * gain + offset + noise).astype("float32"), pixel_size=5.0)
-    level = da.stack3d.level_slices()
-    even = level.stack3d.remove_background(terms="1 + x + y + x*y + y**2 + x*z").values
+    level = da.stack3d.level_slices(slice=30)
+    even = level.stack3d.remove_background(terms="1 + x + y + x*y + y**2 + x*z + z").values
     wrong = np.sqrt(np.mean((da.values - truth) ** 2))
     left = np.sqrt(np.mean((even - truth) ** 2))
-    assert wrong > 12
+    assert wrong > 9
     assert left < 4 * 10 ** (1 / 20)  # within 1 dB of the noise alone
 
 
