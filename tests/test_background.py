@@ -108,6 +108,22 @@ def test_vignetting_is_recovered_around_the_dark_count_within_a_percent():
     assert material.mean() == pytest.approx(dark + 8000 * field.mean(), rel=0.01)
 
 
+def test_each_colour_has_its_own_shading():
+    y, x = positions()[1], positions()[2]
+    fields = [1 - 0.3 * x, 1 - 0.4 * y**2, np.ones_like(x)]
+    colours = [stack_of((0.5 + 0.25 * k) * texture() * field) for k, field in enumerate(fields)]
+    colour = xr.concat(colours, xr.DataArray(["red", "green", "blue"], dims="channel"))
+    shading = colour.stack3d.estimate_shading()
+    assert shading["coefficient"].dims == ("channel", "term")
+    even = colour.stack3d.flatten(estimate=shading)
+    grain = texture() / texture().mean()
+    for k, field in enumerate(fields):
+        ratio = even.values[k] / grain / ((0.5 + 0.25 * k) * texture().mean() * field.mean())
+        np.testing.assert_allclose(ratio.mean(axis=0), 1, atol=0.01)
+        # And as grey: by itself each channel gives the same.
+        xr.testing.assert_allclose(even[k].drop_vars("channel"), colours[k].stack3d.flatten(), rtol=1e-5)
+
+
 def test_an_estimate_serves_a_crop_a_binned_stack_and_another_channel():
     values = texture() + surface()
     da = stack_of(values)

@@ -103,16 +103,16 @@ def test_missing_pixels_stay_missing_and_harm_no_other(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "slices", "reach"), [("nlm", 0, 9), ("nlm_z", 1, 7), ("median", 0, 1), ("gaussian", 0, 4)]
+    ("method", "slices", "reach"), [("nlm", 0, 16), ("nlm_z", 1, 16), ("median", 0, 1), ("gaussian", 0, 4)]
 )
-def test_a_missing_pixel_reaches_a_shift_and_two_patches(method, slices, reach):
-    whole = texture(count=3, side=32)
+def test_a_missing_pixel_reaches_a_shift_two_patches_and_a_block(method, slices, reach):
+    whole = texture(count=3, side=48)
     hole = whole.copy()
-    hole[0, 15, 16] = np.nan
+    hole[0, 23, 24] = np.nan
     one, other = (stack(values).stack3d.denoise(method=method, sigma=9).values for values in (whole, hole))
     z, y, x = np.nonzero(~(one == other))
     assert z.max() == slices
-    assert max(np.abs(y - 15).max(), np.abs(x - 16).max()) <= reach
+    assert max(np.abs(y - 23).max(), np.abs(x - 24).max()) <= reach
 
 
 def test_bad_slices_help_no_other_and_are_helped():
@@ -146,6 +146,33 @@ def test_compiled_means_equal_array_operations(patch, missing, monkeypatch):
     fast = kernels.nlm.non_local_means(frames, 0, 30.0, **numbers)
     monkeypatch.setattr(kernels.nlm, "on_host", lambda frame: False)
     np.testing.assert_allclose(fast, kernels.nlm.non_local_means(frames, 0, 30.0, **numbers), rtol=2e-5)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize(
+    "shape", [(21, 300), (9, 7), (70, 20)]
+)  # more columns than are worked on at a time, few, many rows
+def test_compiled_blocks_equal_array_operations(depth, shape, monkeypatch):
+    rng = np.random.default_rng(13)
+    pilots = list(rng.normal(50, 9, (depth, *shape)).astype("float32"))
+    frames = [pilot + rng.normal(0, 5, shape).astype("float32") for pilot in pilots]
+    fast = kernels.wiener.filtered(frames, pilots, depth // 2, 25.0)
+    monkeypatch.setattr(kernels.wiener, "on_host", lambda frame: False)
+    np.testing.assert_allclose(fast, kernels.wiener.filtered(frames, pilots, depth // 2, 25.0), rtol=1e-5)
+
+
+def test_blocks_of_a_cosine_are_weighted_by_its_signal_to_noise_ratio():
+    # One coefficient of every block holds a cosine that fits into it; the others hold nothing and are left out.
+    wave = np.cos(np.pi * (np.arange(64) + 0.5) / 2)  # of 4 pixels: frequency 4 of a block wherever it begins
+    pilot = np.tile(np.float32(100 + 6 * wave), (64, 1))
+    noisy = pilot + np.random.default_rng(14).normal(0, 1, pilot.shape).astype("float32")
+    one = kernels.wiener.filtered([noisy], [pilot], 0, 1.0)
+    # Blocks of 64 pixels: power 64 * 36 / 2 in one coefficient or two, noise 1; so nearly all of the wave stays.
+    kept = 2 * np.mean((one - one.mean()) * wave)
+    assert 0.99 < kept / 6 < 1.005
+    assert np.std(one - pilot) < 0.3
+    far = kernels.wiener.filtered([pilot], [pilot], 0, 64 * 36.0)
+    assert 0.2 < 2 * np.mean((far - far.mean()) * wave) / 6 < 0.4
 
 
 @pytest.mark.parametrize("reach", [1, 2])

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 import stack3d
 from stack3d._blocks import array_from_blocks
@@ -177,9 +178,44 @@ def test_a_window_keeps_slow_changes():
     assert np.std(flat) < 5
     assert np.std((running - trend)[8:-8]) < 0.5 * np.std(jitter[8:-8])
     np.testing.assert_allclose(
-        da.stack3d.estimate_levels(model="offset", window=15)["target_centre"].values[20],
-        np.median(da.stack3d.estimate_levels()["centre"].values[13:28]),
+        da.stack3d.estimate_levels(model="offset", window=7)["target_centre"].values[20],
+        np.median(da.stack3d.estimate_levels()["centre"].values[17:24]),
     )
+
+
+def test_a_wide_window_follows_a_slope_and_scatters_less_than_a_median():
+    # A slope of 1 a slice that is real, offsets of 10 that are not: of 21 slices a line leaves 10 / sqrt(21), a median 1.25
+    # times that, and at the ends of the stack a median lags behind by up to five slices.
+    rng = np.random.default_rng(3)
+    slope = np.arange(60.0)
+    wrong = 10 * rng.standard_normal(60)
+    wrong[[10, 40]] += 300
+    values = rng.normal(1000, 20, (40, 40)) + (slope + wrong)[:, None, None]
+    da = stack3d.from_array(values.astype("float32"), pixel_size=5.0)
+    found = da.stack3d.level_slices(model="offset", statistic="mean", window=21)
+    left = found.mean(("y", "x")).values - 1000 - slope
+    left -= np.median(left)
+    assert np.sqrt(np.mean(left[10:-10] ** 2)) < 1.3 * 10 / np.sqrt(21)
+    assert np.abs(left).max() < 4.5 * 10 / np.sqrt(21)  # at the ends a line is twice as uncertain
+
+
+def test_levels_and_background_together_come_near_the_bound_of_the_noise():
+    rng = np.random.default_rng(4)
+    z, y, x = np.meshgrid(*(np.linspace(0, 1, n) for n in (60, 96, 96)), indexing="ij", sparse=True)
+    grain = ndimage.gaussian_filter(rng.standard_normal((60, 96, 96)).astype("float32"), (1, 0.8, 0.8))
+    truth = 130 + 20 * grain / grain.std()
+    added = 20 * (x + 0.5 * y - 0.6 * y**2 + 0.7 * x * z - 1)
+    added -= added.mean()
+    gain, offset = 1 + 0.05 * rng.standard_normal((60, 1, 1)), 5 * rng.standard_normal((60, 1, 1))
+    gain[30], offset[30] = 1, 0  # the level of the stack cannot be known but from a slice that is right
+    noise = rng.normal(0, 4, truth.shape)
+    da = stack3d.from_array(((truth + added) * gain + offset + noise).astype("float32"), pixel_size=5.0)
+    level = da.stack3d.level_slices(slice=30)
+    even = level.stack3d.remove_background(terms="1 + x + y + x*y + y**2 + x*z + z").values
+    wrong = np.sqrt(np.mean((da.values - truth) ** 2))
+    left = np.sqrt(np.mean((even - truth) ** 2))
+    assert wrong > 9
+    assert left < 4 * 10 ** (1 / 20)  # within 1 dB of the noise alone
 
 
 def test_one_slice_gives_the_target():
@@ -343,6 +379,8 @@ def test_the_input_is_not_changed():
         ({"limits": (1.1, 1.2)}, ValueError, "limits=.* with 0 < low <= 1 <= high"),
         ({"limits": 1.2}, ValueError, "limits=1.2 must be two"),
         ({"limits": None}, ValueError, "limits=None"),
+        ({"limits": "ab"}, ValueError, "limits='ab' must be two finite numbers"),
+        ({"limits": ("0.9", "1.1")}, ValueError, r"limits=\('0.9', '1.1'\) must be two finite numbers"),
         ({"window": 3, "slice": 1}, ValueError, "window=3 and slice=1 each"),
         ({"slice": 9}, ValueError, "slice=9 is not in the stack"),
         ({"window": -1}, ValueError, "window=-1 must be at least 1"),

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import thickness as thickness
     from stack3d.kernels import vsnr as vsnr
     from stack3d.kernels import warp as warp
+    from stack3d.kernels import wiener as wiener
     from stack3d.kernels import wavelet_stripes as wavelet_stripes
     from stack3d.kernels import wedge as wedge
     from stack3d.kernels import zweights as zweights
@@ -101,6 +102,7 @@ _MODULES = (
     "stripe_frame",
     "vsnr",
     "warp",
+    "wiener",
     "wavelet_stripes",
     "wedge",
     "zweights",

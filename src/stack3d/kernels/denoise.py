@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from stack3d.kernels import _box_means, _fill, atrous, nlm, noise
+from stack3d.kernels import _box_means, _fill, atrous, nlm, noise, wiener
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._store import finish
 
 # Chosen on fib25 sample1 with added noise, for the noise as it is estimated there; see benchmarks/denoise.py.
-NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35}
-NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0}
+NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35, "first": 0.4}
+NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0, "first": 0.0}
+WIENER = 0.85  # share of the noise variance that the second step counts with
 TV = 0.7
 GAUSSIAN = 0.8
 RULES = ((1.0, -2.0), (4.0, 0.0))  # gain (per noise variance) and offset of each half of the finest band
@@ -79,16 +80,7 @@ def _run(frames: list[Any], centre: int, strength: float, sigma: float, method: 
     if strength == 0:
         return frames[centre]
     if method in ("nlm", "nlm_z"):
-        plan = NLM if method == "nlm" else NLM_Z
-        variance = (strength * sigma) ** 2
-        numbers = {"patch": int(plan["patch"]), "search": int(plan["search"]), "spread": plan["spread"]}
-        return nlm.non_local_means(
-            frames,
-            centre,
-            plan["width"] * variance,
-            floor=plan["floor"] * variance,
-            **numbers,  # type: ignore[arg-type]
-        )
+        return non_local(frames, centre, (strength * sigma) ** 2, NLM if method == "nlm" else NLM_Z)
     filled = [_filled(frame) for frame in frames]
     if method == "median":
         return median(filled, max(1, round(strength)))
@@ -100,6 +92,42 @@ def _run(frames: list[Any], centre: int, strength: float, sigma: float, method: 
         return wavelet(filled[centre], strength * sigma)
     variance = (strength * sigma) ** 2
     return multiscale(filled[centre], [(rule[0] / variance, rule[1]) for rule in RULES])
+
+
+def non_local(frames: Sequence[Any], centre: int, variance: float, plan: Mapping[str, float]) -> Any:
+    """Return the centre frame by non-local means over all frames, and a Wiener filter of blocks that builds on them.
+
+    Parameters
+    ----------
+    frames : sequence of (y, x) float32 array
+        Numpy or cupy. NaN is missing and stays so.
+    centre : int
+    variance : float
+        Of the noise.
+    plan : dict
+        Of the means over all frames, and their share in the result (``first``): what is wrong with them and with the
+        filter differs, so that a mean of both is better where one frame has to do. What the others show is found by
+        the means of each alone, `NLM`.
+    """
+    pilots = [
+        _means(frames, k, variance, plan) if k == centre else _means([frame], 0, variance, NLM)
+        for k, frame in enumerate(frames)
+    ]
+    noisy, clear = ([_filled(frame) for frame in parts] for parts in (frames, pilots))
+    second = wiener.filtered(noisy, clear, centre, WIENER * variance)
+    return second + np.float32(plan["first"]) * (clear[centre] - second)
+
+
+def _means(frames: Sequence[Any], centre: int, variance: float, plan: Mapping[str, float]) -> Any:
+    return nlm.non_local_means(
+        frames,
+        centre,
+        plan["width"] * variance,
+        floor=plan["floor"] * variance,
+        patch=int(plan["patch"]),
+        search=int(plan["search"]),
+        spread=plan["spread"],
+    )
 
 
 def _any_known(frame: Any) -> bool:

@@ -159,7 +159,7 @@ def _box(values: Any, reach: int) -> Any:
     return out
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _accumulate(
     guide: Any,
     other: Any,

@@ -114,7 +114,7 @@ def _check_denoise(da: xr.DataArray, method: Any, strength: Any, neighbours: Any
         raise ValueError(f"neighbours={neighbours} counts slices along z, but the stack has dims {da.dims}")
 
 
-@operation(version=1, estimator=estimate_noise, dear=True, check=_check_denoise)
+@operation(version=2, estimator=estimate_noise, dear=True, check=_check_denoise)
 def denoise(
     da: xr.DataArray,
     *,
@@ -137,10 +137,11 @@ def denoise(
     estimate : Dataset, optional
         From `estimate_noise`; by default made here, from `sigma`, `poisson` and `region`.
     method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale"}
-        ``"nlm"``: non-local means, the mean over places nearby whose surroundings look alike; ``"nlm_z"``: also over those
-        in the slices on either side; ``"tv"``: least total variation; ``"wavelet"``: coefficients shrunk (BayesShrink);
-        ``"median"`` and ``"gaussian"``: of the surroundings; ``"multiscale"``: what of the finest details does not vary
-        together with coarser ones is taken away.
+        ``"nlm"``: non-local means, the mean over places nearby whose surroundings look alike, and with what they show a
+        Wiener filter of blocks of 8 x 8 pixels; ``"nlm_z"``: the same with the slices on either side; ``"tv"``: least
+        total variation; ``"wavelet"``: coefficients shrunk (BayesShrink); ``"median"`` and ``"gaussian"``: of the
+        surroundings; ``"multiscale"``: what of the finest details does not vary together with coarser ones is taken
+        away.
     strength : float
         Relative to the noise that was estimated: 2 treats it as twice as strong. For ``"gaussian"`` the standard deviation
         in units of 0.8 pixels, for ``"median"`` the reach in pixels (at least 1). 0 changes nothing.
@@ -169,6 +170,8 @@ def denoise(
     ----------
     A. Buades, B. Coll and J.-M. Morel, A non-local algorithm for image denoising, CVPR (2005) 60-65,
     doi:10.1109/CVPR.2005.38.
+    K. Dabov, A. Foi, V. Katkovnik and K. Egiazarian, Image denoising by sparse 3-D transform-domain collaborative
+    filtering, IEEE Transactions on Image Processing 16 (2007) 2080-2095, doi:10.1109/TIP.2007.901238 (the second step).
     A. Chambolle, An algorithm for total variation minimization and applications, Journal of Mathematical Imaging and
     Vision 20 (2004) 89-97, doi:10.1023/B:JMIV.0000011325.36760.1e.
     S. G. Chang, B. Yu and M. Vetterli, Adaptive wavelet thresholding for image denoising and compression, IEEE

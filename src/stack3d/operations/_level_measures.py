@@ -9,6 +9,7 @@ import numpy as np
 from stack3d import kernels
 from stack3d.operations import _grey
 
+_LINE = 9  # good slices in a window, from which on a line is put through them
 _FINE = 4096  # bins of a frame whose levels cannot be counted one by one
 
 
@@ -56,7 +57,11 @@ def _trimmed(values: np.ndarray, counts: np.ndarray, trim: float) -> tuple[float
 
 
 def targets(values: np.ndarray, good: np.ndarray, window: int | None, slice: int | None) -> np.ndarray:
-    """Return the target of each slice: the median of good ones, of all or around it, or the value of one."""
+    """Return the target of each slice: the median of good ones, of all or around it, or the value of one.
+
+    Around it, from `_LINE` slices on, the value there of a line through them from which those far off are left out: it
+    follows the slow change within the window, and is less moved by what the slices scatter than a median.
+    """
     count = values.shape[-1]
     if slice is not None:
         return np.repeat(values[..., slice, None], count, axis=-1)
@@ -68,5 +73,13 @@ def targets(values: np.ndarray, good: np.ndarray, window: int | None, slice: int
             continue
         for k in np.flatnonzero(use):
             near = _grey.neighbours(window, int(k), count)
-            targets[group][k] = np.median(row[near][use[near]])
+            kept = np.flatnonzero(use[near])
+            values = row[near][kept]
+            if kept.size < _LINE:
+                targets[group][k] = np.median(values)
+                continue
+            places = (kept + near.start - int(k)) / window
+            line = np.stack([np.ones(kept.size), places], axis=1)
+            fit = kernels.fit.robust(line, values, np.ones(kept.size), weights="tukey", iterations=10)
+            targets[group][k] = fit.coefficients[0]
     return targets

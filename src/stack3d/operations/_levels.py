@@ -21,7 +21,7 @@ _MODELS = ("gain", "offset", "both")
 _STATISTICS = ("trimmed", "median", "mean")
 
 
-@estimator(version=1, needs=("z",))
+@estimator(version=2, needs=("z",))
 def estimate_levels(
     da: xr.DataArray,
     *,
@@ -58,8 +58,8 @@ def estimate_levels(
     low, high : float, optional
         Only pixels in this range, both ends included, are measured.
     window : int, optional
-        The target follows slow changes: the median of this many slices around each one, fewer at the ends, instead
-        of that of all.
+        The target follows slow changes: of this many slices around each one, fewer at the ends, the median, or from 9
+        slices on the robust line through them, instead of the median of all.
     slice : int, optional
         One slice gives the target, counted from 0 (or from the end, if negative).
     lags : int, optional
@@ -141,7 +141,7 @@ def estimate_levels(
     return estimates.make("levels", variables, da)
 
 
-@operation(version=1, needs=("z",), estimator=estimate_levels)
+@operation(version=2, needs=("z",), estimator=estimate_levels)
 def level_slices(
     da: xr.DataArray,
     *,
@@ -183,8 +183,8 @@ def level_slices(
     low, high : float, optional
         Only pixels in this range, both ends included, are measured.
     window : int, optional
-        The target follows slow changes: the median of this many slices around each one, fewer at the ends, instead
-        of that of all.
+        The target follows slow changes: of this many slices around each one, fewer at the ends, the median, or from 9
+        slices on the robust line through them, instead of the median of all.
     slice : int, optional
         One slice gives the target, counted from 0 (or from the end, if negative).
     lags : int, optional

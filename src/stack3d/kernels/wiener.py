@@ -1,0 +1,231 @@
+"""Wiener filtering of small overlapping blocks of a frame, or of several frames that lie on each other.
+
+A first estimate, such as non-local means, says how strong the signal is in each coefficient of a block's cosine transform;
+the coefficients of the noisy block are then weighted by ``signal / (signal + noise)``. It is the second step of
+sliding-window and collaborative filters: L. Yaroslavsky, K. Egiazarian and J. Astola, Proc. SPIE 4304 (2001),
+doi:10.1117/12.424970; K. Dabov, A. Foi, V. Katkovnik and K. Egiazarian, IEEE Trans. Image Process. 16 (2007) 2080,
+doi:10.1109/TIP.2007.901238. Blocks of one place are taken through all frames, as no search is needed where they are aligned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from stack3d.kernels._namespace import namespace, on_host
+
+_SIDE = 8  # of a block, in pixels
+_STEP = 2  # rows from one block to the next; along x every pixel begins one
+_WIDE = 256  # blocks worked on at a time, so that their coefficients stay in the cache
+_TOGETHER = 32  # rows of blocks that the array form holds at once
+
+
+def filtered(frames: Sequence[Any], pilots: Sequence[Any], centre: int, variance: float) -> Any:
+    """Return the centre frame, its blocks filtered with the signal that the pilots show.
+
+    Parameters
+    ----------
+    frames : sequence of (y, x) float32 arrays
+        Numpy or cupy; of one shape, finite. Blocks reach through all of them.
+    pilots : sequence of (y, x) float32 arrays
+        The frames with less noise.
+    centre : int
+        Which frame is wanted.
+    variance : float
+        Positive: of the white noise of the frames.
+
+    Returns
+    -------
+    (y, x) float32 array
+        Beyond their edges frames go on as their mirror images; the mean of a block stays.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import wiener
+    >>> noisy = np.random.default_rng(0).normal(0, 1, (64, 64)).astype("float32")
+    >>> bool(wiener.filtered([noisy], [np.zeros_like(noisy)], 0, 1.0).std() < 0.2)
+    True
+    """
+    xp = namespace(frames[centre])
+    rows, cols = frames[centre].shape
+    edge = _SIDE - 1
+    below = edge + (rows + edge - 1) % _STEP  # so that the last row of blocks ends with the frame
+    pad = ((edge, below), (edge, edge))
+    noisy, clear = (xp.stack([xp.pad(part, pad, mode="symmetric") for part in parts]) for parts in (frames, pilots))
+    run = _accumulate if on_host(frames[centre]) else accumulate_xp
+    mass, total = xp.zeros(noisy.shape[1:], np.float32), xp.zeros(noisy.shape[1:], np.float32)
+    across, along = cosines(_SIDE), cosines(len(frames))
+    run(noisy, clear, centre, np.float32(variance), across, along, mass, total)
+    inside = slice(edge, edge + rows), slice(edge, edge + cols)
+    return mass[inside] / total[inside]
+
+
+def cosines(size: int) -> np.ndarray:
+    """Return the orthonormal cosine transform (frequency, place), float32."""
+    place, frequency = np.arange(size) + 0.5, np.arange(size)[:, None]
+    found = np.cos(np.pi * frequency * place / size) * np.sqrt(2 / size)
+    found[0] = np.sqrt(1 / size)
+    return np.asarray(found, np.float32)
+
+
+def accumulate_xp(
+    noisy: Any, pilot: Any, centre: int, variance: Any, across: Any, along: Any, mass: Any, total: Any
+) -> None:
+    """`xp` form: add the filtered blocks to `mass`, and their weights to `total`."""
+    xp = namespace(noisy)
+    blocks = noisy.shape[2] - _SIDE + 1
+    starts = range(0, noisy.shape[1] - _SIDE + 1, _STEP)
+    for first in range(0, len(starts), _TOGETHER):
+        top, count = starts[first], len(starts[first : first + _TOGETHER])
+        rows = [slice(top + k, top + k + _STEP * (count - 1) + 1, _STEP) for k in range(_SIDE)]
+
+        def transformed(stack: Any) -> Any:
+            matrix, depth = xp.asarray(across), xp.asarray(along)
+            part = xp.tensordot(matrix, xp.stack([stack[:, row] for row in rows]), 1)  # noqa: B023
+            part = xp.tensordot(matrix, xp.stack([part[..., k : k + blocks] for k in range(_SIDE)]), 1)
+            return xp.moveaxis(xp.tensordot(part, depth, axes=([2], [1])), -1, 2)
+
+        strength = transformed(pilot) ** 2
+        share = strength / (strength + variance)
+        share[0, 0, 0] = 1
+        weight = np.float32(1) / (share * share).sum(axis=(0, 1, 2))
+        kept = xp.tensordot(transformed(noisy) * share, xp.asarray(along[:, centre]), axes=([2], [0])) * weight
+        # Back along x and y, each pixel of a block to its place.
+        kept = xp.tensordot(xp.asarray(across.T), kept, 1)
+        for j in range(_SIDE):
+            for row, values in zip(rows, xp.tensordot(xp.asarray(across.T), kept[j], 1), strict=True):
+                mass[row, j : j + blocks] += values
+                total[row, j : j + blocks] += weight
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _accumulate(
+    noisy: Any, pilot: Any, centre: int, variance: Any, across: Any, along: Any, mass: Any, total: Any
+) -> None:
+    depth, height, width = noisy.shape
+    blocks = width - _SIDE + 1
+    lines = np.empty((_SIDE, _WIDE + _SIDE), np.float32)
+    seen = np.empty((depth, _SIDE, _SIDE, _WIDE), np.float32)
+    known = np.empty((depth, _SIDE, _SIDE, _WIDE), np.float32)
+    kept = np.empty((_SIDE, _SIDE, _WIDE), np.float32)
+    weight = np.empty(_WIDE, np.float32)
+    one = np.float32(1)
+    for top in range(0, height - _SIDE + 1, _STEP):
+        for left in range(0, blocks, _WIDE):
+            wide = min(_WIDE, blocks - left)
+            for k in range(depth):
+                _forward(noisy[k], top, left, wide, across, lines, seen[k])
+                _forward(pilot[k], top, left, wide, across, lines, known[k])
+            weight[:wide] = 0
+            for u in range(_SIDE):
+                for v in range(_SIDE):
+                    target = kept[u, v]
+                    target[:wide] = 0
+                    for f in range(depth):
+                        if depth == 1:
+                            _shrink(seen[0, u, v], known[0, u, v], u + v == 0, variance, one, weight, target, wide)
+                            continue
+                        values, strength = lines[0], lines[1]
+                        for x in range(wide):
+                            values[x] = along[f, 0] * seen[0, u, v, x]
+                            strength[x] = along[f, 0] * known[0, u, v, x]
+                        for k in range(1, depth):
+                            a, p, q = along[f, k], seen[k, u, v], known[k, u, v]
+                            for x in range(wide):
+                                values[x] += a * p[x]
+                                strength[x] += a * q[x]
+                        _shrink(values, strength, u + v + f == 0, variance, along[f, centre], weight, target, wide)
+            for x in range(wide):
+                weight[x] = one / weight[x]
+            _backward(kept, weight, top, left, wide, across, lines, mass, total)
+
+
+@njit(nogil=True, cache=True, inline="always", error_model="numpy")
+def _shrink(
+    values: Any, pilot: Any, mean: bool, variance: Any, factor: Any, weight: Any, target: Any, wide: int
+) -> None:
+    if mean:
+        for x in range(wide):
+            weight[x] += np.float32(1)
+            target[x] += factor * values[x]
+        return
+    for x in range(wide):
+        strength = pilot[x] * pilot[x]
+        share = strength / (strength + variance)
+        weight[x] += share * share
+        target[x] += factor * (share * values[x])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _forward(frame: Any, top: int, left: int, wide: int, across: Any, lines: Any, out: Any) -> None:
+    """Transform the blocks that begin in one row, `wide` of them: along y for whole lines, then along x."""
+    half = _SIDE // 2
+    span = wide + _SIDE - 1
+    for u in range(_SIDE):
+        line = lines[u]
+        for x in range(span):
+            line[x] = across[u, 0] * frame[top, left + x]
+        for i in range(1, _SIDE):
+            c, source = across[u, i], frame[top + i, left : left + span]
+            for x in range(span):
+                line[x] += c * source[x]
+    even, odd = np.empty((half, wide), np.float32), np.empty((half, wide), np.float32)
+    for u in range(_SIDE):
+        line = lines[u]
+        for j in range(half):
+            a, b = line[j : j + wide], line[_SIDE - 1 - j : _SIDE - 1 - j + wide]
+            e, o = even[j], odd[j]
+            for x in range(wide):
+                e[x] = a[x] + b[x]
+                o[x] = a[x] - b[x]
+        for v in range(_SIDE):
+            part = even if v % 2 == 0 else odd
+            c0, c1, c2, c3 = across[v, 0], across[v, 1], across[v, 2], across[v, 3]
+            p0, p1, p2, p3, target = part[0], part[1], part[2], part[3], out[u, v]
+            for x in range(wide):
+                target[x] = c0 * p0[x] + c1 * p1[x] + c2 * p2[x] + c3 * p3[x]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _backward(
+    kept: Any, weight: Any, top: int, left: int, wide: int, across: Any, lines: Any, mass: Any, total: Any
+) -> None:
+    span = wide + _SIDE - 1
+    sums = np.zeros(span, np.float32)
+    for j in range(_SIDE):
+        for x in range(wide):
+            sums[x + j] += weight[x]
+    part = np.empty(wide, np.float32)
+    for u in range(_SIDE):
+        line = lines[u]
+        line[:span] = 0
+        k0, k1, k2, k3 = kept[u, 0], kept[u, 1], kept[u, 2], kept[u, 3]
+        k4, k5, k6, k7 = kept[u, 4], kept[u, 5], kept[u, 6], kept[u, 7]
+        for j in range(_SIDE):
+            c0, c1, c2, c3 = across[0, j], across[1, j], across[2, j], across[3, j]
+            c4, c5, c6, c7 = across[4, j], across[5, j], across[6, j], across[7, j]
+            for x in range(wide):
+                part[x] = (
+                    c0 * k0[x]
+                    + c1 * k1[x]
+                    + c2 * k2[x]
+                    + c3 * k3[x]
+                    + c4 * k4[x]
+                    + c5 * k5[x]
+                    + c6 * k6[x]
+                    + c7 * k7[x]
+                ) * weight[x]
+            target = line[j : j + wide]
+            for x in range(wide):
+                target[x] += part[x]
+    for i in range(_SIDE):
+        into, counted = mass[top + i, left : left + span], total[top + i, left : left + span]
+        for u in range(_SIDE):
+            c, line = across[u, i], lines[u]
+            for x in range(span):
+                into[x] += c * line[x]
+        for x in range(span):
+            counted[x] += sums[x]
