@@ -143,7 +143,7 @@ class _Run:
     def __init__(self, recipe: Recipe, folder: RunFolder, raw: xr.DataArray, key: str) -> None:
         self.recipe, self.folder, self.raw = recipe, folder, raw
         self.before = folder.state()
-        self.state: dict[str, Any] = {"input": key, "steps": [], "warnings": []}
+        self.state: dict[str, Any] = {"input": key, "steps": [], "warnings": [], "notes": list(recipe.notes)}
         self.keys: list[str] = [key]
 
     def result(self, target: Path, chosen: list[int], from_step: Any, overwrite: bool) -> xr.DataArray:
