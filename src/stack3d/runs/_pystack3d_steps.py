@@ -55,7 +55,8 @@ class Translation:
             self.notes.append(
                 "registration_calculation alone changes no image; estimate_transforms gives what it measured"
             )
-        return found
+        # What changes nothing, such as an area that is the whole frame, is a copy.
+        return found or [Step("crop")]
 
     def _problem(self, table: str, text: str) -> None:
         self.problems.append(f"{self.name}: [{table}] {text}")
