@@ -55,6 +55,10 @@ class Translation:
             self.notes.append(
                 "registration_calculation alone changes no image; estimate_transforms gives what it measured"
             )
+        if found:
+            self.notes.append(
+                "all steps: values are rounded once at the end; PyStack3D cuts fractions off after every step"
+            )
         # What changes nothing, such as an area that is the whole frame, is a copy.
         return found or [Step("crop")]
 
@@ -227,7 +231,11 @@ class Translation:
             return {"trend": "mean", "trend_window": int(width)}
         if drift in (None, ""):
             return {}
-        if len(drift) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in drift):
+        if (
+            not isinstance(drift, list)
+            or len(drift) != 2
+            or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in drift)
+        ):
             self._problem(
                 "registration_transformation", f"constant_drift = {drift!r} must be [dx, dy] in pixels a slice"
             )

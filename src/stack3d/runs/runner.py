@@ -112,7 +112,7 @@ def run(
         chosen = _plan.chosen(recipe, steps)
         folder = RunFolder(Path(f"{target}.run"))
         with folder.locked():
-            job = _Run(recipe, folder, raw, key_of_input(raw, source))
+            job = _Run(recipe, folder, raw, key_of_input(raw, source, target))
             return job.result(target, chosen, from_step, overwrite)
 
 
