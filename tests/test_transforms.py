@@ -444,7 +444,7 @@ def test_register_takes_a_known_line_and_a_least_step():
     ):
         got = da.stack3d.estimate_transforms(**given)
         np.testing.assert_allclose(got["transform"], edited["transform"], atol=1e-12)
-    with pytest.raises(ValueError, match="trend_slope=.*trend='linear'"):
+    with pytest.raises(ValueError, match=r"trend_slope=.*trend='linear'"):
         da.stack3d.register(trend_slope="1 px")
     with pytest.raises(ValueError, match="least_step='1 second'"):
         da.stack3d.register(least_step="1 second")
