@@ -33,7 +33,7 @@ def read(path: str) -> np.ndarray | None:
 
 
 def _frame(data: np.ndarray) -> np.ndarray | None:
-    buffer = memoryview(data)
+    buffer = data.data
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(bytes(buffer[:4]))
     if order is None:
         return None
