@@ -141,3 +141,104 @@ def test_a_polynomial_written_out_and_two_dimensions(project):
     da = stack3d.from_array(np.random.default_rng(0).random((3, 30, 41)).astype("float32") + 5, pixel_size=(20, 5, 5))
     # PyStack3D's own two-dimensional mode ends in an error on any shape.
     assert da.stack3d.remove_background(**{**step.parameters, "subsample": 2}).sizes == da.sizes
+
+
+def translated(project, step):
+    return next(s for s in read_project(project, shape=sizes).recipe.steps if s.operation == step).parameters
+
+
+def test_a_constant_drift_is_the_given_one_with_y_and_x_in_our_order(project):
+    file = project / "params.toml"
+    text = file.read_text().replace("subpixel = false", "subpixel = true")
+    file.write_text(text.replace("box_size_averaging = 5", "constant_drift = [-0.3, 1.2]"))
+    found = translated(project, "register")
+    assert (found["trend"], found["trend_slope"]) == ("linear", ["1.2 px", "-0.3 px"])
+    assert "least_step" not in found
+    file.write_text(text.replace("box_size_averaging = 5", "constant_drift = [-0.3, 1.2]\nbox_size_averaging = 5"))
+    assert translated(project, "register")["trend"] == "mean"
+    assert any("constant_drift" in note for note in read_project(project, shape=sizes).notes)
+    file.write_text(text.replace("box_size_averaging = 5", "constant_drift = 2"))
+    with pytest.raises(RecipeError, match="constant_drift = 2"):
+        read_project(project, shape=sizes)
+
+
+def test_without_subpixel_steps_below_a_pixel_stay_in_the_images(project):
+    found = translated(project, "register")
+    assert (found["least_step"], found["integer"]) == ("1 px", True)
+
+
+def test_an_area_after_a_common_crop_is_counted_from_the_lower_edge_of_what_is_left(project):
+    text = (project / "params.toml").read_text().replace('"resampling"]', '"resampling", "cropping_final"]')
+    (project / "params.toml").write_text(text + "\n[cropping_final]\narea = [3, 20, 2, 30]\n")
+    last = read_project(project, shape=sizes).recipe.steps[-1]
+    assert last == Step("crop", {"y": slice(-30, -2), "x": slice(3, 20), "by": "index"})
+    (project / "params.toml").write_text(text + "\n[cropping_final]\narea = [0, 99999, 0, 99999]\n")
+    assert read_project(project, shape=sizes).recipe.steps[-1].operation == "resample"
+
+
+def test_an_area_that_is_the_whole_frame_is_a_copy(project):
+    write(project, ["cropping"])
+    file = project / "params.toml"
+    file.write_text(
+        file.read_text().replace("[10, 70, 5, 60]", "[0, 99999, 0, 99999]").replace("ind_min = 1", "ind_min = 0")
+    )
+    assert main(["run", str(file)]) == 0
+    raw = np.stack([tifffile.imread(path) for path in sorted(project.glob("*.tif"))])
+    np.testing.assert_array_equal(stack3d.open_stack(project / "clean.zarr").values, raw)
+
+
+def test_what_cannot_be_run_as_one_chain_is_refused_and_a_history_is_noted(project):
+    file = project / "params.toml"
+    text = file.read_text()
+    file.write_text(text.replace("history = []", 'history = ["cropping"]'))
+    assert any("history is not used" in note for note in read_project(project, shape=sizes).notes)
+    file.write_text("serial = false\n" + text)
+    with pytest.raises(RecipeError, match="serial = False"):
+        read_project(project, shape=sizes)
+
+
+def test_channels_are_folders_and_share_the_registration_of_the_first(project):
+    frames = sorted(project.glob("*.tif"))
+    for name, factor in (("SE2", 1), ("ESB", 2)):
+        (project / name).mkdir()
+        for path in frames:
+            tifffile.imwrite(project / name / path.name, tifffile.imread(path) // factor)
+    for path in frames:
+        path.unlink()
+    write(project, ["registration_calculation", "registration_transformation"])
+    file = project / "params.toml"
+    text = (
+        file.read_text()
+        .replace('channels = ["."]', 'channels = ["SE2", "ESB"]')
+        .replace("cropping = true", "cropping = false")
+    )
+    file.write_text(text.replace("area = [0, 50, 0, 40]", ""))
+    assert main(["run", str(project)]) == 0
+    clean = stack3d.open_stack(project / "clean.zarr").load()
+    assert list(clean.channel.values) == ["SE2", "ESB"]
+    np.testing.assert_array_equal(clean.sel(channel="SE2") // 2, clean.sel(channel="ESB"))
+
+
+def test_notes_are_kept_with_the_run(project):
+    import json
+
+    assert main(["run", str(project)]) == 0
+    folder = project / "clean.zarr.run"
+    notes = read_project(project, shape=sizes).notes
+    assert json.loads((folder / "state.json").read_text())["notes"] == notes
+    assert all(f"# Note: {note}" in (folder / "recipe.toml").read_text() for note in notes)
+
+
+def test_a_result_among_the_slices_is_up_to_date_and_another_parameter_repeats_only_what_follows(project, caplog):
+    assert main(["run", str(project)]) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (project / "clean.zarr.run" / "estimates").iterdir()}
+    caplog.clear()
+    assert main(["run", str(project)]) == 0
+    assert "is up to date" in caplog.text
+    file = project / "params.toml"
+    file.write_text(file.read_text().replace("nbins = 256", "nbins = 128"))
+    assert main(["run", str(project)]) == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (project / "clean.zarr.run" / "estimates").iterdir()}
+    background = next(name for name in before if "background" in name)
+    assert after[background] == before[background]
+    assert len(after) > len(before)

@@ -412,3 +412,39 @@ def test_plot_shows_shifts_bad_slices_and_rotation():
     assert ax.get_ylabel() == "shift / nm"
     assert {text.get_text() for text in ax.get_legend().get_texts()} == {"shift along y", "shift along x", "bad slice"}
     assert len(ax.figure.axes) == 2
+
+
+def test_jumps_alone_leave_steps_below_the_limit_in_the_images():
+    creep, jump = np.linspace(0, 9, COUNT), np.where(np.arange(COUNT) >= 20, 7.0, 0.0)
+    made = transforms.from_shifts(stack_of(), shift_y=0.5 * creep, shift_x=creep + jump, units="px")
+    got = shifts(transforms.jumps(made, "1 px"))
+    np.testing.assert_allclose(got[:, 0], 0, atol=1e-9)
+    np.testing.assert_allclose(got[:, 1], np.where(np.arange(COUNT) >= 20, 7 + 9 / (COUNT - 1), 0), atol=1e-9)
+    # In the unit of the coordinates, one for each axis: 5 nm along y, 4 nm along x.
+    np.testing.assert_allclose(shifts(transforms.jumps(made, (0.5, 40))), [[a, 0] for a in 0.5 * creep], atol=1e-9)
+
+
+def test_jumps_bridge_slices_that_are_not_good():
+    moved = np.where(np.arange(COUNT) >= 20, 7.0, 0.0)
+    moved[19] = np.nan
+    made = transforms.from_shifts(stack_of(), shift_x=moved, units="px")
+    got = shifts(transforms.jumps(made))[:, 1]
+    np.testing.assert_allclose(np.delete(got, 19), np.delete(moved, 19), atol=1e-9)
+
+
+def test_register_takes_a_known_line_and_a_least_step():
+    da = stack3d.synthetic.make_stack((6, 96, 96), defects={"drift": {"step": 0.3}}).stack
+    measured = da.stack3d.estimate_transforms()
+    for given, edited in (
+        (
+            {"trend": "linear", "trend_slope": ("1 px", "-0.5 px")},
+            transforms.detrend(measured, slope=("1 px", "-0.5 px")),
+        ),
+        ({"least_step": "0.2 px"}, transforms.jumps(measured, "0.2 px")),
+    ):
+        got = da.stack3d.estimate_transforms(**given)
+        np.testing.assert_allclose(got["transform"], edited["transform"], atol=1e-12)
+    with pytest.raises(ValueError, match=r"trend_slope=.*trend='linear'"):
+        da.stack3d.register(trend_slope="1 px")
+    with pytest.raises(ValueError, match="least_step='1 second'"):
+        da.stack3d.register(least_step="1 second")

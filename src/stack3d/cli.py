@@ -287,7 +287,6 @@ def _recipe(path: Path) -> Recipe:
         return {str(dim): int(size) for dim, size in stack3d.open_stack(**opening).sizes.items()}
 
     project = pystack3d.read_project(path, shape=sizes)
-    project.recipe.output.setdefault("path", str(project.folder / "clean.zarr"))
     for note in project.notes:
         print(f"stack3d: {note}", file=sys.stderr)
     return project.recipe

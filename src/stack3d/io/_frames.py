@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from stack3d.io import _plain_tiff
+
 if TYPE_CHECKING:
     pass
 
@@ -190,6 +192,10 @@ def _tiff_header(path: str) -> Header:
 
 
 def _read_tiff(ref: Ref) -> np.ndarray:
+    if ref.offset is None:
+        plain = _plain_tiff.read(ref.path)
+        if plain is not None:
+            return plain
     import tifffile
 
     with tifffile.TiffFile(ref.path) as tif:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stack3d.io import _stream
+from stack3d.io import _stream, _zarr_chunks
 
 COMPRESSIONS: tuple[str | None, ...] = ("lz4", "zstd", "gzip", None)
 FOLDER = True
@@ -70,14 +70,20 @@ def declare(ds: xr.Dataset, path: Path, *, compression: str | None) -> None:
 def write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
     """Write a block of whole frames into the declared variable `name`."""
     # Blocks hold whole frames and a chunk is at most one, so that no two blocks share a chunk.
-    _array(path, name)[tuple(slice(begin, begin + length) for begin, length in zip(start, block.shape))] = block
+    array, chunks = _array(path, name)
+    if chunks is not None and all(begin % n == 0 for begin, n in zip(start, chunks.shape)):
+        _zarr_chunks.write(chunks, block, start)
+        return
+    array[tuple(slice(begin, begin + length) for begin, length in zip(start, block.shape))] = block
 
 
 @functools.lru_cache(maxsize=8)
-def _array(path: str, name: str) -> Any:
+def _array(path: str, name: str) -> tuple[Any, _zarr_chunks.Chunks | None]:
     import zarr
 
-    return zarr.open_array(os.path.join(path, name), mode="r+", zarr_format=3)
+    folder = os.path.join(path, name)
+    array = zarr.open_array(folder, mode="r+", zarr_format=3)
+    return array, _zarr_chunks.of(array, folder)
 
 
 def _compressors(compression: str | None) -> tuple[Any, ...]:

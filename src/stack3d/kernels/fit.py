@@ -57,14 +57,15 @@ def robust(design: Any, values: Any, amounts: Any, *, weights: str = "huber", it
     norm = np.sqrt(np.einsum("st,st->t", used, used)) + 1e-300
     used = used / norm
     share = np.ones(len(target))
-    solution = _solve(used, target, mass)
+    basis = _basis(used)
+    solution = _solve(used, target, mass, basis)
     for _ in range(0 if weights == "none" else iterations):
         residual = target - used @ solution
         scale = np.median(np.abs(residual)) / _NORMAL
         if not scale > 1e-12 * max(np.abs(target).max(), 1e-300):
             break
         share = _weight(np.abs(residual) / scale, weights)
-        before, solution = solution, _solve(used, target, mass * share)
+        before, solution = solution, _solve(used, target, mass * share, basis)
         if np.all(np.abs(solution - before) <= 1e-10 * np.abs(solution).max()):
             break
     residual = target - used @ solution
@@ -76,7 +77,21 @@ def robust(design: Any, values: Any, amounts: Any, *, weights: str = "huber", it
     return Fit(solution / norm, given, 1 - left / spread if spread > 0 else np.nan, float(np.sqrt(left / total.sum())))
 
 
-def _solve(design: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _basis(design: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the design as an orthonormal basis and a triangle; None where its columns are not independent."""
+    basis, triangle = np.linalg.qr(design)
+    sizes = np.abs(np.diagonal(triangle))
+    return (basis, triangle) if sizes.min() > 1e-8 * sizes.max() else None
+
+
+def _solve(design: np.ndarray, values: np.ndarray, weights: np.ndarray, basis: Any) -> np.ndarray:
+    if basis is not None:
+        # In an orthonormal basis the normal equations lose no digits but those that the weights cost.
+        columns, triangle = basis
+        weighed = columns * weights[:, None]
+        gram = weighed.T @ columns
+        if np.linalg.cond(gram) < 1e6:
+            return np.asarray(np.linalg.solve(triangle, np.linalg.solve(gram, weighed.T @ values)))
     root = np.sqrt(weights)
     found: np.ndarray = np.linalg.lstsq(design * root[:, None], values * root, rcond=1e-12)[0]
     return found

@@ -20,7 +20,7 @@ Weights = Literal["huber", "hampel", "tukey", "none"]
 _METHODS = ("polynomial", "gaussian", "morphological")
 
 
-@estimator(version=1)
+@estimator(version=2)
 def estimate_background(
     da: xr.DataArray,
     *,
@@ -118,7 +118,7 @@ def estimate_background(
     return fitted(da, "background", sample, powers, weights, per, frame)
 
 
-@operation(version=1, estimator=estimate_background)
+@operation(version=2, estimator=estimate_background)
 def remove_background(
     da: xr.DataArray,
     *,

@@ -20,6 +20,7 @@ from stack3d.operations._transforms import estimate_transforms
 from stack3d.transforms._field import Field, field_of
 from stack3d.transforms._matrices import in_frame, matrices_of, with_parameters
 from stack3d.transforms._trend import Trend
+from stack3d.units import Length
 
 Fill = Literal["edge", "reflect", "constant", "nan"]
 Order = Literal[0, 1, 3, "lanczos"]
@@ -139,6 +140,8 @@ def register(
     trend: Trend = "keep",
     trend_window: int | None = None,
     trend_degree: int | None = None,
+    trend_slope: Length | tuple[Length, Length] | None = None,
+    least_step: Length | tuple[Length, Length] | None = None,
     order: Order = 3,
     integer: bool = False,
     fill: Fill = "edge",
@@ -155,7 +158,7 @@ def register(
         Made before, possibly edited; then none of the parameters of `estimate_transforms` may be given.
     model, method, blocks, regularization, target, channel, region, mask, threshold, gradient, stripes
         See `estimate_transforms`. All channels are moved alike.
-    binning, band, lags, detector, template_radius, trend, trend_window, trend_degree
+    binning, band, lags, detector, template_radius, trend, trend_window, trend_degree, trend_slope, least_step
         See `estimate_transforms`.
     order, integer, fill, value, canvas, crop
         See `apply_transforms`.

@@ -14,7 +14,7 @@ from stack3d.model import result_dtype
 from stack3d.operations import _background, _grey, _surface_fit, _terms
 
 
-@estimator(version=1)
+@estimator(version=2)
 def estimate_shading(
     da: xr.DataArray,
     *,
@@ -89,7 +89,7 @@ def estimate_shading(
     return found
 
 
-@operation(version=1, estimator=estimate_shading)
+@operation(version=2, estimator=estimate_shading)
 def flatten(
     da: xr.DataArray,
     *,

@@ -18,9 +18,10 @@ from stack3d.operations._transform_frames import Treatment, compared
 from stack3d.operations._transform_graph import graph
 from stack3d.operations._transform_template import refined
 from stack3d.operations._transform_ways import METHODS, MODELS, WAYS, Method, Model, Settings, Solved, Way, check_model
-from stack3d.transforms import detrend
-from stack3d.transforms._matrices import describe, in_frame
+from stack3d.transforms import detrend, jumps
+from stack3d.transforms._matrices import describe, in_frame, lengths
 from stack3d.transforms._trend import Trend, check_trend
+from stack3d.units import Length
 from stack3d.windows import reduce_windows
 
 # How far a slice looks that finds too few partners: times `lags`, and slices at least.
@@ -55,6 +56,8 @@ def estimate_transforms(
     trend: Trend = "keep",
     trend_window: int | None = None,
     trend_degree: int | None = None,
+    trend_slope: Length | tuple[Length, Length] | None = None,
+    least_step: Length | tuple[Length, Length] | None = None,
 ) -> xr.Dataset:
     """Measure how each slice is displaced, from all pairs of near slices at once.
 
@@ -117,6 +120,11 @@ def estimate_transforms(
         nothing, the correction keeps it all. See `stack3d.transforms.detrend`.
     trend_window, trend_degree : int, optional
         Slices and degree of the trend: `window` and `degree` of `stack3d.transforms.detrend`.
+    trend_slope : length or (length, length), optional
+        A known line, for ``trend="linear"``: `slope` of `stack3d.transforms.detrend`.
+    least_step : length or (length, length), optional
+        Correct jumps alone: smaller steps from slice to slice count as structure that wanders; see
+        `stack3d.transforms.jumps`.
 
     Returns
     -------
@@ -180,6 +188,7 @@ def estimate_transforms(
     if threshold is not None and not np.isfinite(threshold):
         raise ValueError(f"threshold={threshold!r} must be a finite grey value")
     check_trend(trend, trend_window, trend_degree, prefix="trend_")
+    _check_lengths(da, trend, trend_slope, least_step)
     way = WAYS.get(("phase" if method == "template" else method, model))
     if way is None:
         raise ValueError(f"method={method!r} does not measure model={model!r}; method='phase' does")
@@ -210,9 +219,21 @@ def estimate_transforms(
         dataset["pair_channel"] = ("pair", one["channel"].values[source])
     if grid_of_blocks is not None:
         dataset = dataset.assign(displaced(da, one, dataset, grid_of_blocks, treatment, settings))
+    if least_step is not None:
+        dataset = jumps(dataset, least_step)
     if trend != "keep":
-        dataset = detrend(dataset, trend, window=trend_window, degree=trend_degree)
+        dataset = detrend(dataset, trend, window=trend_window, degree=trend_degree, slope=trend_slope)
     return dataset
+
+
+def _check_lengths(da: xr.DataArray, trend: str, slope: Any, least: Any) -> None:
+    frame = Frame.of(da)
+    if slope is not None:
+        if trend != "linear":
+            raise ValueError(f"trend_slope={slope!r} needs trend='linear', not {trend!r}")
+        lengths(slope, "trend_slope", frame.units, frame.spacing)
+    if least is not None:
+        lengths(least, "least_step", frame.units, frame.spacing)
 
 
 def _check_for_method(method: str, stripes: Any, band: Any, detector: Any, template_radius: Any) -> None:

@@ -127,14 +127,21 @@ def key_of(before: str, name: str, version: int, parameters: Mapping[str, Any]) 
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None) -> str:
-    """Return the key of a raw stack: its labels, a few whole frames, and names, sizes and times of its files."""
+def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path | None = None) -> str:
+    """Return the key of a raw stack: its labels, a few whole frames, and names, sizes and times of its files.
+
+    The result may lie among them, and so may recipes: neither has a part in it.
+    """
     sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     if path is not None:
         root = Path(path)
         if root.suffix == ATLAS_SUFFIX:  # the frames lie beside it
             root = root.parent
         files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+        own = None if target is None else os.path.relpath(target, os.path.realpath(root))
+        if root.is_dir():
+            names = [(file, str(file.relative_to(root))) for file in files]
+            files = [f for f, name in names if not name.endswith(".toml") and not (own and name.startswith(own))]
         for file in files:
             facts = file.stat()
             sha.update(f"{file.relative_to(root.parent)} {facts.st_size} {facts.st_mtime_ns}\n".encode())

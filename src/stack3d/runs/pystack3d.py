@@ -11,31 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stack3d.runs.recipe import Recipe, RecipeError, Step
+from stack3d.runs._pystack3d_steps import STEPS, Translation
+from stack3d.runs.recipe import Recipe, RecipeError
 
-_STEPS = (
-    "cropping",
-    "bkg_removal",
-    "intensity_rescaling",
-    "intensity_rescaling_area",
-    "registration_calculation",
-    "registration_transformation",
-    "destriping",
-    "resampling",
-    "cropping_final",
-)
-_GENERAL = {
+_GENERAL = (
     *("project_dir", "dirname", "input_dirname", "ind_min", "ind_max", "channels", "nproc", "process_steps", "history"),
-}
-_MODELS = {
-    "TRANSLATION": "translation",
-    "RIGID_BODY": "rigid",
-    "SCALED_ROTATION": "similarity",
-    "AFFINE": "affine",
-}
-_WEIGHTS = {"HuberT": "huber", "Hampel": "hampel", "None": "none", "": "none"}
-_FILLS = {"edge": "edge", "constant": "constant", "reflect": "reflect", "symmetric": "reflect"}
-_EVERYTHING = 99999  # what PyStack3D's default files give for "to the end"
+    "serial",
+)
 
 
 @dataclass
@@ -49,7 +31,7 @@ class Project:
     recipe : Recipe
         Its steps; ``input`` names the folder and how the file names are made.
     notes : list of str
-        Where the result differs from PyStack3D's on purpose.
+        Where the result differs from PyStack3D's on purpose; also in the recipe, which a run keeps.
     """
 
     folder: Path
@@ -86,9 +68,14 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
     folder = file.parent / str(tables.get("project_dir") or tables.get("dirname") or tables.get("input_dirname") or ".")
     names = [name for name in tables.get("process_steps", []) if name]
     problems = [
-        f"{file.name}: process_steps has {name!r}; it knows {', '.join(_STEPS)}" for name in names if name not in _STEPS
+        f"{file.name}: process_steps has {name!r}; it knows {', '.join(STEPS)}" for name in names if name not in STEPS
     ]
-    problems += [f"{file.name}: {key!r} is not a key of PyStack3D" for key in tables if key not in (*_GENERAL, *_STEPS)]
+    problems += [f"{file.name}: {key!r} is not a key of PyStack3D" for key in tables if key not in (*_GENERAL, *STEPS)]
+    if tables.get("serial", True) is not True:
+        problems.append(
+            f"{file.name}: serial = {tables['serial']!r} (every step from the raw slices) cannot be run as one chain; "
+            "run the steps one by one with --steps and --out"
+        )
     if problems:
         raise RecipeError(problems)
     channels = [channel for channel in tables.get("channels", ["."]) if channel] or ["."]
@@ -97,218 +84,15 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
         opening["channel"] = channels if len(channels) > 1 else channels[0]
     if "resampling" in names and tables.get("resampling", {}).get("policy"):
         opening["pattern"] = tables["resampling"]["policy"]
-    job = _Translation(file.name, dict(shape(opening)), tables, channels)
+    job = Translation(file.name, dict(shape(opening)), tables, channels)
     steps = job.steps(names)
     if job.problems:
         raise RecipeError(job.problems)
-    return Project(folder, Recipe(steps, input=opening), job.notes)
-
-
-class _Translation:
-    def __init__(self, name: str, sizes: dict[str, int], tables: Mapping[str, Any], channels: list[str]) -> None:
-        self.name, self.sizes, self.tables, self.channels = name, sizes, tables, channels
-        self.problems: list[str] = []
-        self.notes: list[str] = []
-
-    def steps(self, names: list[str]) -> list[Step]:
-        found: list[Step] = []
-        first, last = int(self.tables.get("ind_min", 0)), int(self.tables.get("ind_max", _EVERYTHING))
-        if first > 0 or last < self.sizes["z"] - 1:
-            found.append(Step("crop", {"z": slice(first, min(last + 1, self.sizes["z"])), "by": "index"}))
-        for name in names:
-            table = dict(self.tables.get(name, {}))
-            if name == "registration_calculation":
-                continue  # one step with the transformation
-            step = getattr(self, f"_{name}")(table)
-            if step is not None:
-                found.append(step)
-        if "registration_calculation" in names and "registration_transformation" not in names:
-            self.notes.append(
-                "registration_calculation alone changes no image; estimate_transforms gives what it measured"
-            )
-        return found
-
-    def _problem(self, table: str, text: str) -> None:
-        self.problems.append(f"{self.name}: [{table}] {text}")
-
-    def _unknown(self, name: str, table: Mapping[str, Any], known: set[str]) -> None:
-        for key in table:
-            if key not in known:
-                self._problem(name, f"{key!r} is not a key of this step; it has {', '.join(sorted(known))}")
-
-    def _area(self, name: str, area: Any) -> dict[str, Any] | None:
-        """Return an area [xmin, xmax, ymin, ymax], counted from the lower left, as slices from the upper left."""
-        if area is None:
-            return None
-        if len(area) != 4 or not all(isinstance(v, int) and not isinstance(v, bool) for v in area):
-            self._problem(name, f"area = {area!r} must be [xmin, xmax, ymin, ymax] in whole pixels")
-            return None
-        rows, cols = self.sizes["y"], self.sizes["x"]
-        left, right, low, high = max(area[0], 0), min(area[1], cols), max(area[2], 0), min(area[3], rows)
-        if left >= right or low >= high:
-            self._problem(name, f"area = {area!r} holds nothing of {cols} x {rows} pixels")
-            return None
-        if (left, low) != (area[0], area[2]) or any(
-            a > n and a != _EVERYTHING for a, n in ((area[1], cols), (area[3], rows))
-        ):
-            self.notes.append(
-                f"{name}: area {list(area)} reaches beyond {cols} x {rows} and is cut to it; PyStack3D crops wrongly"
-            )
-        if (left, right, low, high) == (0, cols, 0, rows):
-            return None
-        return {"y": slice(rows - high, rows - low), "x": slice(left, right), "by": "index"}
-
-    def _cropping(self, table: dict[str, Any]) -> Step | None:
-        self._unknown("cropping", table, {"area"})
-        part = self._area("cropping", table.get("area"))
-        if part is None:
-            return None
-        self.sizes.update(y=part["y"].stop - part["y"].start, x=part["x"].stop - part["x"].start)
-        return Step("crop", part)
-
-    _cropping_final = _cropping
-
-    def _bkg_removal(self, table: dict[str, Any]) -> Step:
-        known = {"dim", "poly_basis", "orders", "cross_terms", "skip_factors", "skip_averaging"}
-        self._unknown("bkg_removal", table, known | {"threshold_min", "threshold_max", "weight_func", "preserve_avg"})
-        basis, orders = table.get("poly_basis"), table.get("orders")
-        dim = len(orders) if orders and not basis else int(table.get("dim", 3))
-        parameters: dict[str, Any] = {"per": "slice" if dim == 2 else "stack"}
-        if basis:
-            parameters["terms"] = str(basis)
-        elif orders:
-            parameters["degree"] = dict(zip(("x", "y", "z"), [int(order) for order in orders], strict=False))
-            parameters["cross"] = bool(table.get("cross_terms", True))
-        skips = [int(skip) for skip in table.get("skip_factors", [10] * dim)]
-        if not table.get("skip_averaging", False):
-            parameters["subsample"] = (skips[2] if len(skips) > 2 else 1, skips[1], skips[0])
-        for ours, theirs in (("low", "threshold_min"), ("high", "threshold_max")):
-            if table.get(theirs) not in (None, ""):
-                parameters[ours] = table[theirs]
-        weight = str(table.get("weight_func") or "HuberT" if "weight_func" not in table else table["weight_func"])
-        if weight not in _WEIGHTS:
-            self._problem("bkg_removal", f"weight_func = {weight!r} is not known; it is one of {', '.join(_WEIGHTS)}")
-        parameters["weights"] = _WEIGHTS.get(weight, "huber")
-        parameters["keep"] = "mean" if table.get("preserve_avg", False) else "constant"
-        if "low" in parameters or "high" in parameters:
-            self.notes.append(
-                "bkg_removal: pixels beyond the thresholds are corrected too; PyStack3D leaves steps at their edges"
-            )
-        if dim == 3:
-            self.notes.append("bkg_removal: z is the true position; PyStack3D takes the number of the slice")
-        return Step("remove_background", parameters)
-
-    def _intensity_rescaling(self, table: dict[str, Any]) -> Step:
-        self._unknown("intensity_rescaling", table, {"nbins", "filter_size", "range_bins"})
-        parameters: dict[str, Any] = {"nbins": int(table.get("nbins", 256))}
-        width = int(table.get("filter_size", 10))
-        if width > 0:
-            parameters["window"] = width
-        elif width == 0:
-            self._problem(
-                "intensity_rescaling", "filter_size = 0; it is -1 for the mean of all slices, or a number of slices"
-            )
-        self.notes.append(
-            "intensity_rescaling: grey levels between the bins are kept; PyStack3D leaves as many as there are bins"
-        )
-        return Step("match_histograms", parameters)
-
-    def _intensity_rescaling_area(self, table: dict[str, Any]) -> Step:
-        name = "intensity_rescaling_area"
-        self._unknown(name, table, {"area", "threshold_min", "threshold_max", "factors_range"})
-        parameters: dict[str, Any] = {"model": "gain", "statistic": "mean"}
-        region = self._area(name, table.get("area"))
-        if region is not None:
-            parameters["region"] = region
-        for ours, theirs in (("low", "threshold_min"), ("high", "threshold_max")):
-            if table.get(theirs) not in (None, ""):
-                parameters[ours] = table[theirs]
-        limits = table.get("factors_range", [0.8, 1.2])
-        parameters["limits"] = (float(limits[0]), float(limits[1]))
-        return Step("level_slices", parameters)
-
-    def _registration_transformation(self, table: dict[str, Any]) -> Step:
-        before = dict(self.tables.get("registration_calculation", {}))
-        self._unknown("registration_calculation", before, {"area", "threshold", "nb_blocks", "transformation"})
-        known = {"constant_drift", "box_size_averaging", "subpixel", "mode", "cropping", "nb_blocks"}
-        self._unknown("registration_transformation", table, known)
-        kind = str(before.get("transformation", "TRANSLATION"))
-        if kind not in _MODELS:
-            self._problem("registration_calculation", f"transformation = {kind!r} must be one of {', '.join(_MODELS)}")
-        parameters: dict[str, Any] = {"model": _MODELS.get(kind, "translation"), "channel": self._first_channel()}
-        region = self._area("registration_calculation", before.get("area"))
-        if region is not None:
-            parameters["region"] = region
-        if before.get("threshold") not in (None, ""):
-            parameters["threshold"] = float(before["threshold"])
-        blocks = [int(n) for n in before.get("nb_blocks", [1, 1])]
-        if blocks != [1, 1]:
-            parameters["blocks"] = (blocks[0], blocks[1])
-        if table.get("constant_drift") not in (None, ""):
-            parameters["trend"] = "linear"
-            self.notes.append(
-                "registration_transformation: constant_drift is given in PyStack3D and measured here (trend = 'linear'); "
-                "transforms.from_shifts takes given ones"
-            )
-        elif table.get("box_size_averaging") not in (None, ""):
-            parameters["trend"], parameters["trend_window"] = "mean", int(table["box_size_averaging"])
-        parameters["order"] = 1
-        parameters["integer"] = not table.get("subpixel", True) and parameters["model"] == "translation"
-        mode = str(table.get("mode", "constant"))
-        if mode not in _FILLS:
-            self._problem(
-                "registration_transformation", f"mode = {mode!r} cannot be translated; it is one of {', '.join(_FILLS)}"
-            )
-        parameters["fill"] = _FILLS.get(mode, "edge")
-        if table.get("cropping", False):
-            parameters["crop"] = "common"
-        self.notes.append(
-            "registration: all slices are placed at once, from pairs up to 3 apart; PyStack3D chains neighbours"
-        )
-        return Step("register", {key: value for key, value in parameters.items() if value is not None})
-
-    def _first_channel(self) -> str | None:
-        return self.channels[0] if len(self.channels) > 1 else None
-
-    def _destriping(self, table: dict[str, Any]) -> Step:
-        self._unknown("destriping", table, {"maxit", "cvg_threshold", "filters", "wavelet_decomposition"})
-        wavelet = table.get("wavelet_decomposition")
-        if wavelet:
-            missing = [key for key in ("wavelet", "level", "sigma") if key not in wavelet]
-            if missing:
-                self._problem("destriping", f"wavelet_decomposition lacks {', '.join(missing)}")
-            options = {
-                "wavelet": wavelet.get("wavelet"),
-                "level": wavelet.get("level"),
-                "damping": wavelet.get("sigma"),
-            }
-            return Step("destripe", {"method": "wavelet", "options": {**options, "shrink": False}})
-        filters = []
-        for item in table.get("filters", [{"name": "Gabor", "noise_level": 20, "sigma": [0.5, 200], "theta": 0}]):
-            name = str(item.get("name", ""))
-            if name not in ("Gabor", "Dirac"):
-                self._problem("destriping", f"filters: name = {name!r} must be 'Gabor' or 'Dirac'")
-                continue
-            found: dict[str, Any] = {"kind": name.lower()}
-            if name == "Gabor":
-                found["sigma"] = tuple(float(v) for v in item["sigma"])
-                found["angle"] = float(item.get("theta", 0))
-            else:
-                found["noise_level"] = float(item["noise_level"])
-            filters.append(found)
-        self.notes.append(
-            "destriping: noise levels are measured from each frame; PyStack3D's numbers depend on its scaling. No wrap-around at the edges"
-        )
-        return Step("destripe", {"method": "vsnr", "filters": filters})
-
-    def _resampling(self, table: dict[str, Any]) -> Step:
-        self._unknown("resampling", table, {"policy", "dz", "zpos_out"})
-        if table.get("zpos_out"):
-            return Step("resample", {"z": [float(z) for z in table["zpos_out"]]})
-        step = float(table.get("dz", 0.01))
-        if step <= 0:
-            self._problem("resampling", f"dz = {step} must be above 0")
-        return Step("resample", {"dz": f"{step} um"})
+    if tables.get("history"):
+        job.notes.append("history is not used: a run keeps beside its result what is done, and does again what changed")
+    recipe = Recipe(steps, input=opening, output={"path": str(folder / "clean.zarr")})
+    recipe.notes.extend(job.notes)
+    return Project(folder, recipe, job.notes)
 
 
 def _file_of(path: Path) -> Path | None:

@@ -94,6 +94,11 @@ class Recipe:
     output : mapping, optional
         ``path`` of the result and ``dtype`` of its pixels.
 
+    Attributes
+    ----------
+    notes : list of str
+        What a user should know of it; a run keeps them in its folder and in the recipe it writes there.
+
     Examples
     --------
     >>> recipe = stack3d.Recipe([("crop", {"y": slice(0, 16), "by": "index"}), "match_histograms"])
@@ -114,6 +119,7 @@ class Recipe:
         self.steps = [_step(item) for item in steps]
         self.input = dict(input or {})
         self.output = dict(output or {})
+        self.notes: list[str] = []
         self._source: _document.Source | None = None
 
     @classmethod
@@ -276,7 +282,7 @@ class Recipe:
 
     def to_text(self) -> str:
         """Return the recipe as TOML; comments of the file it was read from are kept."""
-        return _document.written(self, self._source)
+        return "".join(f"# Note: {note}\n" for note in self.notes) + _document.written(self, self._source)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the recipe as TOML; comments of the file it was read from are kept."""

@@ -186,9 +186,15 @@ class Run:
         self, recipe: Recipe, folder: RunFolder, raw: xr.DataArray, source: str | None, target: Path, chosen: list[int]
     ) -> None:
         self.recipe, self.folder, self.raw, self.source, self.target = recipe, folder, raw, source, target
-        key = key_of_input(raw, source)
+        key = key_of_input(raw, source, target)
         self.before: dict[str, Any] = {}
-        self.state: dict[str, Any] = {"input": key, "steps": [], "passes": [], "warnings": []}
+        self.state: dict[str, Any] = {
+            "input": key,
+            "steps": [],
+            "passes": [],
+            "warnings": [],
+            "notes": list(recipe.notes),
+        }
         self.keys: list[str] = [key]
         self.chain = links(recipe, raw.dtype, chosen)
         for step, _, _ in self.chain:

@@ -12,6 +12,7 @@ from stack3d.transforms._edit import inverse as inverse
 from stack3d.transforms._edit import limit as limit
 from stack3d.transforms._given import from_matrices as from_matrices
 from stack3d.transforms._given import from_shifts as from_shifts
+from stack3d.transforms._jumps import jumps as jumps
 from stack3d.transforms._points import from_points as from_points
 from stack3d.transforms._table import from_csv as from_csv
 from stack3d.transforms._table import to_csv as to_csv
@@ -25,6 +26,7 @@ __all__ = [
     "from_points",
     "from_shifts",
     "inverse",
+    "jumps",
     "limit",
     "smooth",
     "to_csv",

@@ -1,0 +1,102 @@
+"""Run a project with PyStack3D or with this package, some times over in one process, and print times as JSON.
+
+    python -P benchmarks/peers/project.py theirs FOLDER --workers 2 --repeats 3
+
+Called by `benchmarks/pystack3d.py` and by the tests, each call a process of its own with a time limit: PyStack3D can
+hang. ``-P`` keeps this folder out of the search path. Imports are not timed. PyStack3D draws its plots while it runs; how
+long that took is given beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+
+def cpu() -> float:
+    """Return the processor seconds of this process and of its finished children."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def theirs(folder: Path, workers: int, repeats: int) -> list[dict[str, Any]]:
+    """Return the seconds of every step, on the clock and of the processor, and those of its plots, for each repeat."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import pystack3d.stack3d as module
+    import tomlkit
+
+    with contextlib.suppress(ImportError):
+        import statsmodels.api  # noqa: F401  (loaded by the first fit otherwise)
+    plots = [0.0, 0.0]
+    drawn = module.plot
+
+    def timed(*arguments: Any, **named: Any) -> None:
+        start, busy = time.perf_counter(), cpu()
+        drawn(*arguments, **named)
+        plots[0] += time.perf_counter() - start
+        plots[1] += cpu() - busy
+
+    module.plot = timed
+    file = folder / "params.toml"
+    text = file.read_text()
+    steps = tomlkit.parse(text)["process_steps"].unwrap()
+    runs = []
+    for _ in range(repeats):
+        shutil.rmtree(folder / "process", ignore_errors=True)
+        file.write_text(text)
+        found: dict[str, Any] = {}
+        with contextlib.redirect_stdout(io.StringIO()):
+            stack = module.Stack3d(str(folder))
+            for step in steps:
+                plots[:] = 0.0, 0.0
+                start, busy = time.perf_counter(), cpu()
+                stack.eval(process_steps=step, nproc=workers, show_pbar=False)
+                found[step] = {"seconds": time.perf_counter() - start, "cpu": cpu() - busy}
+                found[step] |= {"plots": plots[0], "plots_cpu": plots[1]}
+        runs.append(found)
+    file.write_text(text)
+    return runs
+
+
+def ours(folder: Path, workers: int, repeats: int) -> list[dict[str, Any]]:
+    """Return the seconds of the whole run for each repeat; the first loads compiled kernels, or compiles them."""
+    import stack3d
+    from stack3d.cli import _recipe
+
+    runs = []
+    for _ in range(repeats):
+        for path in folder.glob("clean.zarr*"):
+            shutil.rmtree(path)
+        start, busy = time.perf_counter(), cpu()
+        with stack3d.set_options(workers=workers, progress=False), contextlib.redirect_stderr(io.StringIO()):
+            stack3d.run(_recipe(folder), scheduler="threads" if workers > 1 else "synchronous")
+        seconds, busy = time.perf_counter() - start, cpu() - busy
+        state = json.loads((folder / "clean.zarr.run" / "state.json").read_text())
+        runs.append(
+            {"seconds": seconds, "cpu": busy, "steps": [[s["operation"], s["seconds"]] for s in state["steps"]]}
+        )
+    return runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("which", choices=["ours", "theirs"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1)
+    given = parser.parse_args()
+    run = ours if given.which == "ours" else theirs
+    print(json.dumps(run(given.folder, given.workers, given.repeats)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Side by side with an installed PyStack3D: time and error of every step, and of a whole project run unchanged.
+
+    OMP_NUM_THREADS=1 python benchmarks/pystack3d.py --stack example --peer /path/to/venv/bin/python
+    OMP_NUM_THREADS=1 python benchmarks/pystack3d.py --stack a --each --peer /path/to/venv/bin/python
+
+``--peer`` is a Python in which `pystack3d` is installed (by default the one that runs this), so that its dependencies do
+not meet ours. Both programs run the same project folder through its ``params.toml``, in processes of their own with a
+time limit, since PyStack3D hangs after some errors; both write what they make. Imports are left out, and of ours the
+first run, which loads the compiled kernels. Given are seconds on the clock, and of the processor, children included: on a machine
+that is shared only the second can be compared. PyStack3D draws its plots while it runs: the time without them is beside.
+
+Errors are against the truth: rms as it is, and after the best gain and offset (backgrounds are found up to a
+constant). Where frames were cut, the place that fits best counts, for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from projects import BLOBS, LARGE, Defects, Made, example, large
+
+import stack3d
+from stack3d.runs.pystack3d import read_project
+
+RUNNER = Path(__file__).with_name("peers") / "project.py"
+EACH = (
+    *("cropping", "bkg_removal", "intensity_rescaling", "intensity_rescaling_area", "registration", "destriping"),
+    "resampling",
+)
+NAMES = {
+    "cropping": "crop",
+    "bkg_removal": "remove_background",
+    "intensity_rescaling": "match_histograms",
+    "intensity_rescaling_area": "level_slices",
+    "registration": "register",
+    "destriping": "destripe",
+    "resampling": "resample",
+}
+
+
+def make(stack: str, defects: tuple[str, ...], size: int | None, noise: bool) -> Made:
+    planted = Defects.of(defects)
+    if stack == "example":
+        return example(planted, size or 300)
+    slices, side = {"a": (64, 512), "b": (32, 1024)}[stack]
+    return large(slices, size or side, planted, seed="ab".index(stack), noise=noise)
+
+
+def timed(python: str, which: str, folder: Path, workers: int, repeats: int, limit: float) -> list[dict[str, Any]]:
+    """Return what the runner prints."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    command = [python, "-P", str(RUNNER), which, str(folder), f"--workers={workers}", f"--repeats={repeats}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=limit, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{which} failed: {done.stderr[-2000:]}")
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Return the rms error, and the same after the best gain and offset, at the place that fits best."""
+    count, rows, cols = found.shape
+    few = slice(None, count, max(1, count // 12))
+    places = [(y, x) for y in range(truth.shape[1] - rows + 1) for x in range(truth.shape[2] - cols + 1)]
+    y, x = min(places, key=lambda p: _rms(found[few], truth[few, p[0] : p[0] + rows, p[1] : p[1] + cols]))
+    there = truth[:count, y : y + rows, x : x + cols]
+    gain, offset = np.polyfit(found.ravel()[::7], there.ravel()[::7].astype(np.float64), 1)
+    return _rms(found, there), _rms(gain * found + offset, there)
+
+
+def _rms(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((a.astype(np.float32) - b) ** 2, dtype=np.float64)))
+
+
+def of_theirs(folder: Path, step: str) -> np.ndarray:
+    name = "registration_transformation" if step == "registration" else step
+    return np.stack([tifffile.imread(path) for path in sorted((folder / "process" / name).glob("*.tif"))])
+
+
+def of_ours(folder: Path, steps: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the result after each step, rounded as if the run ended there."""
+    opened = lambda given: stack3d.open_stack(**given)  # noqa: E731
+    recipe = read_project(folder, shape=lambda given: {str(d): n for d, n in opened(given).sizes.items()}).recipe
+    da = opened(recipe.input).load()
+    kind, found = np.iinfo(da.dtype), {}
+    da = da.astype(np.float32)
+    for name, step in zip(steps, recipe.steps, strict=True):
+        da = getattr(stack3d, step.operation)(da, **step.parameters)
+        found[name] = np.rint(np.clip(da.values, kind.min, kind.max))
+    return found
+
+
+def report(folder: Path, steps: tuple[str, ...], made: Made, given: argparse.Namespace) -> None:
+    theirs = {n: timed(given.peer, "theirs", folder, n, given.repeats, given.limit) for n in given.workers}
+    ours = {n: timed(sys.executable, "ours", folder, n, given.repeats + 1, given.limit)[1:] for n in given.workers}
+    for n in given.workers:
+        for kind in ("seconds", "cpu"):
+            plots = "plots" if kind == "seconds" else "plots_cpu"
+            whole = [sum(step[kind] for step in run.values()) for run in theirs[n]]
+            bare = [sum(step[kind] - step[plots] for step in run.values()) for run in theirs[n]]
+            own = float(np.median([run[kind] for run in ours[n]]))
+            print(
+                f"  {n} worker(s), {kind}: PyStack3D {np.median(whole):.2f}, without plots {np.median(bare):.2f}; "
+                f"stack3d {own:.2f}: {np.median(whole) / own:.1f} times, {np.median(bare) / own:.1f} without plots"
+            )
+    results = of_ours(folder, steps)
+    for step in steps:
+        truth = made.even if step == "resampling" else made.truth
+        left, right = errors(of_theirs(folder, step), truth), errors(results[step], truth)
+        print(
+            f"  after {step}: PyStack3D {left[0]:.2f} ({left[1]:.2f} after gain and offset), stack3d {right[0]:.2f} "
+            f"({right[1]:.2f}){'' if right[0] <= left[0] and right[1] <= left[1] else '  <- worse'}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stack", choices=["example", "a", "b"], default="example")
+    parser.add_argument("--each", action="store_true", help="one step and its defect at a time, not the whole chain")
+    parser.add_argument("--steps", nargs="+", choices=EACH, help="of --each, only these")
+    parser.add_argument("--peer", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--size", type=int, help="side of the frames (example: of the cube), to try it out")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=3600.0, help="seconds for a process")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary, stack3d.set_options(progress=False):
+        if not given.each:
+            steps = BLOBS if given.stack == "example" else LARGE
+            made = make(given.stack, steps, given.size, noise=True)
+            print(f"{given.stack}, {made.frames.shape} {made.frames.dtype}: {', '.join(steps)}", flush=True)
+            report(made.write(Path(temporary) / "all", steps), steps, made, given)
+            return
+        for step in given.steps or EACH:
+            defect = "intensity_rescaling" if step == "intensity_rescaling_area" else step
+            made = make(given.stack, (defect,), given.size, noise=False)
+            print(f"{step} ({NAMES[step]}), {made.frames.shape} {made.frames.dtype}", flush=True)
+            report(made.write(Path(temporary) / step, (step,)), (step,), made, given)
+
+
+if __name__ == "__main__":
+    main()
