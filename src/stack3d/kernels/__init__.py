@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from stack3d.kernels import thickness as thickness
     from stack3d.kernels import vsnr as vsnr
     from stack3d.kernels import warp as warp
-    from stack3d.kernels import wiener as wiener
     from stack3d.kernels import wavelet_stripes as wavelet_stripes
     from stack3d.kernels import wedge as wedge
+    from stack3d.kernels import wiener as wiener
     from stack3d.kernels import zweights as zweights
 
 _MODULES = (

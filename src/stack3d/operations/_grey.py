@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -59,7 +60,7 @@ def check_grey_range(limits: Any, name: str) -> tuple[float, float] | None:
     """Return (low, high) as floats, None for None, or raise."""
     if limits is None:
         return None
-    if np.shape(limits) != (2,) or not all(isinstance(value, Real) and np.isfinite(value) for value in limits):
+    if np.shape(limits) != (2,) or not all(isinstance(value, Real) and math.isfinite(value) for value in limits):
         raise ValueError(f"{name}={limits!r} must be two finite numbers (low, high)")
     low, high = (float(value) for value in limits)
     if not low < high:

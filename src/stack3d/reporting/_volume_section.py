@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stack3d.plotting import volume_picture
+from stack3d.plotting._volume import volume_picture
 from stack3d.reporting._images import Packing, webp
 from stack3d.reporting._model import Facts, Section, Shot, Stage, Viewer
 from stack3d.reporting._words import plain
