@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import dask.array
 
-_BRANCHES = 8
+_BRANCHES = 4
 
 
 def are_arrays(collections: Sequence[Any]) -> bool:
