@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import heapq
+import io
 import json
 import tempfile
 import time
@@ -255,8 +256,10 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = recipe_of(arguments.preset)
     frame = 4 * arguments.side**2
+    with contextlib.redirect_stdout(io.StringIO()):  # what is imported once is no matter of blocks
+        passes(recipe, 32, 128, arguments.workers)
     for slices in arguments.slices:
-        print(f"{arguments.preset}: {slices} slices of {arguments.side} x {arguments.side}, {arguments.workers} workers")
+        print(f"{arguments.preset}: {slices} slices of {arguments.side} x {arguments.side}, {arguments.workers} workers", flush=True)
         found = passes(recipe, slices, arguments.side, arguments.workers)
         most, slowest = (max(item[name] for item in found) for name in ("held", "total"))
         print(
