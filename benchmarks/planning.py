@@ -166,7 +166,12 @@ def looked_at(label: str, built: float, collections: Any, options: Any, job: Ima
     scheduled = time.process_time() - start
     parts = {"build": built, "prepare": prepared, "schedule": scheduled}
     found = {name: 1e3 * seconds / job.slices for name, seconds in parts.items()}
-    found |= {"tasks": len(graph) / job.slices, "total": sum(found.values()), "held": most, "order": 1e3 * ordered / job.slices}
+    found |= {
+        "tasks": len(graph) / job.slices,
+        "total": sum(found.values()),
+        "held": most,
+        "order": 1e3 * ordered / job.slices,
+    }
     print(
         f"{label:26} {found['tasks']:5.2f} tasks a block; ms a block: build {found['build']:.3f}, prepare {found['prepare']:.3f}, "
         f"schedule {found['schedule']:.3f} (of which order {found['order']:.3f}), together {found['total']:.3f}; "
@@ -259,7 +264,10 @@ def main() -> None:
     with contextlib.redirect_stdout(io.StringIO()):  # what is imported once is no matter of blocks
         passes(recipe, 32, 128, arguments.workers)
     for slices in arguments.slices:
-        print(f"{arguments.preset}: {slices} slices of {arguments.side} x {arguments.side}, {arguments.workers} workers", flush=True)
+        print(
+            f"{arguments.preset}: {slices} slices of {arguments.side} x {arguments.side}, {arguments.workers} workers",
+            flush=True,
+        )
         found = passes(recipe, slices, arguments.side, arguments.workers)
         most, slowest = (max(item[name] for item in found) for name in ("held", "total"))
         print(

@@ -52,7 +52,8 @@ def joining(keys: Sequence[Any]) -> tuple[dict[Any, Any], Any]:
     """
     from dask._task_spec import Task, TaskRef
 
-    name, graph = f"joined-{uuid.uuid4().hex}", {}
+    name = f"joined-{uuid.uuid4().hex}"
+    graph: dict[Any, Any] = {}
     joined = list(keys)
     while True:
         groups = [joined[k : k + _BRANCHES] for k in range(0, len(joined), _BRANCHES)]

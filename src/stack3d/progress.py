@@ -88,10 +88,7 @@ def _computed(collections: tuple[Any, ...], meter: Meter | None, discard: bool) 
     graph, last = _graphs.ready(collections)
     keys = [item.__dask_keys__() for item in collections]
     wanted = ([] if discard and last is not None else keys) + ([] if last is None else [last])
-    if meter is None:
-        blocks = _scheduler()(graph, wanted)
-    else:
-        blocks = _get(meter, graph, wanted)
+    blocks = _scheduler()(graph, wanted) if meter is None else _get(meter, graph, wanted)
     if discard:
         return ()
     finishing = [item.__dask_postcompute__() for item in collections]
