@@ -22,6 +22,7 @@ from stack3d.runs._lock import held, is_held
 from stack3d.runs._values import normalised
 
 _SAMPLED_FRAMES = 3
+_PEER = "process"  # the folder of what PyStack3D made, within its project
 
 
 class RunFolder:
@@ -130,7 +131,7 @@ def key_of(before: str, name: str, version: int, parameters: Mapping[str, Any]) 
 def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path | None = None) -> str:
     """Return the key of a raw stack: its labels, a few whole frames, and names, sizes and times of its files.
 
-    The result may lie among them, and so may recipes: neither has a part in it.
+    The result may lie among them, and so may recipes and what PyStack3D made of them: none has a part in it.
     """
     sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     if path is not None:
@@ -141,7 +142,8 @@ def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: 
         own = None if target is None else os.path.relpath(target, os.path.realpath(root))
         if root.is_dir():
             names = [(file, str(file.relative_to(root))) for file in files]
-            files = [f for f, name in names if not name.endswith(".toml") and not (own and name.startswith(own))]
+            files = [f for f, name in names if not (name.endswith(".toml") or own and name.startswith(own))]
+            files = [f for f in files if f.relative_to(root).parts[0] != _PEER]
         for file in files:
             facts = file.stat()
             sha.update(f"{file.relative_to(root.parent)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
