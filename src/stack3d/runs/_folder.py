@@ -133,6 +133,8 @@ def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: 
 
     The result may lie among them, and so may recipes and what PyStack3D made of them: none has a part in it.
     """
+    from stack3d.runs.pystack3d import is_project
+
     sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     if path is not None:
         root = Path(path)
@@ -141,9 +143,9 @@ def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: 
         files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
         own = None if target is None else os.path.relpath(target, os.path.realpath(root))
         if root.is_dir():
-            names = [(file, str(file.relative_to(root))) for file in files]
-            files = [f for f, name in names if not (name.endswith(".toml") or own and name.startswith(own))]
-            files = [f for f in files if f.relative_to(root).parts[0] != _PEER]
+            theirs = _PEER if is_project(root) else None
+            names = [(file, str(file.relative_to(root))) for file in files if file.relative_to(root).parts[0] != theirs]
+            files = [f for f, name in names if not name.endswith(".toml") and not (own and name.startswith(own))]
         for file in files:
             facts = file.stat()
             sha.update(f"{file.relative_to(root.parent)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
