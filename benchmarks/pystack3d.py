@@ -6,9 +6,9 @@
 ``--peer`` is a Python in which `pystack3d` is installed (by default the one that runs this), so that its dependencies do
 not meet ours. Both programs run the same project folder through its ``params.toml``, in processes of their own with a
 time limit, since PyStack3D hangs after some errors; both write what they make. Imports are left out; of ours the first
-run, which loads the compiled kernels from disk, is given apart. Given are seconds on the clock, and of the processor, children included: on a machine
-that is shared only the second can be compared. PyStack3D draws its plots while it runs, ours
-writes a report after: both times are given with and without.
+run, which loads the compiled kernels from disk, is given apart. Given are seconds on the clock, and of the processor,
+children included: on a machine that is shared only the second can be compared. PyStack3D draws its plots while it runs,
+ours writes a report after: both times are given with and without.
 
 Errors are against the truth: rms as it is, and after the best gain and offset (backgrounds are found up to a
 constant). Where frames were cut, the place that fits best counts, for both.
@@ -75,7 +75,8 @@ def errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     places = [(y, x) for y in range(truth.shape[1] - rows + 1) for x in range(truth.shape[2] - cols + 1)]
     y, x = min(places, key=lambda p: _rms(found[few], truth[few, p[0] : p[0] + rows, p[1] : p[1] + cols]))
     there = truth[:count, y : y + rows, x : x + cols]
-    gain, offset = np.polyfit(found.ravel()[::7], there.ravel()[::7].astype(np.float64), 1)
+    some, true = (a.ravel()[::7].astype(np.float64) for a in (found, there))
+    gain, offset = np.polyfit(some, true, 1)
     return _rms(found, there), _rms(gain * found + offset, there)
 
 
