@@ -220,14 +220,14 @@ def _look_up(frame: Any, table: Any, changed: Any, first: int) -> tuple[Any, int
 
 
 def _starts(knots: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
-    """Return, for each of many equal parts of the knots' range, the last knot at or before it."""
+    """Return, for each of many equal parts of the knots' range, the last knot at or before where it begins."""
     span = knots[-1] - knots[0]
-    parts = 4 * knots.size
+    parts = 8 * knots.size
     if not span > 0:
         return np.zeros(1, np.int64), 0.0
     begins = knots[0] + np.arange(parts) * (span / parts)
     found = np.searchsorted(knots, begins, side="right") - 1
-    return np.clip(found - 1, 0, knots.size - 1).astype(np.int64), float(parts / span)
+    return np.clip(found, 0, knots.size - 2).astype(np.int64), float(parts / span)
 
 
 def _affine(
@@ -311,6 +311,8 @@ def _interpolate(
             else:
                 part = min(int((level - first_knot) * per_unit), starts.size - 1)
                 k = starts[part]
+                while knots[k] > level:  # a level at the edge of a part falls into the next by rounding
+                    k -= 1
                 while knots[k + 1] <= level:
                     k += 1
                 value = slopes[k] * (level - knots[k]) + values[k]
