@@ -294,6 +294,7 @@ def applied(
         dtype=dtype,
         device=device,
         label=label,
+        writes=True,
     )
     return rebuild(da, data)
 
