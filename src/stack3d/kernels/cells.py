@@ -53,8 +53,7 @@ def means_xp(frame: Any, rows: Any, cols: Any, low: float, high: float) -> tuple
 def moments(
     frame: Any, rows: Any, cols: Any, low: float | None = None, high: float | None = None
 ) -> tuple[Any, Any, Any, Any]:
-    """Return mean (NaN for none) and count of the pixels that count in each cell, and the sums of the second and third powers
-    of their distances from that mean, float64.
+    """Return mean (NaN for none), number and sums of the second and third powers of the distance from the mean, of each cell.
 
     Parameters
     ----------

@@ -179,7 +179,7 @@ def _by_grid(
 @njit(cache=True, nogil=True, error_model="numpy")  # to raise at 0 would keep a division out of vector instructions
 def _finish_row(
     pixels: Any, surface: Any, level: Any, dark: Any, divide: bool, out: Any, smallest: Any, largest: Any
-) -> int:
+) -> Any:
     changed = np.int32(0)  # as wide as a pixel inside, so that the loops become vector instructions
     if divide:
         for j in range(pixels.size):

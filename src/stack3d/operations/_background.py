@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from stack3d import estimates, kernels
+from stack3d import kernels
 from stack3d._provenance import estimator, operation
 from stack3d._warn import warn
 from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype, valid_slices
-from stack3d.operations import _content, _grey, _surface_fit, _surface_grid, _terms
+from stack3d.operations import _grey, _surface_fit, _surface_grid, _surface_polynomial, _terms
 
 Method = Literal["polynomial", "gaussian", "morphological"]
 Weights = Literal["huber", "hampel", "tukey", "none"]
@@ -118,9 +118,9 @@ def estimate_background(
         sampling = sampling._replace(subsample=(1, *sampling.subsample[1:]))
     frame = _surface_fit.frame_of(da)
     if coefficients is not None:
-        return _given(da, powers, coefficients, frame)
+        return _surface_polynomial.given(da, powers, coefficients, frame)
     sample = _surface_fit.sampled(da, sampling, region, device, "estimate background")
-    return fitted(da, "background", sample, powers, weights, per, frame, regress_content)
+    return _surface_polynomial.fitted(da, "background", sample, powers, weights, per, frame, regress_content)
 
 
 @operation(version=3, estimator=estimate_background)
@@ -198,51 +198,6 @@ def remove_background(
     return applied(da, found, operation == "divide", keep, 0.0, result_dtype(dtype, da), device, "remove background")
 
 
-def fitted(
-    da: xr.DataArray,
-    kind: str,
-    sample: _surface_fit.Sample,
-    powers: np.ndarray,
-    weights: str,
-    per: str,
-    frame: Mapping[str, float],
-    regress_content: bool,
-    divide: bool = False,
-) -> xr.Dataset:
-    """Return the estimate of a polynomial fitted to a sample, for the stack or for each slice."""
-    lead: tuple[Any, ...] = tuple(dim for dim in da.dims[:-2] if dim != "z")
-    regress = regress_content and per == "stack" and sample.second is not None
-    if per == "stack":
-        # A field that is the same in all slices is fitted to their mean, where nothing is asked of single ones.
-        sample = _surface_fit.grouped(sample, 1 if divide and not regress else None)
-    groups = sample.values.shape[:-3]
-    by_slice = per == "slice" and "z" in da.dims
-    shape = (*groups, da.sizes["z"]) if by_slice else groups
-    numbers = {name: np.full(shape, np.nan) for name in ("level", "r_squared", "rmse", "content_share")}
-    coefficient = np.full((*shape, len(powers)), np.nan)
-    for index in np.ndindex(shape):
-        if by_slice:
-            values, amounts = sample.values[index], sample.amounts[index]
-            one = sample._replace(z=np.ones((1, 10)))
-        else:
-            values, amounts, one = sample.values[index], sample.amounts[index], sample
-        matrix = _surface_fit.design(one, powers)
-        share = 0.0
-        if regress:
-            cells = _content.Moments(values, amounts, one.second[index], one.third[index])
-            fit, share = _content.told_apart(cells, matrix, weights, divide)
-        else:
-            fit = kernels.fit.robust(matrix, values.ravel(), amounts.ravel(), weights=weights)
-        coefficient[index] = fit.coefficients
-        used = amounts.ravel() * np.isfinite(values.ravel())
-        if used.sum() > 0:
-            numbers["level"][index] = np.average(matrix @ fit.coefficients, weights=used)
-        numbers["r_squared"][index], numbers["rmse"][index] = fit.r_squared, fit.rmse
-        numbers["content_share"][index] = share
-    dims = (*lead, "z") if by_slice else lead
-    return _polynomial(da, kind, dims, coefficient, powers, numbers, frame)
-
-
 def applied(
     da: xr.DataArray,
     found: xr.Dataset,
@@ -301,49 +256,6 @@ def applied(
 
 def _taken_out(frame: np.ndarray, values: np.ndarray, level: Any, **arguments: Any) -> tuple[np.ndarray, int]:
     return kernels.surface.take_out(frame, values=values, level=float(level), **arguments)
-
-
-def _given(da: xr.DataArray, powers: np.ndarray, coefficients: Any, frame: Mapping[str, float]) -> xr.Dataset:
-    values = np.asarray(coefficients, dtype=np.float64)
-    if values.shape != (len(powers),) or not np.all(np.isfinite(values)):
-        names = ", ".join(_surface_fit.term_names(powers))
-        raise ValueError(f"coefficients={coefficients!r} must be {len(powers)} numbers, for the terms {names}")
-    mean = [
-        np.prod(
-            [np.mean(_surface_fit.normalised(da, d, frame) ** p) for d, p in zip(("z", "y", "x"), row, strict=True)]
-        )
-        for row in powers
-    ]
-    numbers = {
-        "level": np.asarray(float(np.dot(mean, values))),
-        "r_squared": np.asarray(np.nan),
-        "rmse": np.asarray(np.nan),
-        "content_share": np.asarray(0.0),
-    }
-    return _polynomial(da, "background", (), values, powers, numbers, frame)
-
-
-def _polynomial(
-    da: xr.DataArray,
-    kind: str,
-    dims: tuple[Any, ...],
-    coefficient: np.ndarray,
-    powers: np.ndarray,
-    numbers: Mapping[str, np.ndarray],
-    frame: Mapping[str, float],
-) -> xr.Dataset:
-    grey = {"units": "grey value"}
-    variables: dict[str, Any] = {
-        "coefficient": ((*dims, "term"), coefficient, {"long_name": "coefficient of the term", **grey}),
-        "level": (dims, numbers["level"], {"long_name": "mean of the surface where it was measured", **grey}),
-        "r_squared": (dims, numbers["r_squared"], {"long_name": "coefficient of determination", "units": "1"}),
-        "rmse": (dims, numbers["rmse"], {"long_name": "rms of the residuals", **grey}),
-        "content_share": (dims, numbers["content_share"], {"long_name": "trust in the regression on content", "units": "1"}),
-    }
-    for k, dim in enumerate(("z", "y", "x")):
-        variables[f"power_{dim}"] = ("term", powers[:, k])
-    variables.update({name: ((), value) for name, value in frame.items()})
-    return estimates.make(kind, variables, da, coords={"term": _surface_fit.term_names(powers)})
 
 
 def _check_method(

@@ -11,7 +11,7 @@ import xarray as xr
 from stack3d import kernels
 from stack3d._provenance import estimator, operation
 from stack3d.model import result_dtype
-from stack3d.operations import _background, _grey, _surface_fit, _terms
+from stack3d.operations import _background, _grey, _surface_fit, _surface_polynomial, _terms
 
 
 @estimator(version=3)
@@ -87,7 +87,7 @@ def estimate_shading(
     sample = _surface_fit.sampled(da, sampling, region, device, "estimate shading")
     sample = sample._replace(values=sample.values - float(dark))
     frame = _surface_fit.frame_of(da)
-    found = _background.fitted(da, "shading", sample, powers, weights, per, frame, regress_content, divide=True)
+    found = _surface_polynomial.fitted(da, "shading", sample, powers, weights, per, frame, regress_content, divide=True)
     found["dark"] = ((), float(dark), {"long_name": "grey value of no signal", "units": "grey value"})
     return found
 

@@ -124,10 +124,11 @@ def sampled(
     if "z" not in part.dims:
         values, amounts = np.expand_dims(values, -3), np.expand_dims(amounts, -3)
     amounts = np.where(keep[:, None, None], amounts, 0.0)
+    sample = Sample(values, amounts, powers[0], powers[1], powers[2])
     if sampling.subsample is not None:
-        return Sample(values, amounts, *powers)
+        return sample
     second, third = (np.where(keep[:, None, None], sums.reshape(values.shape), 0.0) for sums in (second, third))
-    return Sample(values, amounts, *powers, second, third)
+    return sample._replace(second=second, third=third)
 
 
 def grouped(sample: Sample, groups: int | None = None) -> Sample:
