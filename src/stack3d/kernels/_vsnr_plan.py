@@ -12,6 +12,7 @@ import scipy.fft
 _SHORT = 1e-4  # of the power of a filter: modes along the stripe with less are left out,
 _FEEBLE = 1e-3  # or with less than this over the noise level, where that is given
 _MOST_MODES = 40  # beyond, two transforms of the frame cost less
+_MEASURED_MODES = 23  # for stripes of any length: what the shortest that are measured need
 _STRAIGHT = 0.25  # pixels that stripes may lean over a whole frame and still count as straight
 
 
@@ -22,7 +23,7 @@ class Filter(NamedTuple):
     ----------
     kind : {"gabor", "dirac", "pattern"}
     sigma : (float, float)
-        Standard deviations across and along the stripe, in pixels; 0 across: any width, as measured in each frame.
+        Standard deviations across and along the stripe, in pixels; 0: any width or length, as measured in each frame.
     angle : float
         Degrees, counter-clockwise from the y axis as seen on the screen.
     noise_level : float or None
@@ -109,6 +110,9 @@ def modes(plan: Plan, place: Domain) -> int:
     for filter in plan.filters:
         level = plan.strength * (filter.noise_level or 0.0)
         least = float(np.clip(_FEEBLE / level, 1e-8, _SHORT)) if level else _SHORT
+        if not filter.sigma[1]:
+            count = max(count, min(_MEASURED_MODES, height // 2 + 1))
+            continue
         along = _line(height, filter.sigma[1], plan.boundary)
         count = max(count, int(np.flatnonzero(along >= least)[-1]) + 1)
     return count
@@ -146,12 +150,15 @@ class Band(NamedTuple):
         Of the differences along both axes.
     omega : (frequencies,) float32
         Frequency across the stripe, radians a pixel.
+    along : (modes, 1) float32
+        Frequency along it.
     """
 
     basis: np.ndarray
     powers: np.ndarray
     laplacian: np.ndarray
     omega: np.ndarray
+    along: np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
@@ -181,6 +188,7 @@ def band(plan: Plan) -> Band:
         np.array(powers, np.float32),
         (dy[:, None] + dx).astype(np.float32),
         omega_x.astype(np.float32),
+        omega_y[:, None].astype(np.float32),
     )
 
 
@@ -209,13 +217,14 @@ class Full(NamedTuple):
     ----------
     powers : (filters, rows, frequencies) float32
     laplacian : (rows, frequencies) float32
-    omega : tuple of (rows, frequencies) float32
-        Of each filter.
+    omega, along : tuple of (rows, frequencies) float32
+        Across and along the stripes of each filter.
     """
 
     powers: np.ndarray
     laplacian: np.ndarray
     omega: tuple[np.ndarray, ...]
+    along: tuple[np.ndarray, ...]
 
 
 @functools.lru_cache(maxsize=4)
@@ -225,14 +234,15 @@ def full(plan: Plan) -> Full:
     omega_y = 2 * np.pi * np.fft.fftfreq(height)[:, None]
     omega_x = 2 * np.pi * np.fft.rfftfreq(width)
     dy, dx = (4 * np.sin(omega / 2) ** 2 for omega in (omega_y, omega_x))
-    powers, omega = [], []
+    powers, omega, along = [], [], []
     for filter in plan.filters:
         power = _power(filter, (height, width))
         power /= max(float(np.max(np.sqrt(dx) * power)), float(np.max(np.sqrt(dy) * power)))
         turn = math.radians(filter.angle)
         powers.append(power.astype(np.float32))
         omega.append(abs(omega_x * math.cos(turn) - omega_y * math.sin(turn)).astype(np.float32))
-    return Full(np.array(powers), (dy + dx).astype(np.float32), tuple(omega))
+        along.append(abs(omega_y * math.cos(turn) + omega_x * math.sin(turn)).astype(np.float32))
+    return Full(np.array(powers), (dy + dx).astype(np.float32), tuple(omega), tuple(along))
 
 
 def _power(filter: Filter, shape: tuple[int, int]) -> np.ndarray:

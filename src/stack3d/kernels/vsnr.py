@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from stack3d.kernels import _lean, _stripe_level, _vsnr_band, _vsnr_full
+from stack3d.kernels import _lean, _stripe_level, _stripe_power, _vsnr_band, _vsnr_full
 from stack3d.kernels import _vsnr_plan as plans
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._vsnr_plan import Filter, Plan
@@ -31,11 +31,7 @@ __all__ = ["Filter", "Plan", "plan", "stripes", "stripes_xp"]
 ITERATIONS = 10
 _ALPHA = 1.7
 _RADIUS = 1.5  # of the gradient scale
-# Of a frame, and of a difference of slices: how much of the gain of Wiener's filter strength 1 stands for, and the
-# lowest frequency across, over that of a segment, that may be stripes. Measured on real tissue with planted stripes.
-_STRENGTH = (3.0, 1.0)
-_ASPECT = (4.0, 0.5)
-_LENGTH = 0.25  # of the frame
+_STRENGTH = 1.5  # of the gain of Wiener's filter: best on real tissue with planted stripes
 
 
 def plan(
@@ -60,7 +56,7 @@ def plan(
     strength : float
         Relative to the stripes that the frame itself shows.
     sigma : (across, along), optional
-        Standard deviations of a Gaussian filter, in pixels. By default any width, as measured, and a quarter of the frame long.
+        Standard deviations of a Gaussian filter, in pixels. By default any width and length, as measured.
     filters : sequence of Filter, optional
         Instead of `angle` and `sigma`.
     boundary : {"reflect", "periodic"}
@@ -74,9 +70,7 @@ def plan(
     """
     shape = (int(shape[0]), int(shape[1]))
     if filters is None:
-        standing, lying = plans.upright(angle)
-        length = _LENGTH * shape[1 if lying else 0] / math.cos(math.radians(standing))
-        sigma = (0.0, length) if sigma is None else sigma
+        sigma = (0.0, 0.0) if sigma is None else sigma
         filters = [Filter("gabor", (float(sigma[0]), float(sigma[1])), float(angle))]
     if not filters:
         raise ValueError("filters=[] must name at least one kind of stripe")
@@ -176,9 +170,11 @@ def _stripes(frame: Any, plan: Plan, weight: Any, compiled: bool) -> Any:
     if place.way == "band":
         tables = plans.band(plan)
         gains = _vsnr_band.gain(tables.powers, tables.laplacian, levels, _RADIUS)
+        used = np.flatnonzero(gains.any(axis=1))
+        basis, gains = (packed(part) for part in (tables.basis[:, used], gains[used]))
         solve = _vsnr_band.solve if compiled else _vsnr_band.solve_xp
         field = solve(
-            u, weight, xp.asarray(tables.basis), xp.asarray(gains), periodic=plan.boundary == "periodic", **options
+            u, weight, xp.asarray(basis), xp.asarray(gains), periodic=plan.boundary == "periodic", **options
         )
     else:
         everywhere = plans.full(plan)
@@ -223,25 +219,25 @@ def _levels(u: Any, weight: Any, plan: Plan, place: plans.Domain, scale: float) 
         if filter.noise_level is not None or not scale:
             levels.append(plan.strength * float(filter.noise_level or 0))
             continue
-        found = _measured(u, weight, filter, place, _ASPECT[plan.difference])
+        found = _measured(u, weight, filter, place, plan.strength)
         if not found.ratio.any():
             levels.append(0.0)
             continue
         tables: Any = plans.band(plan) if place.way == "band" else plans.full(plan)
-        omega = tables.omega if place.way == "band" else tables.omega[k]
+        omega, along = (part if place.way == "band" else part[k] for part in (tables.omega, tables.along))
         power = tables.powers[k]
         # Against texture of even gradients this is the gain of Wiener's filter.
-        wanted = np.interp(omega, found.omega, found.ratio, left=0.0) / (4 * np.sin(np.maximum(omega, 1e-6) / 2) ** 2)
-        highest = power.max()
+        over = found.over(along if not filter.sigma[1] else 0.0, omega)
+        wanted = _STRENGTH * over / (4 * np.sin(np.maximum(omega, 1e-6) / 2) ** 2)
         if not filter.sigma[0]:
-            levels.append(_STRENGTH[plan.difference] * plan.strength * (wanted / highest).astype(np.float32))
+            levels.append((wanted / power.max()).astype(np.float32))
             continue
-        over = power[0] if place.way == "band" else power
-        levels.append(_STRENGTH[plan.difference] * plan.strength * float(np.sum(wanted * over) / np.sum(over * over)))
+        shape = power[0] if place.way == "band" else power
+        levels.append(float(np.sum(wanted * shape) / np.sum(shape * shape)))
     return levels
 
 
-def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, aspect: float) -> _stripe_level.Excess:
+def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, strength: float) -> _stripe_power.Stripes:
     if place.way == "full":
         angle, lying = plans.upright(filter.angle)
         if lying:
@@ -250,4 +246,4 @@ def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, aspect: 
         if lean:
             width = u.shape[1] + math.ceil(abs(lean) * (u.shape[0] - 1))
             u, weight = _lean.stand(namespace(u).ascontiguousarray(u), weight, lean, width)
-    return _stripe_level.excess(u, weight, filter.sigma[1], aspect)
+    return _stripe_power.measure(u, weight, length=filter.sigma[1] or None, strength=strength)
