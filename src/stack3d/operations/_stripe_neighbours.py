@@ -29,7 +29,10 @@ def check_neighbours(da: xr.DataArray, neighbours: Any) -> None:
 def with_neighbours(
     da: xr.DataArray, method: str, plans: tuple[Any, Any], neighbours: int, dtype: np.dtype[Any], device: str | None
 ) -> Any:
-    """Return the values without stripes: twice over, so that neighbours are rid of their own stripes first."""
+    """Return the values without stripes: twice over, so that neighbours are rid of their own stripes first.
+
+    What stripes have in common over the window is left by this, and looked for in each slice alone at the end.
+    """
     kind = kernels.stripe_frame.working_dtype(da.dtype, dtype)
     windows = centred(da.sizes["z"], int(neighbours))
     good = valid_slices(da)
@@ -43,7 +46,7 @@ def with_neighbours(
             da,
             _cleaned,
             windows,
-            arguments={"method": method, "plans": plans, "dtype": out},
+            arguments={"method": method, "plans": plans, "dtype": out, "last": step + 1 == _PASSES},
             per_output=per_output,
             dtype=out,
             device=device,
@@ -54,19 +57,28 @@ def with_neighbours(
 
 
 def _cleaned(
-    frames: list[Any], own: int, good: tuple[bool, ...], method: str, plans: tuple[Any, Any], dtype: np.dtype[Any]
+    frames: list[Any],
+    own: int,
+    good: tuple[bool, ...],
+    method: str,
+    plans: tuple[Any, Any],
+    dtype: np.dtype[Any],
+    last: bool,
 ) -> tuple[Any, int]:
     shared = kernels.stripe_frame
     used = [k for k in range(len(frames)) if good[k] or k == own]
     parts = [shared.filled(frames[k]) for k in used]
     place = used.index(own)
-    plan = plans[0]
+    alone, between = plans
     u, weight = parts[place]
     if len(used) > 1:
         other, known = shared.expected([part for part, _ in parts], place, [w for _, w in parts])
         both = weight if known is None else (known if weight is None else weight * known)
-        alike, slope = shared.likeness(u, other, both, plan.angle)
+        alike, slope = shared.likeness(u, other, both, alone.angle)
         if alike >= _LEAST:
             other *= np.float32(min(slope, 1.0))
-            u, weight, plan = u - other, both, plans[1]
-    return shared.subtract(frames[own], stripes_of(u, method, plan, weight), dtype)
+            field = stripes_of(u - other, method, between, both)
+            if last:
+                field += stripes_of(u - field, method, alone, weight)
+            return shared.subtract(frames[own], field, dtype)
+    return shared.subtract(frames[own], stripes_of(u, method, alone, weight), dtype)
