@@ -27,6 +27,8 @@ _MORE = 3.0  # how much more power stripes may have in wider bands than in those
 _BACK = 2
 _STEPS = 6
 _FAINT = 1e-3
+MODES = int(np.ceil(REACHES[-1] * np.sqrt(-np.log(_FAINT)))) + 1  # cosines along the stripe that the shortest take
+ACROSS = np.geomspace(np.pi / 4096, np.pi, 400)  # frequencies for `Stripes.share`
 
 
 class Stripes(NamedTuple):
@@ -42,22 +44,20 @@ class Stripes(NamedTuple):
         Frequency across, radians a pixel, increasing.
     ratio : (bands,) float64
         Power of stripes over that of everything else, at the lowest frequency along; 0 where there are none.
+    rest : (bands,) float64
+        Power of everything else, of differences along x; in any unit.
     """
 
     rows: int
     reach: float
     omega: np.ndarray
     ratio: np.ndarray
+    rest: np.ndarray
 
     @property
     def length(self) -> float:
         """Standard deviation of the correlation along the stripe, in pixels."""
         return float(self.rows * np.sqrt(2) / (np.pi * self.reach))
-
-    @property
-    def modes(self) -> int:
-        """How many cosines along the stripe it takes."""
-        return int(np.ceil(self.reach * np.sqrt(-np.log(_FAINT)))) + 1
 
     def over(self, omega_y: Any, omega_x: Any) -> Any:
         """Return the power of stripes over that of everything else at frequencies along y and x, radians a pixel."""
@@ -71,10 +71,17 @@ class Stripes(NamedTuple):
         over = self.over(omega_y, omega_x)
         return over / (1 + over)
 
+    def share(self, omega_y: np.ndarray, omega_x: np.ndarray, passes: np.ndarray) -> np.ndarray:
+        """Return the gain for each of `omega_y`, one for all frequencies across that a filter `passes`, in power."""
+        rest = np.exp(np.interp(omega_x, self.omega, np.log(self.rest))) / (4 * np.sin(omega_x / 2) ** 2)
+        rest *= passes * np.gradient(omega_x)
+        over = self.over(omega_y[:, None], omega_x)
+        return np.asarray((over * rest).sum(axis=1) / ((1 + over) * rest).sum(axis=1))
+
 
 def none(rows: int) -> Stripes:
     """Return what is measured where there are no stripes."""
-    return Stripes(rows, REACHES[0], np.array([np.pi]), np.zeros(1))
+    return Stripes(rows, REACHES[0], np.array([np.pi]), np.zeros(1), np.ones(1))
 
 
 def measure(u: Any, weight: Any = None, *, length: float | None = None, strength: float = 1.0) -> Stripes:
@@ -106,7 +113,19 @@ def measure(u: Any, weight: Any = None, *, length: float | None = None, strength
     fits = [_fitted(power, bands, reach, common) for reach in reaches]
     best = max(fits, key=lambda fit: fit.likelihood)
     ratio = strength * _trusted(best, _SURE / max(strength, 1.0))
-    return Stripes(height, best.reach, bands.omega, ratio)
+    return Stripes(height, best.reach, bands.omega, ratio, best.rest)
+
+
+def across(rows: Any, gains: Any) -> Any:
+    """Return rows (n, x) with each half cycle along them multiplied by `gains` (n or 1, x)."""
+    xp, width = namespace(rows), rows.shape[1]
+    if xp is np:
+        return scipy.fft.idct(scipy.fft.dct(rows, norm="ortho") * gains, norm="ortho", overwrite_x=True)
+    # The cosine transform is that of the row and its mirror image.
+    mirrored = xp.fft.rfft(xp.concatenate([rows, rows[:, ::-1]], axis=1))
+    mirrored[:, :width] *= gains
+    mirrored[:, width:] = 0
+    return xp.fft.irfft(mirrored, n=2 * width)[:, :width].astype(rows.dtype)
 
 
 class _Bands(NamedTuple):

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
+from stack3d.kernels._stripe_power import MODES
+
 _SHORT = 1e-4  # of the power of a filter: modes along the stripe with less are left out,
 _FEEBLE = 1e-3  # or with less than this over the noise level, where that is given
 _MOST_MODES = 40  # beyond, two transforms of the frame cost less
-_MEASURED_MODES = 23  # for stripes of any length: what the shortest that are measured need
 _STRAIGHT = 0.25  # pixels that stripes may lean over a whole frame and still count as straight
 
 
@@ -111,7 +112,7 @@ def modes(plan: Plan, place: Domain) -> int:
         level = plan.strength * (filter.noise_level or 0.0)
         least = float(np.clip(_FEEBLE / level, 1e-8, _SHORT)) if level else _SHORT
         if not filter.sigma[1]:
-            count = max(count, min(_MEASURED_MODES, height // 2 + 1))
+            count = max(count, min(MODES, height // 2 + 1))
             continue
         along = _line(height, filter.sigma[1], plan.boundary)
         count = max(count, int(np.flatnonzero(along >= least)[-1]) + 1)
