@@ -211,7 +211,7 @@ def _bands(width: int) -> list[int]:
 def _powers(u: Any, weight: Any, rows: int) -> np.ndarray:
     """Return the power of differences along x, (cosines along y, half cycles along x), float64 on the host."""
     xp = namespace(u)
-    basis = xp.asarray(_cosines(u.shape[0], rows))
+    basis = xp.asarray(cosines(u.shape[0], rows))
     if weight is None:
         rows_of = basis @ u
         change = rows_of[:, 1:] - rows_of[:, :-1]
@@ -226,7 +226,7 @@ def _powers(u: Any, weight: Any, rows: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _cosines(height: int, count: int) -> np.ndarray:
+def cosines(height: int, count: int) -> np.ndarray:
     """Return orthonormal cosines, (count, height) float32."""
     order = np.arange(count)[:, None]
     out = np.cos(np.pi * (np.arange(height) + 0.5) * order / height) * np.sqrt(2 / height)

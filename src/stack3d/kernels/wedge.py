@@ -1,4 +1,4 @@
-"""Stripes by a mask in Fourier space: a wedge, a band, or what stands out there.
+"""Stripes by a mask in Fourier space: what is measured of them, a wedge, a band, or what stands out there.
 
 The spectrum of stripes lies on a line through the origin at right angles to them. A frame is continued beyond its
 edges, periodically and without a jump, so that edges do not spread along that line; the origin is never masked.
@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from stack3d.kernels._fill import known, through_missing
+from stack3d.kernels import _stripe_power
+from stack3d.kernels._fill import ROUNDS, known, through_missing
 from stack3d.kernels._namespace import namespace
-from stack3d.kernels._shear import check_strength, checked_angle, checked_shape
+from stack3d.kernels._shear import check_strength, checked_angle, checked_shape, from_upright, inside, shear_of, to_upright
 
 __all__ = ["Plan", "mask", "plan", "stripes"]
 
-KINDS = ("wedge", "band", "auto")
+KINDS = ("measured", "wedge", "band", "auto")
 _MARGIN = 1 / 8  # of a side, by which a frame is continued
 _REFERENCE = 15.0  # degrees from the wedge at which the reference of "auto" begins
 
@@ -46,7 +47,7 @@ def plan(
     shape: tuple[int, ...],
     *,
     angle: float = 0.0,
-    kind: str = "auto",
+    kind: str = "measured",
     half_angle: float | None = None,
     half_width: float = 0.005,
     radii: tuple[float, float] = (0.01, 1.0),
@@ -64,9 +65,10 @@ def plan(
         Shape (y, x) of a frame.
     angle : float, default 0
         Direction of the stripes in degrees: 0 along y, 90 along x, counter-clockwise on the screen.
-    kind : {"auto", "wedge", "band"}, default "auto"
-        "wedge": directions within `half_angle`. "band": within `half_width` of the line of the stripes. "auto": what, in
-        the wedge, exceeds the mean of other directions at the same radius `threshold` times.
+    kind : {"measured", "wedge", "band", "auto"}, default "measured"
+        "measured": the gain of Wiener's filter, from the power of stripes in the frame and their length. "wedge":
+        directions within `half_angle`. "band": within `half_width` of the line of the stripes. "auto": what, in the
+        wedge, exceeds the mean of other directions at the same radius `threshold` times.
     half_angle : float, optional
         Degrees; by default 1 for "wedge" and 5 for "auto".
     half_width : float, default 0.005
@@ -83,7 +85,7 @@ def plan(
     rescale : bool, default False
         Of "auto": bring the coefficients down to the mean of other directions instead of removing them.
     strength : float, default 1
-        Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (with "auto").
+        Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (with "measured", "auto").
 
     Returns
     -------
@@ -107,7 +109,7 @@ def plan(
         half_angle = 5.0 if kind == "auto" else 1.0
     if not 0 < half_angle < 45:
         raise ValueError(f"half_angle={half_angle!r} must be between 0 and 45 degrees")
-    check_strength(strength, kind == "auto")
+    check_strength(strength, kind in ("measured", "auto"))
     if not 0 < half_width < 1:
         raise ValueError(f"half_width={half_width!r} must be a fraction of the Nyquist frequency between 0 and 1")
     low, high = radii
@@ -162,9 +164,36 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         spectrum *= 1 - mask(spectrum, wide.shape, plan)
         return fft.irfft2(spectrum, s=wide.shape)[: full.shape[0], : full.shape[1]].astype(np.float32)
 
-    field = through_missing(estimate, frame, weight)
+    if plan.kind == "measured":
+        field = _measured(frame, weight, level, plan)
+    else:
+        field = through_missing(estimate, frame, weight)
     field = field - np.float32(field.mean(dtype=np.float64))
     return field * np.float32(plan.strength) if plan.strength < 1 else field
+
+
+def _measured(frame: Any, weight: Any, level: float, plan: Plan) -> Any:
+    """Return what Wiener's filter leaves of the slow cosines along the stripes, laid upright."""
+    xp, shear = namespace(frame), shear_of(plan.shape, plan.angle)
+    upright = to_upright(frame - np.float32(level), shear)
+    # Beyond a sheared frame lie no holes that stripes cross: filling once is enough.
+    rounds = 0 if weight is None else ROUNDS
+    weight = inside(shear, upright, weight)
+    if weight is not None:
+        upright = xp.where(weight > 0, upright, np.float32(0))
+    rows, columns = upright.shape
+    found = _stripe_power.measure(upright, weight, strength=max(plan.strength, 1.0))
+    if not found.ratio.any():
+        return xp.zeros(frame.shape, np.float32)
+    modes = min(_stripe_power.MODES, rows)
+    along = np.pi * np.arange(modes)[:, None] / rows
+    gain = found.gain(along, np.pi * np.arange(columns) / columns).astype(np.float32)
+    basis, gain = xp.asarray(_stripe_power.cosines(rows, modes)), xp.asarray(gain)
+
+    def estimate(full: Any) -> Any:
+        return basis.T @ _stripe_power.across(basis @ full, gain)
+
+    return from_upright(through_missing(estimate, upright, weight, rounds), shear)
 
 
 def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
@@ -177,6 +206,7 @@ def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
     shape : tuple of int
         Of the frame that was transformed.
     plan : Plan
+        Of any kind but "measured", which takes cosines instead.
     """
     xp = namespace(spectrum)
     removed, ring, apart = _geometry(plan, shape)
