@@ -18,13 +18,15 @@ from scipy.special import digamma
 from stack3d.kernels._namespace import namespace
 
 REACHES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
-_ROWS = 48  # frequencies along the stripe that are looked at
+_ROWS = 64  # frequencies along the stripe that are looked at
 _CONTROL = 3.0  # reaches beyond which nothing is stripe,
 _LEAST = 4  # and how many frequencies must be left there, and be in a band
 _GROWTH = 1.33  # of the bands
 _SURE = 3.0  # standard errors that some band must have
-_MORE = 3.0  # how much more power stripes may have in wider bands than in those that are sure
+_DOUBT = 0.15  # of the ratio, whatever the number of coefficients: structure is not quite as even as is assumed
+_MORE = 2.0  # how much more power stripes may have in wider bands than in those that are sure
 _BACK = 2
+_BESIDE = 0.5  # weight of the bands next to one
 _STEPS = 6
 _FAINT = 1e-3
 MODES = int(np.ceil(REACHES[-1] * np.sqrt(-np.log(_FAINT)))) + 1  # cosines along the stripe that the shortest take
@@ -193,9 +195,17 @@ def _trusted(fit: _Fit, sure: float) -> np.ndarray:
     Structure is strong and scarce at low frequencies, where it may well look like stripes; those have about as much
     power there as at the higher frequencies, where they stand out of chance, or there are none.
     """
-    certain = np.maximum(fit.ratio - sure * fit.error, 0) * fit.rest
-    most = np.array([certain[max(k - _BACK, 0) :].max() for k in range(len(certain))])
-    return np.asarray(np.minimum(fit.ratio, _MORE * most / fit.rest))
+    error = np.sqrt(fit.error**2 + _DOUBT**2)
+    certain = np.maximum(fit.ratio - sure * error, 0) * fit.rest
+    most = _MORE * np.array([certain[max(k - _BACK, 0) :].max() for k in range(len(certain))])
+    # Stripes change slowly with frequency: bands lend each other what they lack in number.
+    share, power = 1 / fit.error**2, np.minimum(fit.ratio * fit.rest, most)
+    mean = _with_beside(share * power) / _with_beside(share)
+    return np.asarray(np.where(power > 0, np.minimum(mean, most), 0) / fit.rest)
+
+
+def _with_beside(values: np.ndarray) -> np.ndarray:
+    return np.convolve(values, [_BESIDE, 1, _BESIDE], mode="same")
 
 
 def _bands(width: int) -> list[int]:
