@@ -27,6 +27,7 @@ _DOUBT = 0.15  # of the ratio, whatever the number of coefficients: structure is
 _MORE = 2.0  # how much more power stripes may have in wider bands than in those that are sure
 _BACK = 2
 _BESIDE = 0.5  # weight of the bands next to one
+_SLOPES = (1.0, 4.0)  # from the axis across, up to which power is compared in a frame, and in a difference
 _STEPS = 6
 _FAINT = 1e-3
 MODES = int(np.ceil(REACHES[-1] * np.sqrt(-np.log(_FAINT)))) + 1  # cosines along the stripe that the shortest take
@@ -86,7 +87,9 @@ def none(rows: int) -> Stripes:
     return Stripes(rows, REACHES[0], np.array([np.pi]), np.zeros(1), np.ones(1))
 
 
-def measure(u: Any, weight: Any = None, *, length: float | None = None, strength: float = 1.0) -> Stripes:
+def measure(
+    u: Any, weight: Any = None, *, length: float | None = None, strength: float = 1.0, difference: bool = False
+) -> Stripes:
     """Measure the stripes along y of a frame.
 
     Parameters
@@ -99,9 +102,12 @@ def measure(u: Any, weight: Any = None, *, length: float | None = None, strength
         Standard deviation of a stripe's amplitude along it, in pixels, where that is known.
     strength : float
         Multiplies the power; above 1 fewer standard errors are asked for.
+    difference : bool
+        The frame is a difference of slices, with little structure: its power is even enough to be compared at
+        frequencies nearer to the axis along the stripes, and so for wider ones.
     """
     height, width = u.shape
-    edges = _bands(width)
+    edges = _bands(width, 1 if difference else _LEAST)
     if height < 2 * _LEAST or len(edges) < 3 or strength <= 0:
         return none(height)
     power = _powers(u, weight, min(_ROWS, height // 2))
@@ -109,7 +115,7 @@ def measure(u: Any, weight: Any = None, *, length: float | None = None, strength
     if not power.any():
         return none(height)
     power = np.maximum(power, 1e-12 * power.max())
-    bands = _Bands.of(edges, height, width, len(power))
+    bands = _Bands.of(edges, height, width, len(power), _SLOPES[difference])
     reaches = REACHES if length is None else (min(max(height / (np.pi * length), REACHES[0]), REACHES[-1]),)
     common = bands.enough(_CONTROL * max(reaches))
     fits = [_fitted(power, bands, reach, common) for reach in reaches]
@@ -137,14 +143,14 @@ class _Bands(NamedTuple):
     omega: np.ndarray
     number: np.ndarray
     turn: np.ndarray  # logarithm of one plus the square of the slope from the axis across
-    near: np.ndarray  # nearer to that axis than to the other
+    near: np.ndarray  # not farther from that axis than is compared
 
     @classmethod
-    def of(cls, edges: list[int], height: int, width: int, rows: int) -> _Bands:
+    def of(cls, edges: list[int], height: int, width: int, rows: int, most: float) -> _Bands:
         middle = np.array([np.exp(np.log(np.arange(low, high)).mean()) for low, high in pairwise(edges)])
         row = np.arange(rows)[:, None]
         slope = row / height * width / middle
-        return cls(row, np.pi * middle / width, np.diff(edges).astype(float), np.log1p(slope**2), slope <= 1)
+        return cls(row, np.pi * middle / width, np.diff(edges).astype(float), np.log1p(slope**2), slope <= most)
 
     def control(self, beyond: float) -> np.ndarray:
         return np.asarray(self.near & (self.row > beyond) & (self.row >= 2))
@@ -208,9 +214,9 @@ def _with_beside(values: np.ndarray) -> np.ndarray:
     return np.convolve(values, [_BESIDE, 1, _BESIDE], mode="same")
 
 
-def _bands(width: int) -> list[int]:
+def _bands(width: int, first: int) -> list[int]:
     """Return the borders of bands of frequency, each a third higher than the one before."""
-    edges = [_LEAST]
+    edges = [first]
     while edges[-1] < width:
         edges.append(min(width, round(max(edges[-1] * _GROWTH, edges[-1] + _LEAST))))
     if len(edges) > 2 and edges[-1] - edges[-2] < _LEAST:

@@ -47,6 +47,8 @@ class Plan:
         Whether the stripes of each level are reduced by what is found across them.
     strength : float
         1 takes what is measured.
+    difference : bool
+        Whether frames are differences of slices.
     """
 
     shape: tuple[int, int]
@@ -57,6 +59,7 @@ class Plan:
     boundary: str
     shrink: bool
     strength: float
+    difference: bool = False
 
 
 class Tables(NamedTuple):
@@ -79,6 +82,7 @@ def plan(
     boundary: str = "reflect",
     shrink: bool = True,
     strength: float = 1.0,
+    difference: bool = False,
 ) -> Plan:
     """Say how stripes are to be found by damping of wavelet bands.
 
@@ -104,6 +108,8 @@ def plan(
     shrink : bool, default True
         Reduce the stripes of each level by the share of their power that is measured to be specimen and noise: nothing
         is left of them where a frame has none. False is the method as published.
+    difference : bool, default False
+        The frames are differences of slices: with little structure that could be taken for stripes.
 
     Returns
     -------
@@ -142,7 +148,7 @@ def plan(
         raise ValueError(f'boundary={boundary!r} must be "reflect" or "periodic"')
     check_strength(strength, shrink)
     width = None if damping is None else float(damping)
-    return Plan(shape, angle, str(wavelet), int(level), width, boundary, bool(shrink), float(strength))
+    return Plan(shape, angle, str(wavelet), int(level), width, boundary, bool(shrink), float(strength), difference)
 
 
 @lru_cache(maxsize=8)

@@ -219,7 +219,7 @@ def _levels(u: Any, weight: Any, plan: Plan, place: plans.Domain, scale: float) 
         if filter.noise_level is not None or not scale:
             levels.append(plan.strength * float(filter.noise_level or 0))
             continue
-        found = _measured(u, weight, filter, place, plan.strength)
+        found = _measured(u, weight, filter, place, plan)
         if not found.ratio.any():
             levels.append(0.0)
             continue
@@ -237,7 +237,7 @@ def _levels(u: Any, weight: Any, plan: Plan, place: plans.Domain, scale: float) 
     return levels
 
 
-def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, strength: float) -> _stripe_power.Stripes:
+def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, plan: Plan) -> _stripe_power.Stripes:
     if place.way == "full":
         angle, lying = plans.upright(filter.angle)
         if lying:
@@ -246,4 +246,5 @@ def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, strength
         if lean:
             width = u.shape[1] + math.ceil(abs(lean) * (u.shape[0] - 1))
             u, weight = _lean.stand(namespace(u).ascontiguousarray(u), weight, lean, width)
-    return _stripe_power.measure(u, weight, length=filter.sigma[1] or None, strength=strength)
+    options: dict[str, Any] = {"strength": plan.strength, "difference": plan.difference}
+    return _stripe_power.measure(u, weight, length=filter.sigma[1] or None, **options)

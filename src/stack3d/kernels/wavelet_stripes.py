@@ -78,7 +78,8 @@ def _gains(upright: Any, weight: Any, level: float, plan: Plan) -> list[Any]:
     tables, rows = tables_of(plan), len(upright)
     if not plan.shrink:
         return [1.0] * plan.level
-    found = _stripe_power.measure(upright - np.float32(level), weight, strength=max(plan.strength, 1.0))
+    options = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
+    found = _stripe_power.measure(upright - np.float32(level), weight, **options)
     along = 2 * np.pi * tables.cycles[:, None] / rows
     gains = []
     for number, width in enumerate(tables.widths[1:]):

@@ -22,6 +22,15 @@ from stack3d.kernels._shear import check_strength, checked_angle, checked_shape,
 __all__ = ["Plan", "mask", "plan", "stripes"]
 
 KINDS = ("measured", "wedge", "band", "auto")
+_FIXED = {  # defaults of what "measured" does not take
+    "half_angle": None,
+    "half_width": 0.005,
+    "radii": (0.01, 1.0),
+    "softness": 0.3,
+    "threshold": 1.6,
+    "averaging": 1.0,
+    "rescale": False,
+}
 _MARGIN = 1 / 8  # of a side, by which a frame is continued
 _REFERENCE = 15.0  # degrees from the wedge at which the reference of "auto" begins
 
@@ -41,6 +50,7 @@ class Plan:
     averaging: float
     rescale: bool
     strength: float
+    difference: bool = False
 
 
 def plan(
@@ -56,6 +66,7 @@ def plan(
     averaging: float = 1.0,
     rescale: bool = False,
     strength: float = 1.0,
+    difference: bool = False,
 ) -> Plan:
     """Say which part of the spectrum is taken for stripes.
 
@@ -86,6 +97,8 @@ def plan(
         Of "auto": bring the coefficients down to the mean of other directions instead of removing them.
     strength : float, default 1
         Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (with "measured", "auto").
+    difference : bool, default False
+        The frames are differences of slices: with little structure that could be taken for stripes.
 
     Returns
     -------
@@ -105,6 +118,12 @@ def plan(
     shape, angle = checked_shape(shape), checked_angle(angle)
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}")
+    if kind == "measured":
+        given = {"half_width": half_width, "radii": radii, "softness": softness, "threshold": threshold}
+        given |= {"half_angle": half_angle, "averaging": averaging, "rescale": rescale}
+        for name, value in given.items():
+            if value != _FIXED[name]:
+                raise ValueError(f"{name}={value!r} goes with kind='auto', 'wedge' or 'band': 'measured' takes what it finds")
     if half_angle is None:
         half_angle = 5.0 if kind == "auto" else 1.0
     if not 0 < half_angle < 45:
@@ -122,7 +141,7 @@ def plan(
     if not 0 <= averaging < math.inf:
         raise ValueError(f"averaging={averaging!r} must not be negative")
     numbers = (float(half_angle), float(half_width), (float(low), float(high)), float(softness))
-    return Plan(shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength))
+    return Plan(shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength), difference)
 
 
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
@@ -182,7 +201,7 @@ def _measured(frame: Any, weight: Any, level: float, plan: Plan) -> Any:
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(0))
     rows, columns = upright.shape
-    found = _stripe_power.measure(upright, weight, strength=max(plan.strength, 1.0))
+    found = _stripe_power.measure(upright, weight, strength=max(plan.strength, 1.0), difference=plan.difference)
     if not found.ratio.any():
         return xp.zeros(frame.shape, np.float32)
     modes = min(_stripe_power.MODES, rows)
