@@ -118,12 +118,7 @@ def plan(
     shape, angle = checked_shape(shape), checked_angle(angle)
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}")
-    if kind == "measured":
-        given = {"half_width": half_width, "radii": radii, "softness": softness, "threshold": threshold}
-        given |= {"half_angle": half_angle, "averaging": averaging, "rescale": rescale}
-        for name, value in given.items():
-            if value != _FIXED[name]:
-                raise ValueError(f"{name}={value!r} goes with kind='auto', 'wedge' or 'band': 'measured' takes what it finds")
+    asked = half_angle
     if half_angle is None:
         half_angle = 5.0 if kind == "auto" else 1.0
     if not 0 < half_angle < 45:
@@ -140,6 +135,12 @@ def plan(
         raise ValueError(f"threshold={threshold!r} must be at least 1")
     if not 0 <= averaging < math.inf:
         raise ValueError(f"averaging={averaging!r} must not be negative")
+    if kind == "measured":
+        given = {"half_width": half_width, "radii": radii, "softness": softness, "threshold": threshold}
+        given |= {"half_angle": asked, "averaging": averaging, "rescale": rescale}
+        for name, value in given.items():
+            if value != _FIXED[name]:
+                raise ValueError(f"{name}={value!r} goes with kind='auto', 'wedge' or 'band', not with 'measured'")
     numbers = (float(half_angle), float(half_width), (float(low), float(high)), float(softness))
     return Plan(shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength), difference)
 
