@@ -126,10 +126,14 @@ def measure(
 
 def across(rows: Any, gains: Any) -> Any:
     """Return rows (n, x) with each half cycle along them multiplied by `gains` (n or 1, x)."""
-    xp, width = namespace(rows), rows.shape[1]
-    if xp is np:
+    if namespace(rows) is np:
         return scipy.fft.idct(scipy.fft.dct(rows, norm="ortho") * gains, norm="ortho", overwrite_x=True)
-    # The cosine transform is that of the row and its mirror image.
+    return across_xp(rows, gains)
+
+
+def across_xp(rows: Any, gains: Any) -> Any:
+    """`xp` form of `across`: the cosine transform is that of the row and its mirror image."""
+    xp, width = namespace(rows), rows.shape[1]
     mirrored = xp.fft.rfft(xp.concatenate([rows, rows[:, ::-1]], axis=1))
     mirrored[:, :width] *= gains
     mirrored[:, width:] = 0
@@ -211,7 +215,7 @@ def _trusted(fit: _Fit, sure: float) -> np.ndarray:
 
 
 def _with_beside(values: np.ndarray) -> np.ndarray:
-    return np.convolve(values, [_BESIDE, 1, _BESIDE], mode="same")
+    return np.asarray(np.convolve(values, [_BESIDE, 1, _BESIDE], mode="same"))
 
 
 def _bands(width: int, first: int) -> list[int]:
@@ -247,6 +251,6 @@ def cosines(height: int, count: int) -> np.ndarray:
     order = np.arange(count)[:, None]
     out = np.cos(np.pi * (np.arange(height) + 0.5) * order / height) * np.sqrt(2 / height)
     out[0] = 1 / np.sqrt(height)
-    out = out.astype(np.float32)
-    out.flags.writeable = False
-    return out
+    frozen: np.ndarray = out.astype(np.float32)
+    frozen.flags.writeable = False
+    return frozen

@@ -67,7 +67,7 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     if weight is not None:
         rest = xp.where(weight > 0, rest, np.float32(0))
     field = xp.zeros(rest.shape, np.float32)
-    options = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
     measured = _stripe_power.measure(rest, weight, **options) if plan.shrink else None
     if measured is not None and not measured.ratio.any():
         return xp.zeros(frame.shape, np.float32)

@@ -173,9 +173,7 @@ def _stripes(frame: Any, plan: Plan, weight: Any, compiled: bool) -> Any:
         used = np.flatnonzero(gains.any(axis=1))
         basis, gains = (packed(part) for part in (tables.basis[:, used], gains[used]))
         solve = _vsnr_band.solve if compiled else _vsnr_band.solve_xp
-        field = solve(
-            u, weight, xp.asarray(basis), xp.asarray(gains), periodic=plan.boundary == "periodic", **options
-        )
+        field = solve(u, weight, xp.asarray(basis), xp.asarray(gains), periodic=plan.boundary == "periodic", **options)
     else:
         everywhere = plans.full(plan)
         gains = xp.asarray(_vsnr_band.gain(everywhere.powers, everywhere.laplacian, levels, _RADIUS))

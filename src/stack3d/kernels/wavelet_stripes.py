@@ -78,7 +78,7 @@ def _gains(upright: Any, weight: Any, level: float, plan: Plan) -> list[Any]:
     tables, rows = tables_of(plan), len(upright)
     if not plan.shrink:
         return [1.0] * plan.level
-    options = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
     found = _stripe_power.measure(upright - np.float32(level), weight, **options)
     along = 2 * np.pi * tables.cycles[:, None] / rows
     gains = []

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from stack3d.kernels import _stripe_power
+from stack3d.kernels import _shear, _stripe_power
 from stack3d.kernels._fill import ROUNDS, known, through_missing
 from stack3d.kernels._namespace import namespace
-from stack3d.kernels._shear import check_strength, checked_angle, checked_shape, from_upright, inside, shear_of, to_upright
 
 __all__ = ["Plan", "mask", "plan", "stripes"]
 
@@ -115,7 +114,7 @@ def plan(
     >>> wedge.plan((512, 512), kind="wedge").half_angle
     1.0
     """
-    shape, angle = checked_shape(shape), checked_angle(angle)
+    shape, angle = _shear.checked_shape(shape), _shear.checked_angle(angle)
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}")
     asked = half_angle
@@ -123,7 +122,7 @@ def plan(
         half_angle = 5.0 if kind == "auto" else 1.0
     if not 0 < half_angle < 45:
         raise ValueError(f"half_angle={half_angle!r} must be between 0 and 45 degrees")
-    check_strength(strength, kind in ("measured", "auto"))
+    _shear.check_strength(strength, kind in ("measured", "auto"))
     if not 0 < half_width < 1:
         raise ValueError(f"half_width={half_width!r} must be a fraction of the Nyquist frequency between 0 and 1")
     low, high = radii
@@ -142,7 +141,9 @@ def plan(
             if value != _FIXED[name]:
                 raise ValueError(f"{name}={value!r} goes with kind='auto', 'wedge' or 'band', not with 'measured'")
     numbers = (float(half_angle), float(half_width), (float(low), float(high)), float(softness))
-    return Plan(shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength), difference)
+    return Plan(
+        shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength), difference
+    )
 
 
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
@@ -184,21 +185,19 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         spectrum *= 1 - mask(spectrum, wide.shape, plan)
         return fft.irfft2(spectrum, s=wide.shape)[: full.shape[0], : full.shape[1]].astype(np.float32)
 
-    if plan.kind == "measured":
-        field = _measured(frame, weight, level, plan)
-    else:
-        field = through_missing(estimate, frame, weight)
+    measured = plan.kind == "measured"
+    field = _measured(frame, weight, level, plan) if measured else through_missing(estimate, frame, weight)
     field = field - np.float32(field.mean(dtype=np.float64))
     return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
 def _measured(frame: Any, weight: Any, level: float, plan: Plan) -> Any:
     """Return what Wiener's filter leaves of the slow cosines along the stripes, laid upright."""
-    xp, shear = namespace(frame), shear_of(plan.shape, plan.angle)
-    upright = to_upright(frame - np.float32(level), shear)
+    xp, shear = namespace(frame), _shear.shear_of(plan.shape, plan.angle)
+    upright = _shear.to_upright(frame - np.float32(level), shear)
     # Beyond a sheared frame lie no holes that stripes cross: filling once is enough.
     rounds = 0 if weight is None else ROUNDS
-    weight = inside(shear, upright, weight)
+    weight = _shear.inside(shear, upright, weight)
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(0))
     rows, columns = upright.shape
@@ -213,7 +212,7 @@ def _measured(frame: Any, weight: Any, level: float, plan: Plan) -> Any:
     def estimate(full: Any) -> Any:
         return basis.T @ _stripe_power.across(basis @ full, gain)
 
-    return from_upright(through_missing(estimate, upright, weight, rounds), shear)
+    return _shear.from_upright(through_missing(estimate, upright, weight, rounds), shear)
 
 
 def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
@@ -228,6 +227,8 @@ def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
     plan : Plan
         Of any kind but "measured", which takes cosines instead.
     """
+    if plan.kind == "measured":
+        raise ValueError("kind='measured' has no mask of a real transform: it takes cosines along the stripes")
     xp = namespace(spectrum)
     removed, ring, apart = _geometry(plan, shape)
     removed = xp.asarray(removed)
