@@ -30,6 +30,7 @@ _BESIDE = 0.5  # weight of the bands next to one
 _SLOPES = (1.0, 4.0)  # from the axis across, up to which power is compared in a frame, and in a difference
 _STEPS = 6
 _FAINT = 1e-3
+_LEVEL = 1e-3  # of the power of stripes, below which nothing else is told apart
 MODES = int(np.ceil(REACHES[-1] * np.sqrt(-np.log(_FAINT)))) + 1  # cosines along the stripe that the shortest take
 ACROSS = np.geomspace(np.pi / 4096, np.pi, 400)  # frequencies for `Stripes.share`
 
@@ -114,7 +115,8 @@ def measure(
     power = np.array([power[:, low:high].mean(axis=1) for low, high in pairwise(edges)]).T
     if not power.any():
         return none(height)
-    power = np.maximum(power, 1e-12 * power.max())
+    # Endless stripes in nothing else are no Gaussian.
+    power = np.maximum(power, np.maximum(_LEVEL * power.max(axis=0), 1e-12 * power.max()))
     bands = _Bands.of(edges, height, width, len(power), _SLOPES[difference])
     reaches = REACHES if length is None else (min(max(height / (np.pi * length), REACHES[0]), REACHES[-1]),)
     common = bands.enough(_CONTROL * max(reaches))
