@@ -114,7 +114,9 @@ def test_wider_stripes_are_measured_in_differences_of_slices():
     assert left[True] < 0.65 * left[False]
 
 
-@pytest.mark.parametrize("shape", [(1, 50), (50, 1), (7, 300), (300, 7), (16, 16), (40, 33)])
+@pytest.mark.parametrize(
+    "shape", [(1, 50), (50, 1), (7, 300), (300, 7), (16, 16), (40, 33), *((24, n) for n in range(8, 20))]
+)
 def test_any_shape_is_measured(shape):
     frame = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     for values in (frame, np.zeros(shape, np.float32)):

@@ -117,8 +117,8 @@ def plan(
     correct_energy : bool
         Give the rest of each band the power that noise loses with the stripes' mean.
     shrink : bool
-        Reduce the stripes of each scale by the share of their power that is also found across them: nothing is left of
-        them where a frame has none.
+        Reduce the stripes of each scale by the share of their power that is measured to be specimen and noise: nothing
+        is left of them where a frame has none.
     strength : float, default 1
         Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (needs `shrink`).
     difference : bool, default False
