@@ -8,21 +8,19 @@ keeps every pixel as it was, at any size of the frame.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pywt
 from numba import njit
 
+from stack3d.kernels import _stripe_power
 from stack3d.kernels._fill import ROUNDS, each, known, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
 from stack3d.kernels._wavelet_plan import Plan, Tables, plan, tables_of
 
 __all__ = ["Plan", "plan", "stripes"]
-
-_DOUBT = 3.0  # 1.5 standard deviations of the ratio
 
 
 @each
@@ -64,39 +62,43 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(level))
 
+    gains = _gains(upright, weight, level, plan)
+
     def estimate(full: Any) -> Any:
-        details = _details(full, level, plan)
-        if plan.shrink:
-            across = [_power(detail) for detail in _details(full.T, level, plan.crosswise())]
-            details = [
-                detail * np.float32(_share(_power(detail), other, plan, len(detail)))
-                for detail, other in zip(details, across)
-            ]
-        lines = _joined(details, plan.wavelet, tables)
-        # The frame keeps its level: the last mode is constant.
-        lines[:, -1] = 0
-        lines[:, -1] = -xp.mean(lines, axis=0, dtype=np.float64) @ xp.asarray(tables.middle)
+        lines = _joined(_details(full, level, plan, gains), plan.wavelet, tables)
+        # The frame keeps its level, by the mode that is constant.
+        if tables.mix:
+            lines[:, -1] = 0
+            lines[:, -1] = -xp.mean(lines, axis=0, dtype=np.float64) @ xp.asarray(tables.middle)
+        else:
+            lines[:, 0] -= np.float32(xp.mean(lines[:, 0], dtype=np.float64))
         return xp.asarray(tables.expand) @ lines.T
 
+    if not any(np.any(gain) for gain in gains):
+        return xp.zeros(frame.shape, np.float32)
     field = from_upright(through_missing(estimate, upright, weight, rounds), shear)
     if shear.start is not None:
         field -= np.float32(field.mean())
     return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
-def _power(detail: Any) -> float:
-    flat = detail.ravel()
-    return float(namespace(detail).vdot(flat, flat))
+def _gains(upright: Any, weight: Any, level: float, plan: Plan) -> list[Any]:
+    """Return how much of each mode of each level is stripes, at the frequencies across it, (modes or 1, x)."""
+    tables, rows = tables_of(plan), len(upright)
+    if not plan.shrink:
+        return [1.0] * plan.level
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
+    found = _stripe_power.measure(upright - np.float32(level), weight, **options)
+    along = 2 * np.pi * tables.cycles[:, None] / rows
+    gains = []
+    for number, width in enumerate(tables.widths[1:]):
+        # Every second sample of a band of high frequencies: those come in the opposite order.
+        omega = (np.pi - np.pi * np.arange(width) / width / 2) / 2**number
+        gains.append(found.gain(along, omega).astype(np.float32))
+    return gains
 
 
-def _share(power: float, other: float, plan: Plan, samples: int) -> float:
-    # What chance alone makes of the ratio of two powers, of so many modes and samples each, is no stripe.
-    other *= 1 + _DOUBT / math.sqrt(2 * plan.damping * samples)
-    power *= max(plan.strength, 1.0)
-    return max(0.0, 1 - other / power) if power > 0 else 0.0
-
-
-def _details(full: Any, level: float, plan: Plan) -> list[Any]:
+def _details(full: Any, level: float, plan: Plan, gains: list[Any]) -> list[Any]:
     """Slow modes of the bands of details, finest first, each (x, modes of the result)."""
     xp, tables = namespace(full), tables_of(plan)
     project = xp.asarray(tables.project)
@@ -105,9 +107,11 @@ def _details(full: Any, level: float, plan: Plan) -> list[Any]:
     bank = pywt.Wavelet(plan.wavelet)
     split = _split if on_host(slow) else split_xp
     out = []
-    for mix in tables.mix:
+    for number, gain in enumerate(gains):
         slow, detail = split(slow, bank)
-        out.append(detail @ xp.asarray(mix).T)
+        if np.ndim(gain):
+            detail = _stripe_power.across(detail.T, xp.asarray(gain)).T
+        out.append(detail @ xp.asarray(tables.mix[number]).T if tables.mix else detail)
     return out
 
 

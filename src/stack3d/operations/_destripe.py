@@ -46,7 +46,7 @@ def _check(
     )
 
 
-@operation(version=1, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
+@operation(version=2, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
 def destripe(
     da: xr.DataArray,
     *,
@@ -87,9 +87,11 @@ def destripe(
     neighbours : int
         For registered stacks: the stripes of a slice are looked for in what it has and this many slices on either
         side have not, so that structure along the stripes stays. Slices marked bad (``valid``) are left out of
-        this, and a slice unlike its neighbours is treated alone.
+        this, and a slice unlike its neighbours is treated alone. In the end each slice is looked at alone for what
+        the stripes of the window have in common, no more than they may have.
     sigma : (float, float), optional
-        Standard deviations of a stripe across and along, in pixels, of ``"vsnr"`` and ``"pyvsnr"``.
+        Standard deviations of a stripe across and along, in pixels, of ``"vsnr"`` (by default as measured in each
+        frame) and ``"pyvsnr"``.
     filters : sequence of dict, optional
         Kinds of stripe for ``"vsnr"`` instead of `angle` and `sigma`, such as ``{"kind": "gabor", "sigma": (1, 200),
         "angle": 5}``, ``{"kind": "dirac", "noise_level": 3}`` or ``{"kind": "pattern", "values": array,

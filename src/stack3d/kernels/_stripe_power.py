@@ -1,0 +1,259 @@
+"""How strong stripes are at each frequency across them, and how long: their power over that of everything else.
+
+The power of a frame is summed in bands of frequency across the stripes (along x), for each slow cosine along them (along
+y). Structure and noise at a high frequency across have nearly the same power at all low frequencies along, or one that
+falls smoothly with the direction; stripes stand out at the lowest. How far they reach is their length.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.fft
+from scipy.special import digamma
+
+from stack3d.kernels._namespace import namespace
+
+REACHES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
+_ROWS = 64  # frequencies along the stripe that are looked at
+_CONTROL = 3.0  # reaches beyond which nothing is stripe,
+_LEAST = 4  # and how many frequencies must be left there, and be in a band
+_GROWTH = 1.33  # of the bands
+_SURE = 3.0  # standard errors that some band must have
+_DOUBT = 0.15  # of the ratio, whatever the number of coefficients: structure is not quite as even as is assumed
+_MORE = 2.0  # how much more power stripes may have in wider bands than in those that are sure
+_BACK = 2
+_BESIDE = 0.5  # weight of the bands next to one
+_SLOPES = (1.0, 4.0)  # from the axis across, up to which power is compared in a frame, and in a difference
+_STEPS = 6
+_FAINT = 1e-3
+_LEVEL = 1e-3  # of the power of stripes, below which nothing else is told apart
+MODES = int(np.ceil(REACHES[-1] * np.sqrt(-np.log(_FAINT)))) + 1  # cosines along the stripe that the shortest take
+ACROSS = np.geomspace(np.pi / 4096, np.pi, 400)  # frequencies for `Stripes.share`
+
+
+class Stripes(NamedTuple):
+    """Stripes along y as measured in one frame.
+
+    Attributes
+    ----------
+    rows : int
+        Of the frame.
+    reach : float
+        Half cycles a frame along the stripe at which their power has fallen to 1 / e: their spectrum is a Gaussian.
+    omega : (bands,) float64
+        Frequency across, radians a pixel, increasing.
+    ratio : (bands,) float64
+        Power of stripes over that of everything else, at the lowest frequency along; 0 where there are none.
+    rest : (bands,) float64
+        Power of everything else, of differences along x; in any unit.
+    """
+
+    rows: int
+    reach: float
+    omega: np.ndarray
+    ratio: np.ndarray
+    rest: np.ndarray
+
+    @property
+    def length(self) -> float:
+        """Standard deviation of the correlation along the stripe, in pixels."""
+        return float(self.rows * np.sqrt(2) / (np.pi * self.reach))
+
+    def over(self, omega_y: Any, omega_x: Any) -> Any:
+        """Return the power of stripes over that of everything else at frequencies along y and x, radians a pixel."""
+        edge = self.omega[0] * 0.75
+        across = np.where(omega_x < edge, 0.0, np.interp(omega_x, self.omega, self.ratio))
+        along = np.exp(-((np.asarray(omega_y) * self.rows / (np.pi * self.reach)) ** 2))
+        return np.where(along < _FAINT, 0.0, along) * across
+
+    def gain(self, omega_y: Any, omega_x: Any) -> Any:
+        """Return the gain of Wiener's filter at these frequencies."""
+        over = self.over(omega_y, omega_x)
+        return over / (1 + over)
+
+    def share(self, omega_y: np.ndarray, omega_x: np.ndarray, passes: np.ndarray) -> np.ndarray:
+        """Return the gain for each of `omega_y`, one for all frequencies across that a filter `passes`, in power."""
+        rest = np.exp(np.interp(omega_x, self.omega, np.log(self.rest))) / (4 * np.sin(omega_x / 2) ** 2)
+        rest *= passes * np.gradient(omega_x)
+        over = self.over(omega_y[:, None], omega_x)
+        return np.asarray((over * rest).sum(axis=1) / ((1 + over) * rest).sum(axis=1))
+
+
+def none(rows: int) -> Stripes:
+    """Return what is measured where there are no stripes."""
+    return Stripes(rows, REACHES[0], np.array([np.pi]), np.zeros(1), np.ones(1))
+
+
+def measure(
+    u: Any, weight: Any = None, *, length: float | None = None, strength: float = 1.0, difference: bool = False
+) -> Stripes:
+    """Measure the stripes along y of a frame.
+
+    Parameters
+    ----------
+    u : (y, x) float32 array
+        Without NaN.
+    weight : (y, x) array, optional
+        0 where a pixel is missing.
+    length : float, optional
+        Standard deviation of a stripe's amplitude along it, in pixels, where that is known.
+    strength : float
+        Multiplies the power; above 1 fewer standard errors are asked for.
+    difference : bool
+        The frame is a difference of slices, with little structure: its power is even enough to be compared at
+        frequencies nearer to the axis along the stripes, and so for wider ones.
+    """
+    height, width = u.shape
+    edges = _bands(width, 1 if difference else _LEAST)
+    if height < 2 * _LEAST or len(edges) < 3 or strength <= 0:
+        return none(height)
+    power = _powers(u, weight, min(_ROWS, height // 2))
+    power = np.array([power[:, low:high].mean(axis=1) for low, high in pairwise(edges)]).T
+    if not power.any():
+        return none(height)
+    # Endless stripes in nothing else are no Gaussian.
+    power = np.maximum(power, np.maximum(_LEVEL * power.max(axis=0), 1e-12 * power.max()))
+    bands = _Bands.of(edges, height, width, len(power), _SLOPES[difference])
+    reaches = REACHES if length is None else (min(max(height / (np.pi * length), REACHES[0]), REACHES[-1]),)
+    common = bands.enough(_CONTROL * max(reaches))
+    fits = [_fitted(power, bands, reach, common) for reach in reaches]
+    best = max(fits, key=lambda fit: fit.likelihood)
+    ratio = strength * _trusted(best, _SURE / max(strength, 1.0))
+    return Stripes(height, best.reach, bands.omega, ratio, best.rest)
+
+
+def across(rows: Any, gains: Any) -> Any:
+    """Return rows (n, x) with each half cycle along them multiplied by `gains` (n or 1, x)."""
+    if namespace(rows) is np:
+        return scipy.fft.idct(scipy.fft.dct(rows, norm="ortho") * gains, norm="ortho", overwrite_x=True)
+    return across_xp(rows, gains)
+
+
+def across_xp(rows: Any, gains: Any) -> Any:
+    """`xp` form of `across`: the cosine transform is that of the row and its mirror image."""
+    xp, width = namespace(rows), rows.shape[1]
+    mirrored = xp.fft.rfft(xp.concatenate([rows, rows[:, ::-1]], axis=1))
+    mirrored[:, :width] *= gains
+    mirrored[:, width:] = 0
+    return xp.fft.irfft(mirrored, n=2 * width)[:, :width].astype(rows.dtype)
+
+
+class _Bands(NamedTuple):
+    """What does not depend on the frame's values; (rows, bands) or (bands,)."""
+
+    row: np.ndarray  # (rows, 1)
+    omega: np.ndarray
+    number: np.ndarray
+    turn: np.ndarray  # logarithm of one plus the square of the slope from the axis across
+    near: np.ndarray  # not farther from that axis than is compared
+
+    @classmethod
+    def of(cls, edges: list[int], height: int, width: int, rows: int, most: float) -> _Bands:
+        middle = np.array([np.exp(np.log(np.arange(low, high)).mean()) for low, high in pairwise(edges)])
+        row = np.arange(rows)[:, None]
+        slope = row / height * width / middle
+        return cls(row, np.pi * middle / width, np.diff(edges).astype(float), np.log1p(slope**2), slope <= most)
+
+    def control(self, beyond: float) -> np.ndarray:
+        return np.asarray(self.near & (self.row > beyond) & (self.row >= 2))
+
+    def enough(self, beyond: float) -> np.ndarray:
+        return np.asarray(self.control(beyond).sum(axis=0) >= _LEAST)
+
+
+class _Fit(NamedTuple):
+    reach: float
+    likelihood: float
+    rest: np.ndarray  # power of everything else at the lowest frequency along
+    ratio: np.ndarray
+    error: np.ndarray  # its standard error where there are no stripes
+
+
+def _fitted(power: np.ndarray, bands: _Bands, reach: float, common: np.ndarray) -> _Fit:
+    """Return the most likely power of stripes that reach so far, every coefficient being Gaussian."""
+    control, enough = bands.control(_CONTROL * reach), bands.enough(_CONTROL * reach)
+    half = bands.number / 2
+    # Beyond the stripes: a level for each band, and one fall with the direction.
+    share = control * half
+    total = np.maximum(share.sum(axis=0), 1e-9)
+    height = np.log(power) - digamma(half) + np.log(half)
+    level, turn = ((share * part).sum(axis=0) / total for part in (height, bands.turn))
+    lean = np.where(enough, share * (bands.turn - turn), 0)
+    square = (lean * (bands.turn - turn)).sum()
+    fall = min((lean * (height - level)).sum() / square, 0.0) if square > 0 else 0.0
+    rest = np.exp(level + fall * (bands.turn - turn))
+    above = power / rest
+    along = np.exp(-((bands.row / reach) ** 2))
+    own = along * ~control * (bands.near | (bands.row <= _CONTROL * reach))
+    ratio = np.zeros(len(half))
+    for _ in range(_STEPS):  # of Fisher's scoring
+        trust = 1 / (1 + ratio * along) ** 2
+        found = (trust * own * (above - 1)).sum(axis=0) / np.maximum((trust * own * own).sum(axis=0), 1e-9)
+        ratio = np.where(enough, np.maximum(found, 0), 0)
+    error = np.sqrt(1 / half * (1 / (along**2).sum() + 1 / np.maximum(control.sum(axis=0), 1)))
+    model = 1 + ratio * own
+    cells = bands.near & common
+    likelihood = -float((half * (np.log(rest * model) + above / model))[cells].sum())
+    return _Fit(reach, likelihood, rest[0], ratio, error)
+
+
+def _trusted(fit: _Fit, sure: float) -> np.ndarray:
+    """Return the ratio where it is believed.
+
+    Structure is strong and scarce at low frequencies, where it may well look like stripes; those have about as much
+    power there as at the higher frequencies, where they stand out of chance, or there are none.
+    """
+    error = np.sqrt(fit.error**2 + _DOUBT**2)
+    certain = np.maximum(fit.ratio - sure * error, 0) * fit.rest
+    most = _MORE * np.array([certain[max(k - _BACK, 0) :].max() for k in range(len(certain))])
+    # Stripes change slowly with frequency: bands lend each other what they lack in number.
+    share, power = 1 / fit.error**2, np.minimum(fit.ratio * fit.rest, most)
+    mean = _with_beside(share * power) / _with_beside(share)
+    return np.asarray(np.where(power > 0, np.minimum(mean, most), 0) / fit.rest)
+
+
+def _with_beside(values: np.ndarray) -> np.ndarray:
+    around = np.pad(values, 1)
+    return np.asarray(values + _BESIDE * (around[:-2] + around[2:]))
+
+
+def _bands(width: int, first: int) -> list[int]:
+    """Return the borders of bands of frequency, each a third higher than the one before."""
+    edges = [first]
+    while edges[-1] < width:
+        edges.append(min(width, round(max(edges[-1] * _GROWTH, edges[-1] + _LEAST))))
+    if len(edges) > 2 and edges[-1] - edges[-2] < _LEAST:
+        del edges[-2]
+    return edges
+
+
+def _powers(u: Any, weight: Any, rows: int) -> np.ndarray:
+    """Return the power of differences along x, (cosines along y, half cycles along x), float64 on the host."""
+    xp = namespace(u)
+    basis = xp.asarray(cosines(u.shape[0], rows))
+    if weight is None:
+        rows_of = basis @ u
+        change = rows_of[:, 1:] - rows_of[:, :-1]
+    else:
+        there = weight > 0
+        change = basis @ xp.where(there[:, 1:] & there[:, :-1], u[:, 1:] - u[:, :-1], np.float32(0))
+    # Differences of a row that goes on as its mirror image.
+    gap = xp.zeros((rows, 1), np.float32)
+    fft: Any = scipy.fft if xp is np else xp.fft
+    power = abs(fft.rfft(xp.concatenate([gap, change, gap, -change[:, ::-1]], axis=1))) ** 2
+    return np.asarray(power.get() if hasattr(power, "get") else power, np.float64)
+
+
+@lru_cache(maxsize=8)
+def cosines(height: int, count: int) -> np.ndarray:
+    """Return orthonormal cosines, (count, height) float32."""
+    order = np.arange(count)[:, None]
+    out = np.cos(np.pi * (np.arange(height) + 0.5) * order / height) * np.sqrt(2 / height)
+    out[0] = 1 / np.sqrt(height)
+    frozen: np.ndarray = out.astype(np.float32)
+    frozen.flags.writeable = False
+    return frozen
