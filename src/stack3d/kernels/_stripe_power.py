@@ -7,7 +7,6 @@ falls smoothly with the direction; stripes stand out at the lowest. How far they
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,10 +14,11 @@ import numpy as np
 import scipy.fft
 from scipy.special import digamma
 
-from stack3d.kernels._namespace import namespace
+from stack3d.kernels._namespace import namespace, on_host
+from stack3d.kernels._slow_rows import project
 
 REACHES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
-_ROWS = 64  # frequencies along the stripe that are looked at
+ROWS = 64  # frequencies along the stripe that are looked at
 _CONTROL = 3.0  # reaches beyond which nothing is stripe,
 _LEAST = 4  # and how many frequencies must be left there, and be in a band
 _GROWTH = 1.33  # of the bands
@@ -89,7 +89,13 @@ def none(rows: int) -> Stripes:
 
 
 def measure(
-    u: Any, weight: Any = None, *, length: float | None = None, strength: float = 1.0, difference: bool = False
+    u: Any,
+    weight: Any = None,
+    *,
+    length: float | None = None,
+    strength: float = 1.0,
+    difference: bool = False,
+    slow: Any = None,
 ) -> Stripes:
     """Measure the stripes along y of a frame.
 
@@ -106,40 +112,49 @@ def measure(
     difference : bool
         The frame is a difference of slices, with little structure: its power is even enough to be compared at
         frequencies nearer to the axis along the stripes, and so for wider ones.
+    slow : (n, x) array, optional
+        Of `slow_rows`, where that is at hand and no pixel is missing.
     """
     height, width = u.shape
     edges = _bands(width, 1 if difference else _LEAST)
     if height < 2 * _LEAST or len(edges) < 3 or strength <= 0:
         return none(height)
-    power = _powers(u, weight, min(_ROWS, height // 2))
-    power = np.array([power[:, low:high].mean(axis=1) for low, high in pairwise(edges)]).T
+    power = _powers(u, weight, min(ROWS, height // 2), slow)
+    power = np.add.reduceat(power[:, :width], edges[:-1], axis=1) / np.diff(edges)
     if not power.any():
         return none(height)
     # Endless stripes in nothing else are no Gaussian.
     power = np.maximum(power, np.maximum(_LEVEL * power.max(axis=0), 1e-12 * power.max()))
     bands = _Bands.of(edges, height, width, len(power), _SLOPES[difference])
     reaches = REACHES if length is None else (min(max(height / (np.pi * length), REACHES[0]), REACHES[-1]),)
-    common = bands.enough(_CONTROL * max(reaches))
-    fits = [_fitted(power, bands, reach, common) for reach in reaches]
-    best = max(fits, key=lambda fit: fit.likelihood)
+    best = _fitted(power, bands, np.array(reaches)[:, None, None])
     ratio = strength * _trusted(best, _SURE / max(strength, 1.0))
     return Stripes(height, best.reach, bands.omega, ratio, best.rest)
 
 
-def across(rows: Any, gains: Any) -> Any:
-    """Return rows (n, x) with each half cycle along them multiplied by `gains` (n or 1, x)."""
-    if namespace(rows) is np:
-        return scipy.fft.idct(scipy.fft.dct(rows, norm="ortho") * gains, norm="ortho", overwrite_x=True)
-    return across_xp(rows, gains)
+def slow_rows(u: Any) -> Any:
+    """Return what `measure` looks at first: products with the slowest cosines, (..., n, x), for frames (..., y, x)."""
+    return project(u, min(ROWS, u.shape[-2]))
 
 
-def across_xp(rows: Any, gains: Any) -> Any:
+def across(rows: Any, gains: Any, axis: int = -1) -> Any:
+    """Return rows, which lie along `axis`, with each of their half cycles multiplied by `gains`."""
+    if on_host(rows):
+        spectrum = scipy.fft.dct(rows, norm="ortho", axis=axis)
+        spectrum *= gains
+        return scipy.fft.idct(spectrum, norm="ortho", overwrite_x=True, axis=axis)
+    return across_xp(rows, gains, axis)
+
+
+def across_xp(rows: Any, gains: Any, axis: int = -1) -> Any:
     """`xp` form of `across`: the cosine transform is that of the row and its mirror image."""
-    xp, width = namespace(rows), rows.shape[1]
-    mirrored = xp.fft.rfft(xp.concatenate([rows, rows[:, ::-1]], axis=1))
-    mirrored[:, :width] *= gains
-    mirrored[:, width:] = 0
-    return xp.fft.irfft(mirrored, n=2 * width)[:, :width].astype(rows.dtype)
+    xp = namespace(rows)
+    rows, gains = xp.moveaxis(rows, axis, -1), xp.moveaxis(xp.asarray(gains), axis, -1)
+    width = rows.shape[-1]
+    mirrored = xp.fft.rfft(xp.concatenate([rows, rows[..., ::-1]], axis=-1))
+    mirrored[..., :width] *= gains
+    mirrored[..., width:] = 0
+    return xp.moveaxis(xp.fft.irfft(mirrored, n=2 * width)[..., :width].astype(rows.dtype), -1, axis)
 
 
 class _Bands(NamedTuple):
@@ -158,47 +173,48 @@ class _Bands(NamedTuple):
         slope = row / height * width / middle
         return cls(row, np.pi * middle / width, np.diff(edges).astype(float), np.log1p(slope**2), slope <= most)
 
-    def control(self, beyond: float) -> np.ndarray:
+    def control(self, beyond: Any) -> np.ndarray:
         return np.asarray(self.near & (self.row > beyond) & (self.row >= 2))
-
-    def enough(self, beyond: float) -> np.ndarray:
-        return np.asarray(self.control(beyond).sum(axis=0) >= _LEAST)
 
 
 class _Fit(NamedTuple):
     reach: float
-    likelihood: float
     rest: np.ndarray  # power of everything else at the lowest frequency along
     ratio: np.ndarray
     error: np.ndarray  # its standard error where there are no stripes
 
 
-def _fitted(power: np.ndarray, bands: _Bands, reach: float, common: np.ndarray) -> _Fit:
-    """Return the most likely power of stripes that reach so far, every coefficient being Gaussian."""
-    control, enough = bands.control(_CONTROL * reach), bands.enough(_CONTROL * reach)
+def _fitted(power: np.ndarray, bands: _Bands, reach: np.ndarray) -> _Fit:
+    """Return the most likely power of stripes and their reach, of (n, 1, 1), every coefficient being Gaussian."""
+    control = bands.control(_CONTROL * reach)
+    enough = control.sum(axis=1) >= _LEAST
     half = bands.number / 2
     # Beyond the stripes: a level for each band, and one fall with the direction.
     share = control * half
-    total = np.maximum(share.sum(axis=0), 1e-9)
+    total = np.maximum(share.sum(axis=1), 1e-9)
     height = np.log(power) - digamma(half) + np.log(half)
-    level, turn = ((share * part).sum(axis=0) / total for part in (height, bands.turn))
-    lean = np.where(enough, share * (bands.turn - turn), 0)
-    square = (lean * (bands.turn - turn)).sum()
-    fall = min((lean * (height - level)).sum() / square, 0.0) if square > 0 else 0.0
+    level, turn = (((share * part).sum(axis=1) / total)[:, None] for part in (height, bands.turn))
+    lean = np.where(enough[:, None], share * (bands.turn - turn), 0)
+    square, slope = ((lean * part).sum(axis=(1, 2), keepdims=True) for part in (bands.turn - turn, height - level))
+    fall = np.where(square > 0, np.minimum(slope / np.where(square > 0, square, 1), 0), 0)
     rest = np.exp(level + fall * (bands.turn - turn))
-    above = power / rest
+    above, lowest = power / rest, rest[:, 0].copy()
     along = np.exp(-((bands.row / reach) ** 2))
-    own = along * ~control * (bands.near | (bands.row <= _CONTROL * reach))
-    ratio = np.zeros(len(half))
+    # Rows that some reach takes for stripes.
+    first = np.s_[:, : int(_CONTROL * reach.max()) + 1]
+    own = (along * ~control * (bands.near | (bands.row <= _CONTROL * reach)))[first]
+    over, faded = above[first] - 1, along[first]
+    ratio = np.zeros((len(reach), 1, len(half)))
     for _ in range(_STEPS):  # of Fisher's scoring
-        trust = 1 / (1 + ratio * along) ** 2
-        found = (trust * own * (above - 1)).sum(axis=0) / np.maximum((trust * own * own).sum(axis=0), 1e-9)
-        ratio = np.where(enough, np.maximum(found, 0), 0)
-    error = np.sqrt(1 / half * (1 / (along**2).sum() + 1 / np.maximum(control.sum(axis=0), 1)))
-    model = 1 + ratio * own
-    cells = bands.near & common
-    likelihood = -float((half * (np.log(rest * model) + above / model))[cells].sum())
-    return _Fit(reach, likelihood, rest[0], ratio, error)
+        trust = own / (1 + ratio * faded) ** 2
+        found = (trust * over).sum(axis=1) / np.maximum((trust * own).sum(axis=1), 1e-9)
+        ratio = np.where(enough, np.maximum(found, 0), 0)[:, None]
+    cells = bands.near & enough[np.argmax(reach)]
+    rest[first] *= 1 + ratio * own
+    likelihood = -(half * (np.log(rest) + power / rest) * cells).sum(axis=(1, 2))
+    k = int(np.argmax(likelihood))
+    error = np.sqrt(1 / half * (1 / (along[k] ** 2).sum() + 1 / np.maximum(control[k].sum(axis=0), 1)))
+    return _Fit(float(reach[k, 0, 0]), lowest[k], ratio[k, 0], error)
 
 
 def _trusted(fit: _Fit, sure: float) -> np.ndarray:
@@ -231,29 +247,25 @@ def _bands(width: int, first: int) -> list[int]:
     return edges
 
 
-def _powers(u: Any, weight: Any, rows: int) -> np.ndarray:
+def _powers(u: Any, weight: Any, rows: int, slow: Any = None) -> np.ndarray:
     """Return the power of differences along x, (cosines along y, half cycles along x), float64 on the host."""
     xp = namespace(u)
-    basis = xp.asarray(cosines(u.shape[0], rows))
     if weight is None:
-        rows_of = basis @ u
-        change = rows_of[:, 1:] - rows_of[:, :-1]
+        slow = (project(u, rows) if slow is None else slow)[:rows]
+        # Of a row that goes on as its mirror image, what differences are follows from what the row is.
+        whole = scipy.fft.dct(slow) if on_host(slow) else _mirrored(slow)
+        step = 2 * np.sin(np.pi * np.arange(u.shape[1]) / (2 * u.shape[1]))
+        power = (whole * xp.asarray(step)) ** 2
     else:
         there = weight > 0
-        change = basis @ xp.where(there[:, 1:] & there[:, :-1], u[:, 1:] - u[:, :-1], np.float32(0))
-    # Differences of a row that goes on as its mirror image.
-    gap = xp.zeros((rows, 1), np.float32)
-    fft: Any = scipy.fft if xp is np else xp.fft
-    power = abs(fft.rfft(xp.concatenate([gap, change, gap, -change[:, ::-1]], axis=1))) ** 2
+        change = project(xp.where(there[:, 1:] & there[:, :-1], u[:, 1:] - u[:, :-1], np.float32(0)), rows)
+        gap = xp.zeros((rows, 1), np.float32)
+        fft: Any = scipy.fft if xp is np else xp.fft
+        power = abs(fft.rfft(xp.concatenate([gap, change, gap, -change[:, ::-1]], axis=1))) ** 2
     return np.asarray(power.get() if hasattr(power, "get") else power, np.float64)
 
 
-@lru_cache(maxsize=8)
-def cosines(height: int, count: int) -> np.ndarray:
-    """Return orthonormal cosines, (count, height) float32."""
-    order = np.arange(count)[:, None]
-    out = np.cos(np.pi * (np.arange(height) + 0.5) * order / height) * np.sqrt(2 / height)
-    out[0] = 1 / np.sqrt(height)
-    frozen: np.ndarray = out.astype(np.float32)
-    frozen.flags.writeable = False
-    return frozen
+def _mirrored(rows: Any) -> Any:
+    """`xp` form of the cosine transform, but for signs."""
+    xp = namespace(rows)
+    return abs(xp.fft.rfft(xp.concatenate([rows, rows[:, ::-1]], axis=1)))[:, : rows.shape[1]]

@@ -8,19 +8,23 @@ keeps every pixel as it was, at any size of the frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pywt
 from numba import njit
 
-from stack3d.kernels import _stripe_power
+from stack3d.kernels import _slow_rows, _stripe_power
 from stack3d.kernels._fill import ROUNDS, each, known, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
 from stack3d.kernels._wavelet_plan import Plan, Tables, plan, tables_of
 
 __all__ = ["Plan", "plan", "stripes"]
+
+_NEAR = 16.0  # standard deviations that a mean may be from 0 before rounding sees it
+_GROUP = 8  # modes are taken in whole vectors
 
 
 @each
@@ -53,28 +57,18 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     >>> float(np.std(lines - found) / np.std(lines)) < 0.1
     True
     """
-    xp, tables, shear = namespace(frame), tables_of(plan), shear_of(plan.shape, plan.angle)
+    xp, shear = namespace(frame), shear_of(plan.shape, plan.angle)
     frame, weight, level = known(frame, weight)
     upright = to_upright(frame, shear)
     # Beyond a sheared frame lie no holes that stripes cross: filling once is enough.
     rounds = 0 if weight is None else ROUNDS
     weight = inside(shear, upright, weight)
+    if abs(level) > _NEAR * float(upright[::8, ::8].std(dtype=np.float64)):
+        upright, level = upright - np.float32(level), 0.0
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(level))
-
-    gains = _gains(upright, weight, level, plan)
-
-    def estimate(full: Any) -> Any:
-        lines = _joined(_details(full, level, plan, gains), plan.wavelet, tables)
-        # The frame keeps its level, by the mode that is constant.
-        if tables.mix:
-            lines[:, -1] = 0
-            lines[:, -1] = -xp.mean(lines, axis=0, dtype=np.float64) @ xp.asarray(tables.middle)
-        else:
-            lines[:, 0] -= np.float32(xp.mean(lines[:, 0], dtype=np.float64))
-        return xp.asarray(tables.expand) @ lines.T
-
-    if not any(np.any(gain) for gain in gains):
+    estimate = _by_cosines(upright, weight, level, plan) if _cosines(plan) else _by_tables(upright, weight, level, plan)
+    if estimate is None:
         return xp.zeros(frame.shape, np.float32)
     field = from_upright(through_missing(estimate, upright, weight, rounds), shear)
     if shear.start is not None:
@@ -82,13 +76,64 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
-def _gains(upright: Any, weight: Any, level: float, plan: Plan) -> list[Any]:
+def _cosines(plan: Plan) -> bool:
+    """Whether the slow modes are the cosines that stripes are measured by."""
+    return plan.damping is None and plan.boundary == "reflect"
+
+
+def _by_cosines(upright: Any, weight: Any, level: float, plan: Plan) -> Callable[[Any], Any] | None:
+    """Return what finds the stripes in a frame without gaps, from its slow cosines; None where there are none."""
+    xp, tables, rows = namespace(upright), tables_of(plan), len(upright)
+    modes = len(tables.cycles)
+    slow = _stripe_power.slow_rows(upright) if weight is None else None
+    gains = _gains(upright, weight, level, plan, slow)
+    used = max((int(np.flatnonzero(gain.any(axis=1))[-1]) + 1 for gain in gains if gain.any()), default=0)
+    if not used:
+        return None
+    used = min(-(-used // _GROUP) * _GROUP, modes)
+    gains = [gain[:used] for gain in gains]
+
+    def estimate(full: Any) -> Any:
+        seen = slow[:used] if full is upright and slow is not None else _slow_rows.project(full, used)
+        lines = _joined(_damped(xp.ascontiguousarray(seen.T), plan, gains), plan.wavelet, tables)
+        # The frame keeps its level, by the mode that is constant.
+        lines[:, 0] -= np.float32(xp.mean(lines[:, 0], dtype=np.float64))
+        return _slow_rows.expand(xp.ascontiguousarray(lines.T), rows)
+
+    return estimate
+
+
+def _by_tables(upright: Any, weight: Any, level: float, plan: Plan) -> Callable[[Any], Any] | None:
+    """Return the same for modes of any kind."""
+    xp, tables = namespace(upright), tables_of(plan)
+    gains = _gains(upright, weight, level, plan, None)
+    if not any(np.any(gain) for gain in gains):
+        return None
+    project = xp.asarray(tables.project)
+
+    def estimate(full: Any) -> Any:
+        # The level is taken off the modes, which spares a pass over the frame.
+        slow = xp.ascontiguousarray((project @ full).T) - np.float32(level) * project.sum(axis=1)
+        lines = _joined(_damped(slow, plan, gains), plan.wavelet, tables)
+        if tables.mix:
+            lines[:, -1] = 0
+            lines[:, -1] = -xp.mean(lines, axis=0, dtype=np.float64) @ xp.asarray(tables.middle)
+        else:
+            lines[:, 0] -= np.float32(xp.mean(lines[:, 0], dtype=np.float64))
+        return xp.asarray(tables.expand) @ xp.ascontiguousarray(lines.T)
+
+    return estimate
+
+
+def _gains(upright: Any, weight: Any, level: float, plan: Plan, slow: Any) -> list[Any]:
     """Return how much of each mode of each level is stripes, at the frequencies across it, (modes or 1, x)."""
     tables, rows = tables_of(plan), len(upright)
     if not plan.shrink:
-        return [1.0] * plan.level
-    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
-    found = _stripe_power.measure(upright - np.float32(level), weight, **options)
+        return [np.ones((1, 1), np.float32)] * plan.level
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference, "slow": slow}
+    if slow is None and weight is not None:
+        upright = upright - np.float32(level)
+    found = _stripe_power.measure(upright, weight, **options)
     along = 2 * np.pi * tables.cycles[:, None] / rows
     gains = []
     for number, width in enumerate(tables.widths[1:]):
@@ -98,19 +143,16 @@ def _gains(upright: Any, weight: Any, level: float, plan: Plan) -> list[Any]:
     return gains
 
 
-def _details(full: Any, level: float, plan: Plan, gains: list[Any]) -> list[Any]:
-    """Slow modes of the bands of details, finest first, each (x, modes of the result)."""
-    xp, tables = namespace(full), tables_of(plan)
-    project = xp.asarray(tables.project)
-    # The level is taken off the modes, which spares a pass over the frame.
-    slow = full.T @ project.T - np.float32(level) * project.sum(axis=1)
+def _damped(slow: Any, plan: Plan, gains: list[Any]) -> list[Any]:
+    """Bands of details of slow modes (x, modes), finest first, with their damping: (x, modes of the result)."""
+    xp, tables = namespace(slow), tables_of(plan)
     bank = pywt.Wavelet(plan.wavelet)
     split = _split if on_host(slow) else split_xp
     out = []
     for number, gain in enumerate(gains):
         slow, detail = split(slow, bank)
-        if np.ndim(gain):
-            detail = _stripe_power.across(detail.T, xp.asarray(gain)).T
+        if plan.shrink:
+            detail = _stripe_power.across(detail, xp.asarray(gain.T), axis=0)
         out.append(detail @ xp.asarray(tables.mix[number]).T if tables.mix else detail)
     return out
 
@@ -119,7 +161,7 @@ def _joined(details: list[Any], wavelet: str, tables: Tables) -> Any:
     """Bands of details put together along x, (x, modes of the result)."""
     xp, bank = namespace(details[0]), pywt.Wavelet(wavelet)
     join = _join if on_host(details[0]) else join_xp
-    out = xp.zeros((tables.widths[-1], tables.expand.shape[1]), np.float32)
+    out = xp.zeros((tables.widths[-1], details[0].shape[1]), np.float32)
     for detail, width in zip(details[::-1], tables.widths[-2::-1]):
         out = join(out, detail, bank, width)
     return out

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from stack3d.kernels import _shear, _stripe_power
+from stack3d.kernels import _shear, _slow_rows, _stripe_power
 from stack3d.kernels._fill import ROUNDS, each, known, through_missing
 from stack3d.kernels._namespace import namespace
 
@@ -202,16 +202,19 @@ def _measured(frame: Any, weight: Any, level: float, plan: Plan) -> Any:
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(0))
     rows, columns = upright.shape
-    found = _stripe_power.measure(upright, weight, strength=max(plan.strength, 1.0), difference=plan.difference)
+    slow = _stripe_power.slow_rows(upright) if weight is None else None
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference, "slow": slow}
+    found = _stripe_power.measure(upright, weight, **options)
     if not found.ratio.any():
         return xp.zeros(frame.shape, np.float32)
     modes = min(_stripe_power.MODES, rows)
     along = np.pi * np.arange(modes)[:, None] / rows
     gain = found.gain(along, np.pi * np.arange(columns) / columns).astype(np.float32)
-    basis, gain = xp.asarray(_stripe_power.cosines(rows, modes)), xp.asarray(gain)
+    gain = xp.asarray(gain[: int(np.flatnonzero(gain.any(axis=1))[-1]) + 1])
 
     def estimate(full: Any) -> Any:
-        return basis.T @ _stripe_power.across(basis @ full, gain)
+        seen = slow[: len(gain)] if full is upright and slow is not None else _slow_rows.project(full, len(gain))
+        return _slow_rows.expand(_stripe_power.across(seen, gain), rows)
 
     return _shear.from_upright(through_missing(estimate, upright, weight, rounds), shear)
 
