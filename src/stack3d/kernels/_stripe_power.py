@@ -7,6 +7,7 @@ falls smoothly with the direction; stripes stand out at the lowest. How far they
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -125,9 +126,9 @@ def measure(
         return none(height)
     # Endless stripes in nothing else are no Gaussian.
     power = np.maximum(power, np.maximum(_LEVEL * power.max(axis=0), 1e-12 * power.max()))
-    bands = _Bands.of(edges, height, width, len(power), _SLOPES[difference])
     reaches = REACHES if length is None else (min(max(height / (np.pi * length), REACHES[0]), REACHES[-1]),)
-    best = _fitted(power, bands, np.array(reaches)[:, None, None])
+    bands = _bands_of(tuple(edges), height, width, len(power), _SLOPES[difference], reaches)
+    best = _fitted(power, bands)
     ratio = strength * _trusted(best, _SURE / max(strength, 1.0))
     return Stripes(height, best.reach, bands.omega, ratio, best.rest)
 
@@ -158,23 +159,48 @@ def across_xp(rows: Any, gains: Any, axis: int = -1) -> Any:
 
 
 class _Bands(NamedTuple):
-    """What does not depend on the frame's values; (rows, bands) or (bands,)."""
+    """What does not depend on the frame's values, for each reach that stripes may have: (reaches, rows, bands)."""
 
-    row: np.ndarray  # (rows, 1)
-    omega: np.ndarray
-    number: np.ndarray
-    turn: np.ndarray  # logarithm of one plus the square of the slope from the axis across
-    near: np.ndarray  # not farther from that axis than is compared
+    reaches: tuple[float, ...]
+    omega: np.ndarray  # (bands,)
+    half: np.ndarray  # (bands,) numbers of coefficients, halved
+    share: np.ndarray  # of these, beyond the stripes
+    total: np.ndarray  # (reaches, bands)
+    enough: np.ndarray  # (reaches, bands) whether they are
+    turn: np.ndarray  # of the direction from its mean beyond the stripes
+    lean: np.ndarray
+    square: np.ndarray  # (reaches, 1, 1)
+    own: np.ndarray  # power of stripes of ratio 1, where they are looked for; only rows that some reach takes for them
+    along: np.ndarray  # the same everywhere
+    cells: np.ndarray  # (rows, bands) where the reaches are compared
+    error: np.ndarray  # (reaches, bands) standard error of the ratio where there are no stripes
 
-    @classmethod
-    def of(cls, edges: list[int], height: int, width: int, rows: int, most: float) -> _Bands:
-        middle = np.array([np.exp(np.log(np.arange(low, high)).mean()) for low, high in pairwise(edges)])
-        row = np.arange(rows)[:, None]
-        slope = row / height * width / middle
-        return cls(row, np.pi * middle / width, np.diff(edges).astype(float), np.log1p(slope**2), slope <= most)
 
-    def control(self, beyond: Any) -> np.ndarray:
-        return np.asarray(self.near & (self.row > beyond) & (self.row >= 2))
+@lru_cache(maxsize=16)
+def _bands_of(
+    edges: tuple[int, ...], height: int, width: int, rows: int, most: float, reaches: tuple[float, ...]
+) -> _Bands:
+    middle = np.array([np.exp(np.log(np.arange(low, high)).mean()) for low, high in pairwise(edges)])
+    row, half, reach = np.arange(rows)[:, None], np.diff(edges) / 2, np.array(reaches)[:, None, None]
+    # The slope from the axis across: power falls with it, and is compared up to so much.
+    slope = row / height * width / middle
+    near, turn = slope <= most, np.log1p(slope**2)
+    control = near & (row > _CONTROL * reach) & (row >= 2)
+    enough = control.sum(axis=1) >= _LEAST
+    share = control * half
+    total = np.maximum(share.sum(axis=1), 1e-9)
+    turned = turn - ((share * turn).sum(axis=1) / total)[:, None]
+    lean = np.where(enough[:, None], share * turned, 0)
+    along = np.exp(-((row / reach) ** 2))
+    first = int(_CONTROL * max(reaches)) + 1
+    own = along * ~control * (near | (row <= _CONTROL * reach))
+    error = np.sqrt(1 / half * (1 / (along**2).sum(axis=1) + 1 / np.maximum(control.sum(axis=1), 1)))
+    cells = near & enough[int(np.argmax(reaches))]
+    square = (lean * turned).sum(axis=(1, 2), keepdims=True)
+    return _Bands(
+        reaches, np.pi * middle / width, half, share, total, enough, turned, lean, square,
+        own[:, :first], along[:, :first], cells, error,
+    )  # fmt: skip
 
 
 class _Fit(NamedTuple):
@@ -184,37 +210,26 @@ class _Fit(NamedTuple):
     error: np.ndarray  # its standard error where there are no stripes
 
 
-def _fitted(power: np.ndarray, bands: _Bands, reach: np.ndarray) -> _Fit:
-    """Return the most likely power of stripes and their reach, of (n, 1, 1), every coefficient being Gaussian."""
-    control = bands.control(_CONTROL * reach)
-    enough = control.sum(axis=1) >= _LEAST
-    half = bands.number / 2
+def _fitted(power: np.ndarray, bands: _Bands) -> _Fit:
+    """Return the most likely power of stripes and their reach, every coefficient being Gaussian."""
+    half, own, rows = bands.half, bands.own, bands.own.shape[1]
     # Beyond the stripes: a level for each band, and one fall with the direction.
-    share = control * half
-    total = np.maximum(share.sum(axis=1), 1e-9)
     height = np.log(power) - digamma(half) + np.log(half)
-    level, turn = (((share * part).sum(axis=1) / total)[:, None] for part in (height, bands.turn))
-    lean = np.where(enough[:, None], share * (bands.turn - turn), 0)
-    square, slope = ((lean * part).sum(axis=(1, 2), keepdims=True) for part in (bands.turn - turn, height - level))
-    fall = np.where(square > 0, np.minimum(slope / np.where(square > 0, square, 1), 0), 0)
-    rest = np.exp(level + fall * (bands.turn - turn))
-    above, lowest = power / rest, rest[:, 0].copy()
-    along = np.exp(-((bands.row / reach) ** 2))
-    # Rows that some reach takes for stripes.
-    first = np.s_[:, : int(_CONTROL * reach.max()) + 1]
-    own = (along * ~control * (bands.near | (bands.row <= _CONTROL * reach)))[first]
-    over, faded = above[first] - 1, along[first]
-    ratio = np.zeros((len(reach), 1, len(half)))
+    level = ((bands.share * height).sum(axis=1) / bands.total)[:, None]
+    slope = (bands.lean * (height - level)).sum(axis=(1, 2), keepdims=True)
+    some = bands.square > 0
+    fall = np.where(some, np.minimum(slope / np.where(some, bands.square, 1), 0), 0)
+    rest = np.exp(level + fall * bands.turn)
+    lowest, over = rest[:, 0].copy(), power[:rows] / rest[:, :rows] - 1
+    ratio = np.zeros((len(rest), 1, len(half)))
     for _ in range(_STEPS):  # of Fisher's scoring
-        trust = own / (1 + ratio * faded) ** 2
+        trust = own / (1 + ratio * bands.along) ** 2
         found = (trust * over).sum(axis=1) / np.maximum((trust * own).sum(axis=1), 1e-9)
-        ratio = np.where(enough, np.maximum(found, 0), 0)[:, None]
-    cells = bands.near & enough[np.argmax(reach)]
-    rest[first] *= 1 + ratio * own
-    likelihood = -(half * (np.log(rest) + power / rest) * cells).sum(axis=(1, 2))
+        ratio = np.where(bands.enough, np.maximum(found, 0), 0)[:, None]
+    rest[:, :rows] *= 1 + ratio * own
+    likelihood = -(half * (np.log(rest) + power / rest) * bands.cells).sum(axis=(1, 2))
     k = int(np.argmax(likelihood))
-    error = np.sqrt(1 / half * (1 / (along[k] ** 2).sum() + 1 / np.maximum(control[k].sum(axis=0), 1)))
-    return _Fit(float(reach[k, 0, 0]), lowest[k], ratio[k, 0], error)
+    return _Fit(bands.reaches[k], lowest[k], ratio[k, 0], bands.error[k])
 
 
 def _trusted(fit: _Fit, sure: float) -> np.ndarray:
