@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from stack3d.kernels import multiscale, wavelet_stripes, wedge
 
-PAIRS = 5
+PAIRS = int(os.environ.get("REPEATS", "5"))
 UPSTREAM = 3200  # ns a pixel of the published multiscale code, six scales, "predict", measured apart
 
 
@@ -58,7 +58,9 @@ def main(size: int = 1024, what: str = "all") -> None:
 
 def wavelets(frame: np.ndarray) -> None:
     """Print times by default (measured), as published, and of the plain form: medians of pairs in turns."""
-    print("wavelet         default  published  plain float32  float64   default: ratios   published: ratios, rms difference")
+    print(
+        "wavelet         default  published  plain float32  float64   default: ratios   published: ratios, rms difference"
+    )
     wide = frame.astype(np.float64)
     for wavelet, level, sigma in (
         ("coif3", 4, 4), ("db4", 5, 4), ("db4", 6, 4), ("db15", 5, 4), ("haar", 6, 4), ("coif3", 5, 10),

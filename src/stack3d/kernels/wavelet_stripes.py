@@ -27,7 +27,6 @@ _NEAR = 16.0  # standard deviations that a mean may be from 0 before rounding se
 _GROUP = 8  # modes are taken in whole vectors
 
 
-@each
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     """Return the stripe field of a frame.
 
@@ -57,6 +56,47 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     >>> float(np.std(lines - found) / np.std(lines)) < 0.1
     True
     """
+    if frame.ndim == 3 and not on_host(frame) and weight is None and together(plan):
+        return stripes_xp(frame, plan)
+    return _alone(frame, plan, weight)
+
+
+def together(plan: Plan) -> bool:
+    """Whether frames of a batch are treated at once: upright stripes by measured cosines."""
+    return _cosines(plan) and shear_of(plan.shape, plan.angle).start is None
+
+
+def stripes_xp(frames: Any, plan: Plan) -> Any:
+    """`xp` form of `stripes` for frames (n, y, x) treated at once, measured one by one; where `together` is true."""
+    xp, tables, shear = namespace(frames), tables_of(plan), shear_of(plan.shape, plan.angle)
+    total = frames.sum(axis=(1, 2), dtype=np.float64)
+    if not bool(xp.isfinite(total).all()):
+        return _alone(frames, plan)
+    level = (total / max(frames[0].size, 1)).astype(np.float32)
+    upright = to_upright(frames - level[:, None, None], shear)
+    slow = _stripe_power.slow_rows(upright)
+    found = [_gains(one, None, 0.0, plan, rows) for one, rows in zip(upright, slow, strict=True)]
+    used = max(_used(gains) for gains in found)
+    if not used:
+        return xp.zeros(frames.shape, np.float32)
+    used = min(-(-used // _GROUP) * _GROUP, len(tables.cycles))
+    gains = [np.concatenate([gain[:used] for gain in level_gains]) for level_gains in zip(*found, strict=True)]
+    # Modes of all frames side by side.
+    seen = slow[:, :used].reshape(-1, slow.shape[-1])
+    lines = _joined(_damped(xp.ascontiguousarray(seen.T), plan, gains), plan.wavelet, tables).T
+    lines = lines.reshape(len(frames), used, -1)
+    lines[:, 0] -= xp.mean(lines[:, 0], axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+    field = from_upright(_slow_rows.expand(lines, upright.shape[-2]), shear)
+    return field * np.float32(plan.strength) if plan.strength < 1 else field
+
+
+def _used(gains: list[Any]) -> int:
+    """Return how many modes, from the slowest, have stripes at some level."""
+    return max((int(np.flatnonzero(gain.any(axis=1))[-1]) + 1 for gain in gains if gain.any()), default=0)
+
+
+@each
+def _alone(frame: Any, plan: Plan, weight: Any = None) -> Any:
     xp, shear = namespace(frame), shear_of(plan.shape, plan.angle)
     frame, weight, level = known(frame, weight)
     upright = to_upright(frame, shear)
@@ -87,7 +127,7 @@ def _by_cosines(upright: Any, weight: Any, level: float, plan: Plan) -> Callable
     modes = len(tables.cycles)
     slow = _stripe_power.slow_rows(upright) if weight is None else None
     gains = _gains(upright, weight, level, plan, slow)
-    used = max((int(np.flatnonzero(gain.any(axis=1))[-1]) + 1 for gain in gains if gain.any()), default=0)
+    used = _used(gains)
     if not used:
         return None
     used = min(-(-used // _GROUP) * _GROUP, modes)

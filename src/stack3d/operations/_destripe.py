@@ -14,7 +14,7 @@ from stack3d._provenance import operation
 from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype
 from stack3d.operations import _grey
-from stack3d.operations._stripe_batches import map_batches, on_gpu
+from stack3d.operations._stripe_batches import map_batches, on_cpu, on_gpu
 from stack3d.operations._stripe_estimate import angle_of, check_angle, estimate_stripes
 from stack3d.operations._stripe_neighbours import check_neighbours, with_neighbours
 from stack3d.operations._stripe_ways import METHODS, plans_of, stripes_of
@@ -151,6 +151,7 @@ def destripe(
         cast = map_frames(da, _cast, arguments={"dtype": out_dtype}, dtype=out_dtype, device=device, label="destripe")
         return rebuild(da, cast)
     plans = _plans(da, method, strength, sigma, filters, noise_level, boundary, max_iter, tol, options, angle=turn)
+    device = on_cpu(da, device) if method == "pyvsnr" else device
     if "mask" in da.coords:
         return _measured_only(da, method, plans, neighbours, out_dtype, device)
     return rebuild(da, _run(da, method, plans, neighbours, out_dtype, device))
