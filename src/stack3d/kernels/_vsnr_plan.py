@@ -231,9 +231,9 @@ def _with_terms(basis: Any, powers: Any, laplacian: Any, omega: Any, along: Any,
     share = np.sqrt(np.max([power.max(axis=1) / power.max() for power in powers], axis=0))
     tables = (basis, powers, laplacian, omega, along)
     fastest = float(along.max() * len(basis) / np.pi)
-    return Band(
-        *(part.astype(np.float32) for part in tables), *terms_of(basis, share, ROWS, periodic), fastest, periodic
-    )
+    parts: list[Any] = [part.astype(np.float32) for part in tables]
+    parts.extend(terms_of(basis, share, ROWS, periodic))
+    return Band(*parts, fastest, periodic)
 
 
 def _basis(height: int, count: int, periodic: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -112,7 +112,7 @@ def destripe(
     dtype : dtype, optional
         By default that of `da`, rounded and cut to its range.
     device : {"cpu", "gpu", "auto"}, optional
-        On a GPU frames are treated in batches, by its free memory; with `neighbours` one by one.
+        On a GPU frames go in batches, by its free memory; with `neighbours` one by one. ``"pyvsnr"`` is refused there.
 
     Returns
     -------
