@@ -98,7 +98,8 @@ def filters(frame: np.ndarray, planted: np.ndarray) -> None:
         ("multiscale", multiscale, {}),
         ("multiscale, published", multiscale, {"noise": "rms", "shrink": False}),
         ("multiscale limit", multiscale, {"rule": "limit"}),
-        ("wedge auto", wedge, {}),
+        ("wedge", wedge, {}),
+        ("wedge auto", wedge, {"kind": "auto"}),
         ("wedge wedge", wedge, {"kind": "wedge"}),
         ("wedge band", wedge, {"kind": "band"}),
     ]

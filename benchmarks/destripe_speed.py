@@ -72,9 +72,10 @@ def flat(size: int) -> None:
     half = frame.copy()
     half[: size // 2] = frame.mean()
     plan = vsnr.plan(frame.shape)
-    ratios = []
-    for _ in range(max(REPEATS, 3)):
-        ratios.append(cost(lambda: vsnr.stripes(half, plan), 3)[1] / cost(lambda: vsnr.stripes(frame, plan), 3)[1])
+    ratios = [
+        cost(lambda: vsnr.stripes(half, plan), 3)[1] / cost(lambda: vsnr.stripes(frame, plan), 3)[1]
+        for _ in range(max(REPEATS, 3))
+    ]
     print(f"{size} x {size}, upper half flat: {np.median(ratios):.1f} times the processor time", flush=True)
 
 

@@ -232,8 +232,8 @@ def _with_terms(basis: Any, powers: Any, laplacian: Any, omega: Any, along: Any,
     tables = (basis, powers, laplacian, omega, along)
     fastest = float(along.max() * len(basis) / np.pi)
     parts: list[Any] = [part.astype(np.float32) for part in tables]
-    parts.extend(terms_of(basis, share, ROWS, periodic))
-    return Band(*parts, fastest, periodic)
+    parts += [*terms_of(basis, share, ROWS, periodic), fastest, periodic]
+    return Band(*parts)
 
 
 def _basis(height: int, count: int, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
