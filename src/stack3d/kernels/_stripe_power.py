@@ -240,7 +240,8 @@ def _trusted(fit: _Fit, sure: float) -> np.ndarray:
     """
     error = np.sqrt(fit.error**2 + _DOUBT**2)
     certain = np.maximum(fit.ratio - sure * error, 0) * fit.rest
-    most = _MORE * np.array([certain[max(k - _BACK, 0) :].max() for k in range(len(certain))])
+    highest = np.maximum.accumulate(certain[::-1])[::-1]  # from each band on
+    most = _MORE * highest[np.maximum(np.arange(len(certain)) - _BACK, 0)]
     # Stripes change slowly with frequency: bands lend each other what they lack in number.
     share, power = 1 / fit.error**2, np.minimum(fit.ratio * fit.rest, most)
     mean = _with_beside(share * power) / _with_beside(share)
