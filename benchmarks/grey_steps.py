@@ -4,7 +4,9 @@
 
 FOLDER holds a volume as numbered frames, such as `fib25/sample2` (FlyEM, CC-BY 3.0); what was chosen was chosen on
 `fib25/sample1`. The peak signal-to-noise ratio is that of 8 bit, against the volume before defects were planted; nothing but the
-defective stack is given to an operation. ``--speed`` prints times alone, without a folder: processor time of one thread,
+defective stack is given to an operation.
+``--joint`` prints the table of levels and background alone, ``--only WORD`` the defects that hold a word.
+``--speed`` prints times alone, without a folder: processor time of one thread,
 in milliseconds a megapixel of uint16, medians, beside a copy of the frame; kernels are compiled before.
 """
 
@@ -104,13 +106,39 @@ def steps(truth: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray, list
     ways.append(("match_histograms(window=31)", lambda da: da.stack3d.match_histograms(window=31)))
     yield "gains of 5 %, offsets of 5", truth, gain * truth + offset, ways
     flat = without_its_own(truth)
-    ways = [(f"remove_background({TERMS!r})", lambda da: da.stack3d.remove_background(terms=TERMS))]
+    ways = [
+        (f"remove_background({TERMS!r})", lambda da: da.stack3d.remove_background(terms=TERMS)),
+        (
+            f"remove_background({TERMS!r}, regress_content=False)",
+            lambda da: da.stack3d.remove_background(terms=TERMS, regress_content=False),
+        ),
+    ]
+    yield (
+        "no background",
+        truth,
+        truth + np.float32(1e-3),
+        [
+            (
+                f"remove_background(regress_content={given})",
+                lambda da, g=given: da.stack3d.remove_background(regress_content=g),
+            )
+            for given in (True, False)
+        ],
+    )
     yield "background of +-30", truth, truth + background(truth), ways
     yield "background of +-30, none of its own", flat, flat + background(flat), ways
     _, y, x = places(truth)
     shade = 1 - 0.25 * ((x - 0.4) ** 2 + (y - 0.6) ** 2)
     level = float(shade.mean())
-    yield "shading by 13 %", truth, truth * shade / level, [("flatten()", lambda da: da.stack3d.flatten())]
+    yield (
+        "shading by 13 %",
+        truth,
+        truth * shade / level,
+        [
+            ("flatten()", lambda da: da.stack3d.flatten()),
+            ("flatten(regress_content=False)", lambda da: da.stack3d.flatten(regress_content=False)),
+        ],
+    )
     part = truth[100:107, 60:188, 60:188]
     for sigma in (10, 20):
         noisy = part + rng.normal(0, sigma, part.shape)
@@ -130,9 +158,10 @@ def joint(truth: np.ndarray, title: str) -> None:
         noise = NOISE * rng.standard_normal(truth.shape, np.float32)
         da = stack((truth + background(truth)) * gain + offset + noise)
         row = [psnr(noise, np.zeros_like(noise)), psnr(da, truth)]
-        for window in (None, 31):
-            level = da.stack3d.level_slices(window=window)
+        for given in ({}, {"window": 31}, {"window": 31, "statistic": "mean"}):
+            level = da.stack3d.level_slices(**given)
             row.append(psnr(level.stack3d.remove_background(terms=TERMS), truth))
+        row.append(psnr(level.stack3d.remove_background(terms=TERMS, regress_content=False), truth))
         ideal = stack((da.values - offset) / gain)
         row.append(psnr(ideal.stack3d.remove_background(terms=TERMS), truth))
         rows.append(row)
@@ -190,6 +219,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--joint", action="store_true")
+    parser.add_argument("--only", default="")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     stack3d.set_options(progress=False)
@@ -197,11 +228,16 @@ def main() -> None:
         speed()
         return
     truth = volume(given.folder)
-    print("| levels and background together | noise alone | before | default | window=31 | levels known |")
-    joint(truth, "as it is")
-    joint(without_its_own(truth), "without a background of its own")
+    if not given.only:
+        print("| | noise alone | before | default | window=31 | and 'mean' | the same, not regressed | levels known |")
+        joint(truth, "as it is")
+        joint(without_its_own(truth), "without a background of its own")
+    if given.joint:
+        return
     print("| defect | what is done | before | after | gain |")
     for defect, true, bad, ways in steps(truth):
+        if given.only not in defect:
+            continue
         before = psnr(bad, true)
         for name, run in ways:
             after = psnr(np.squeeze(run(stack(bad)).values), true)

@@ -1,11 +1,13 @@
-"""Task graphs of a recipe for a stack far beyond this machine: built, ordered and scheduled, and no pixel computed.
+"""Task graphs of the preset for a stack far beyond this machine: built, ordered and scheduled, and no pixel computed.
 
     python benchmarks/planning.py --slices 10000 --side 10000 --workers 16
+    python benchmarks/planning.py --slices 2500 5000 10000 --preset fibsem
 
-The recipe is that of ``run_memory.py`` (crop, level_slices, register, destripe, resample). Its estimates are made on a small
-stack and stretched to the many slices; every pass is then the graph that a run would compute. For each pass: how many tasks a
-block, what building, optimising and ordering them costs a block (time of the processor), what dask's threaded scheduler costs
-a block when every task does nothing, and how many bytes of blocks are held at once by so many workers, beside what `Recipe.plan` says.
+The run itself goes through the recipe (`stack3d.Recipe.preset`), its checkpoints and its result, in a temporary folder; only what
+would compute a graph is replaced. Estimates are made on a small stack and stretched to the many slices. For the first graph of
+each pass: how many tasks a block; processor time a block of building it, of preparing it for the scheduler, and of dask's
+threaded scheduler when every task does nothing; and how many bytes of blocks so many workers hold at once, beside what
+`Recipe.plan` says. A pass that reads the stack twice (a fit, then the fit without its outliers) does so by two such graphs.
 """
 
 from __future__ import annotations
@@ -13,8 +15,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import heapq
+import io
 import json
+import tempfile
 import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -23,41 +30,73 @@ import dask.array
 import dask.threaded
 import numpy as np
 import xarray as xr
+from dask._task_spec import Task, TaskRef
 from dask.order import order
 
 import stack3d
-from stack3d import progress
-from stack3d._provenance import OPERATIONS
+from stack3d import _blocks, _provenance, progress
 from stack3d.grid import Frame
-from stack3d.io import _stream
+from stack3d.runs import _store, runner
+from stack3d.runs._folder import RunFolder
 from stack3d.runs._forecast import HELD_BESIDE
 
-STEPS = [
-    ("crop", {"y": slice(16, None), "by": "index"}),
-    ("astype", {"dtype": "float32"}),
-    ("level_slices", {}),
-    ("register", {}),
-    ("destripe", {}),
-    ("resample", {"dz": "8 nm"}),
-    ("astype", {"dtype": "uint16"}),
-]
+# A resampling that mixes slices, as a run to a finer grid does.
+DZ = "8 nm"
 
 
 class Captured(BaseException):
     """The graph of a pass was built; nothing is computed."""
 
 
-def small_estimates() -> dict[str, xr.Dataset]:
-    made = stack3d.synthetic.make_stack((12, 96, 96), defects={"drift": True, "gain": True}).stack
-    return {
-        "level_slices": made.stack3d.estimate_levels(),
-        "register": made.stack3d.estimate_transforms(),
-    }
+def recipe_of(preset: str) -> stack3d.Recipe:
+    recipe = stack3d.Recipe.preset(preset)
+    steps = [
+        (step.operation, {**step.parameters, **({"dz": DZ} if step.operation == "resample" else {})})
+        for step in recipe.steps
+    ]
+    return stack3d.Recipe(steps)
+
+
+def unread(where: int, side: int) -> np.ndarray:
+    raise AssertionError(f"slice {where} was read")
+
+
+def stack_of(slices: int, side: int) -> xr.DataArray:
+    data = _blocks.array_from_blocks(
+        unread,
+        name=f"raw-{slices}-{side}",
+        chunks=((1,) * slices, (side,), (side,)),
+        dtype=np.uint16,
+        per_block=lambda index: index[0],
+        arguments={"side": side},
+    )
+    return stack3d.from_array(data, pixel_size=(10, 5, 5))
+
+
+def small_estimates(recipe: stack3d.Recipe) -> list[xr.Dataset]:
+    """Return what the estimates of the recipe are on a few slices, in the order in which they are made."""
+    made = stack3d.synthetic.make_stack((16, 96, 96), defects={"drift": True, "gain": True}).stack
+    found = []
+
+    def keeper(estimator: Callable[..., xr.Dataset], da: xr.DataArray, parameters: dict[str, Any]) -> xr.Dataset:
+        found.append(estimator(da, **parameters))
+        return found[-1]
+
+    with warnings.catch_warnings(), _provenance.keeping_estimates(keeper):
+        warnings.simplefilter("ignore")
+        for link in runner.links(recipe, made.dtype, list(range(len(recipe)))):
+            made = _provenance.OPERATIONS[link.step.operation].function(made, **link.step.parameters)
+    return found
 
 
 def stretched(estimate: xr.Dataset, da: xr.DataArray) -> xr.Dataset:
-    """Return an estimate of a few slices as one of all slices of another stack."""
-    many = estimate.isel(z=np.arange(da.sizes["z"]) % estimate.sizes["z"]).assign_coords(z=da["z"])
+    """Return an estimate of a few slices as one of all slices, and frames, of another stack."""
+    many = estimate
+    if "z" in many.dims:
+        many = many.isel(z=np.arange(da.sizes["z"]) % many.sizes["z"]).assign_coords(z=da["z"])
+    for dim in [dim for dim in ("y", "x") if dim in many.dims]:
+        # Nothing is found in what the small frames do not cover.
+        many = many.pad({dim: (0, da.sizes[dim] - many.sizes[dim])}, constant_values=0).assign_coords({dim: da[dim]})
     many.attrs = {**estimate.attrs, "frame": json.dumps(Frame.of(da).to_dict())}
     return many
 
@@ -103,94 +142,137 @@ def simulated(graph: dict[Any, Any], priority: dict[Any, int], sizes: dict[str, 
     return most
 
 
-def looked_at(
-    label: str, built: float, collections: Any, blocks: int, sizes: dict[str, int], workers: int
-) -> dict[str, float]:
+def looked_at(label: str, built: float, collections: Any, options: Any, job: Imagined) -> dict[str, Any]:
+    """Prepare and schedule a graph as `stack3d.progress.compute` does, with tasks that do nothing."""
+    caught: list[Any] = []
+
+    def get(graph: Any, keys: Any, **_: Any) -> Any:
+        graph = graph if isinstance(graph, dict) else dict(graph.__dask_graph__())
+        caught.append((dask._task_spec.convert_legacy_graph(graph), keys))
+        raise Captured
+
     start = time.process_time()
-    joined = progress._neighbours_together(tuple(collections))
-    optimised = dask.optimize(*joined) if label == "apply and write" else dask.optimize(*collections, *joined)
-    graph: dict[Any, Any] = {}
-    for item in optimised:
-        graph.update(item.__dask_graph__())
-    graph = dict(dask._task_spec.convert_legacy_graph(graph))
-    made = time.process_time()
+    with dask.config.set(scheduler=get), contextlib.suppress(Captured):
+        progress.compute(*collections, **options)
+    prepared = time.process_time() - start
+    ((graph, keys),) = caught
+    start = time.process_time()
     priority = order(graph)
-    ordered = time.process_time()
-    most = simulated(graph, priority, sizes, workers)
-    empty = {
-        key: dask._task_spec.Task(key, no_op, *(dask._task_spec.TaskRef(k) for k in task.dependencies))
-        for key, task in graph.items()
-    }
-    keys = [key for item in optimised for key in dask.core.flatten(item.__dask_keys__())]
-    begin = time.process_time()
+    ordered = time.process_time() - start
+    most = simulated(graph, priority, job.sizes, job.workers)
+    empty = {key: Task(key, no_op, *map(TaskRef, task.dependencies)) for key, task in graph.items()}
+    start = time.process_time()
     dask.threaded.get(empty, keys, num_workers=2)
-    done = time.process_time()
-    found = {
-        "tasks": len(graph) / blocks,
-        "build": 1e3 * built / blocks,
-        "optimise": 1e3 * (made - start) / blocks,
-        "order": 1e3 * (ordered - made) / blocks,
-        "schedule": 1e3 * (done - begin) / blocks,
+    scheduled = time.process_time() - start
+    parts = {"build": built, "prepare": prepared, "schedule": scheduled}
+    found = {name: 1e3 * seconds / job.slices for name, seconds in parts.items()}
+    found |= {
+        "tasks": len(graph) / job.slices,
+        "total": sum(found.values()),
         "held": most,
+        "order": 1e3 * ordered / job.slices,
     }
-    total = found["build"] + found["optimise"] + found["schedule"]
     print(
-        f"{label:22} {found['tasks']:5.2f} tasks a block; ms a block: build {found['build']:.3f}, optimise "
-        f"{found['optimise']:.3f}, of which order again {found['order']:.3f}, schedule {found['schedule']:.3f}, "
-        f"together {total:.3f}; held at once {most / 1e9:.2f} GB",
+        f"{label:26} {found['tasks']:5.2f} tasks a block; ms a block: build {found['build']:.3f}, prepare {found['prepare']:.3f}, "
+        f"schedule {found['schedule']:.3f} (of which order {found['order']:.3f}), together {found['total']:.3f}; "
+        f"held at once {most / 1e9:.2f} GB",
         flush=True,
     )
-    return {**found, "total": total}
+    return {"label": label, **found}
 
 
-def passes(slices: int, side: int, workers: int) -> list[dict[str, float]]:
-    known = small_estimates()
-    data = dask.array.zeros((slices, side, side), chunks=(1, side, side), dtype=np.uint16)
-    da = stack3d.from_array(data, pixel_size=(10, 5, 5))
-    sizes: dict[str, int] = {}
-    found = []
-    pending = 0.0
-    for name, parameters in STEPS:
+class Imagined(runner.Run):
+    """A run whose graphs are looked at in place of being computed."""
+
+    def __init__(self, recipe: stack3d.Recipe, folder: Path, slices: int, side: int, workers: int) -> None:
+        self.slices, self.workers = slices, workers
+        self.sizes: dict[str, int] = {}
+        self.found: list[dict[str, Any]] = []
+        self.small = iter(small_estimates(recipe))
+        self.began = 0.0
+        raw = stack_of(slices, side)
+        with mock.patch.object(runner, "key_of_input", return_value="imagined"):
+            super().__init__(recipe, RunFolder(folder), raw, None, folder / "result.zarr", list(range(len(recipe))))
+        self.write = self._look_at_write
+
+    @contextlib.contextmanager
+    def _kept_estimates(self, number: int) -> Iterator[None]:
+        def keeper(estimator: Callable[..., xr.Dataset], da: xr.DataArray, parameters: dict[str, Any]) -> xr.Dataset:
+            self._look_at(estimator.__name__.replace("_", " "), estimator, da, **parameters)
+            return stretched(next(self.small), da)
+
+        with _provenance.keeping_estimates(keeper):
+            yield
+
+    def _look_at_write(self, da: xr.DataArray, path: Path, *, label: str) -> xr.DataArray:
+        self._look_at(f"to {label}", _store.written, da, path, label=label)
+        raw = stack_of(da.sizes["z"], 8).data
+        data = _blocks.array_from_blocks(
+            unread,
+            name=f"{path.stem}-{raw.name}",
+            chunks=((1,) * da.sizes["z"], *((size,) for size in da.shape[1:])),
+            dtype=da.dtype,
+            per_block=lambda index: index[0],
+            arguments={"side": 0},
+        )
+        return da.copy(data=data)
+
+    def _look_at(self, name: str, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> None:
         caught: list[Any] = []
 
-        def compute(*collections: Any, label: str, caught: list[Any] = caught, **_: Any) -> Any:
-            caught.append((label, collections))
+        def compute(*collections: Any, **given: Any) -> Any:
+            caught.append((collections, given))
             raise Captured
 
-        if name in known:
-            start = time.process_time()
-            quiet = mock.patch("stack3d._provenance._warn_of_repeats")
-            with mock.patch.object(progress, "compute", compute), quiet, contextlib.suppress(Captured):
-                OPERATIONS[name].estimator(da)
-            built = time.process_time() - start
-            ((label, collections),) = caught
-            # What a pass holds: the frames, and the numbers that frames are reduced to.
-            found.append(looked_at(label, built, collections, slices, sizes, workers))
-            parameters = {"estimate": stretched(known[name], da)}
-        start = time.process_time()
-        da = OPERATIONS[name].function(da, **parameters)
-        pending += time.process_time() - start
-        sizes[da.data.name] = max(da.data.chunks[0]) * da.sizes["y"] * da.sizes["x"] * da.dtype.itemsize
-    start = time.process_time()
-    write = _stream._lazy_write(da.data, _stream._Write(no_op, "nowhere", {}))
-    pending += time.process_time() - start
-    found.append(looked_at("apply and write", pending, [write], write.npartitions, sizes, workers))
-    return found
+        with mock.patch.object(progress, "compute", compute), contextlib.suppress(Captured):
+            function(*arguments, **options)
+        # With the steps since the last pass, which built the graph that this one reads through.
+        built = time.process_time() - self.began
+        if caught:
+            self.found.append(looked_at(name, built, *caught[0], self))
+        self.began = time.process_time()
+
+
+def passes(recipe: stack3d.Recipe, slices: int, side: int, workers: int) -> list[dict[str, Any]]:
+    new = dask.array.Array.__new__
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        job = Imagined(recipe, Path(folder), slices, side, workers)
+
+        def noting(cls: Any, *arguments: Any, **options: Any) -> Any:
+            made = new(cls, *arguments, **options)
+            if made.dtype.kind in "uif":
+                job.sizes[made.name] = made.dtype.itemsize * int(np.prod([max(lengths) for lengths in made.chunks]))
+            return made
+
+        with mock.patch.object(dask.array.Array, "__new__", noting):
+            job.began = time.process_time()
+            da = job._through(job.chain)
+            job._written(da, len(job.chain) + 1, "result", job.keys[-1])
+    return job.found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slices", type=int, default=10_000)
+    parser.add_argument("--preset", default="fibsem")
+    parser.add_argument("--slices", type=int, nargs="+", default=[2500, 5000, 10_000])
     parser.add_argument("--side", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=16)
     arguments = parser.parse_args()
+    recipe = recipe_of(arguments.preset)
     frame = 4 * arguments.side**2
-    for slices in (arguments.slices // 4, arguments.slices // 2, arguments.slices):
-        print(f"{slices} slices of {arguments.side} x {arguments.side}, {arguments.workers} workers")
-        found = passes(slices, arguments.side, arguments.workers)
-        most = max(item["held"] for item in found)
+    with contextlib.redirect_stdout(io.StringIO()):  # what is imported once is no matter of blocks
+        passes(recipe, 32, 128, arguments.workers)
+    for slices in arguments.slices:
         print(
-            f"  at most {most / frame:.1f} frames of float32 between tasks; the plan counts {arguments.workers + HELD_BESIDE}"
+            f"{arguments.preset}: {slices} slices of {arguments.side} x {arguments.side}, {arguments.workers} workers",
+            flush=True,
+        )
+        found = passes(recipe, slices, arguments.side, arguments.workers)
+        most, slowest = (max(item[name] for item in found) for name in ("held", "total"))
+        print(
+            f"  at most {slowest:.3f} ms a block, and {most / frame:.1f} frames of float32 between tasks; "
+            f"the plan counts {arguments.workers + HELD_BESIDE}"
         )
 
 

@@ -5,9 +5,10 @@
 
 ``--peer`` is a Python in which `pystack3d` is installed (by default the one that runs this), so that its dependencies do
 not meet ours. Both programs run the same project folder through its ``params.toml``, in processes of their own with a
-time limit, since PyStack3D hangs after some errors; both write what they make. Imports are left out, and of ours the
-first run, which loads the compiled kernels. Given are seconds on the clock, and of the processor, children included: on a machine
-that is shared only the second can be compared. PyStack3D draws its plots while it runs: the time without them is beside.
+time limit, since PyStack3D hangs after some errors; both write what they make. Imports are left out; of ours the first
+run, which loads the compiled kernels from disk, is given apart. Given are seconds on the clock, and of the processor,
+children included: on a machine that is shared only the second can be compared. PyStack3D draws its plots while it runs,
+ours writes a report after: both times are given with and without.
 
 Errors are against the truth: rms as it is, and after the best gain and offset (backgrounds are found up to a
 constant). Where frames were cut, the place that fits best counts, for both.
@@ -58,6 +59,7 @@ def make(stack: str, defects: tuple[str, ...], size: int | None, noise: bool) ->
 def timed(python: str, which: str, folder: Path, workers: int, repeats: int, limit: float) -> list[dict[str, Any]]:
     """Return what the runner prints."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling sources at every start is no part of either
     command = [python, "-P", str(RUNNER), which, str(folder), f"--workers={workers}", f"--repeats={repeats}"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=limit, check=False)
     if done.returncode:
@@ -73,7 +75,8 @@ def errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     places = [(y, x) for y in range(truth.shape[1] - rows + 1) for x in range(truth.shape[2] - cols + 1)]
     y, x = min(places, key=lambda p: _rms(found[few], truth[few, p[0] : p[0] + rows, p[1] : p[1] + cols]))
     there = truth[:count, y : y + rows, x : x + cols]
-    gain, offset = np.polyfit(found.ravel()[::7], there.ravel()[::7].astype(np.float64), 1)
+    some, true = (a.ravel()[::7].astype(np.float64) for a in (found, there))
+    gain, offset = np.polyfit(some, true, 1)
     return _rms(found, there), _rms(gain * found + offset, there)
 
 
@@ -100,17 +103,18 @@ def of_ours(folder: Path, steps: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def report(folder: Path, steps: tuple[str, ...], made: Made, given: argparse.Namespace) -> None:
-    theirs = {n: timed(given.peer, "theirs", folder, n, given.repeats, given.limit) for n in given.workers}
-    ours = {n: timed(sys.executable, "ours", folder, n, given.repeats + 1, given.limit)[1:] for n in given.workers}
     for n in given.workers:
-        for kind in ("seconds", "cpu"):
-            plots = "plots" if kind == "seconds" else "plots_cpu"
-            whole = [sum(step[kind] for step in run.values()) for run in theirs[n]]
-            bare = [sum(step[kind] - step[plots] for step in run.values()) for run in theirs[n]]
-            own = float(np.median([run[kind] for run in ours[n]]))
+        own = timed(sys.executable, "ours", folder, n, given.repeats + 1, given.limit)
+        theirs = timed(given.peer, "theirs", folder, n, given.repeats, given.limit)
+        for kind, plots in (("seconds", "plots"), ("cpu", "plots_cpu")):
+            whole = float(np.median([sum(step[kind] for step in run.values()) for run in theirs]))
+            bare = float(np.median([sum(step[kind] - step[plots] for step in run.values()) for run in theirs]))
+            plain, page = (float(np.median([run[name] for run in own[1:]])) for name in (kind, f"report_{kind}"))
             print(
-                f"  {n} worker(s), {kind}: PyStack3D {np.median(whole):.2f}, without plots {np.median(bare):.2f}; "
-                f"stack3d {own:.2f}: {np.median(whole) / own:.1f} times, {np.median(bare) / own:.1f} without plots"
+                f"  {n} worker(s), {kind}: without plots {bare:.2f}, without report {plain:.2f} (first run {own[0][kind]:.2f}):"
+                f" {bare / plain:.1f} times; with plots {whole:.2f}, with report {page:.2f}: {whole / page:.1f} times;"
+                f" with plots, without report: {whole / plain:.1f} times",
+                flush=True,
             )
     results = of_ours(folder, steps)
     for step in steps:

@@ -73,12 +73,12 @@ def make(path: Path, gigabytes: float, frame: int = FRAME) -> None:
     stack3d.from_array(data, pixel_size=(10, 5, 5)).stack3d.save(path)
 
 
-def job(source: Path, target: Path) -> None:
+def job(source: Path, target: Path, report: bool) -> None:
     import stack3d
 
     before = _moved()
     start = time.perf_counter()
-    clean = stack3d.run(stack3d.Recipe(STEPS, input={"path": str(source)}), out=target)
+    clean = stack3d.run(stack3d.Recipe(STEPS, input={"path": str(source)}), out=target, report=report)
     seconds = time.perf_counter() - start
     after = _moved()
     used = os.times()
@@ -112,27 +112,36 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def measured(folder: Path, gigabytes: float, frame: int) -> dict[str, Any]:
+def measured(folder: Path, gigabytes: float, frame: int, report: bool) -> dict[str, Any]:
     source, target = folder / "raw.zarr", folder / "clean.zarr"
     try:
+        from stack3d.options import worker_count
+        from stack3d.runs._forecast import peak_memory
+
         start = time.perf_counter()
         make(source, gigabytes, frame)
         print(f"made {gigabytes:g} GB in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
         command = [sys.executable, __file__, "--job", str(source), str(target)]
+        command += ["--report"] if report else []
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         facts["least_read"] = (facts["estimates"] + 1) * size_of(source)
         facts["least_written"] = size_of(target)
         facts["gigabytes"] = gigabytes
+        facts["allowed"] = peak_memory((frame, frame), worker_count())
         return facts
     finally:
         for made in (source, target, Path(f"{target}.run")):
             shutil.rmtree(made, ignore_errors=True)
+        Path(f"{target}.html").unlink(missing_ok=True)
 
 
 def show(facts: dict[str, Any]) -> None:
     read, written = facts["read"] / facts["least_read"], facts["written"] / facts["least_written"]
-    print(f"{facts['gigabytes']:g} GB, {facts['shape'][-3]} slices out: peak {facts['peak'] / 1e9:.2f} GB")
+    print(
+        f"{facts['gigabytes']:g} GB, {facts['shape'][-3]} slices out: peak {facts['peak'] / 1e9:.2f} GB, "
+        f"the plan allows {facts['allowed'] / 1e9:.2f} GB"
+    )
     print(f"  {facts['seconds']:.0f} s, {facts['cpu']:.0f} s of processor; waited for at each step: {facts['steps']}")
     print(
         f"  read {facts['read'] / 1e9:.2f} GB, {read:.2f} of the least ({facts['estimates']} estimates and the result)"
@@ -146,16 +155,17 @@ def main() -> None:
     parser.add_argument("--sizes", help="several sizes in GB, and the line through their times")
     parser.add_argument("--frame", type=int, default=FRAME, help="side of a frame in pixels")
     parser.add_argument("--folder", type=Path, default=Path("run-memory-benchmark"))
+    parser.add_argument("--report", action="store_true", help="with the report, which reads slices again")
     parser.add_argument("--job", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        job(*arguments.job)
+        job(*arguments.job, arguments.report)
         return
     arguments.folder.mkdir(parents=True, exist_ok=True)
     sizes = [arguments.gigabytes] if arguments.sizes is None else [float(size) for size in arguments.sizes.split(",")]
     found = []
     for gigabytes in sizes:
-        found.append(measured(arguments.folder, gigabytes, arguments.frame))
+        found.append(measured(arguments.folder, gigabytes, arguments.frame, arguments.report))
         show(found[-1])
     if len(found) > 2:
         for name in ("cpu", "seconds"):

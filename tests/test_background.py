@@ -59,7 +59,7 @@ def test_robust_weights_do_without_thresholds():
     truth = texture() + surface().mean()
 
     def error(weights):
-        found = stack_of(values).stack3d.remove_background(weights=weights).values - truth
+        found = stack_of(values).stack3d.remove_background(weights=weights, regress_content=False).values - truth
         return np.std(found[good])
 
     assert error("tukey") < 60
@@ -286,6 +286,65 @@ def test_cell_means_of_both_forms_agree():
     plain = kernels.cells.means_xp(frame, rows, cols, 10, 90)
     for a, b in zip(fast, plain, strict=True):
         np.testing.assert_allclose(a, b)
+
+
+def blotched(mean_darkness=0.3, seed=3):
+    """Return grains of 4000 less on 10000, the more of them the darker a part of the specimen."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    density = ndimage.gaussian_filter(rng.standard_normal((12, 100, 120)), (1, 14, 14))
+    density = mean_darkness + 0.12 * density / density.std()
+    return 10000 - 4000.0 * (rng.random(density.shape) < density) + 100 * rng.standard_normal(density.shape)
+
+
+def slope_like(values):
+    return (2500 * positions(values.shape)[2] - 1500 * positions(values.shape)[1] ** 2 + 0 * values).astype("float64")
+
+
+def test_what_the_specimen_holds_is_told_from_what_was_added():
+    truth = blotched()
+    added = slope_like(truth)
+    da = stack_of(truth + added)
+
+    def error(**how):
+        taken = da.values - da.stack3d.remove_background(terms="x + y + x*y + y**2", **how).values
+        return np.std(taken - added)
+
+    assert error() < 0.35 * error(regress_content=False)
+    assert float(da.stack3d.estimate_background()["content_share"]) > 0.9
+
+
+def test_what_the_specimen_holds_is_told_from_shading():
+    truth = blotched()
+    field = 1 - 0.25 * positions(truth.shape)[2] ** 2 + 0.1 * positions(truth.shape)[1]
+    da = stack_of(truth * field)
+
+    def error(**how):
+        found = da.stack3d.flatten(**how).values / truth
+        return np.std(found / found.mean())
+
+    assert error() < 0.35 * error(regress_content=False)
+
+
+def test_where_content_does_not_show_nothing_is_regressed():
+    da = stack_of(texture() + surface())
+    with_it, without = (da.stack3d.estimate_background(regress_content=on) for on in (True, False))
+    assert float(with_it["content_share"]) == 0
+    xr.testing.assert_equal(with_it["coefficient"], without["coefficient"])
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_cell_moments_are_those_of_their_definition(dtype):
+    rng = np.random.default_rng(0)
+    frame = (30000 + 50 * rng.gamma(2, 1, (37, 41))).astype(dtype)
+    if dtype == "float32":
+        frame[3, 4] = np.nan
+    rows, cols = kernels.cells.edges(37, 5), kernels.cells.edges(41, 6)
+    fast = kernels.cells.moments(frame, rows, cols, 29000, 30300)
+    plain = kernels.cells.moments_xp(frame, rows, cols, 29000, 30300)
+    for a, b in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8)
 
 
 def test_estimates_are_saved_and_read(tmp_path):

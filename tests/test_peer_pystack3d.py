@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -23,6 +24,7 @@ pytestmark = [
 ]
 
 COUNT, ROWS, COLS = 16, 60, 72
+SIDE = 160
 POLICY = "slice_{slice_nb}_z={z_coord}um.tif"
 TABLES = {
     "cropping": "area = [8, 68, 5, 57]",
@@ -32,31 +34,39 @@ TABLES = {
     "intensity_rescaling_area": "area = [0, 99999, 0, 99999]\nfactors_range = [0.5, 2.0]",
     "registration_calculation": 'nb_blocks = [1, 1]\ntransformation = "TRANSLATION"',
     "registration_transformation": 'subpixel = false\nmode = "edge"\ncropping = true',
-    "destriping": 'maxit = 50\ncvg_threshold = 1e-2\nfilters = [{ name = "Gabor", noise_level = 2, sigma = [1, 30], theta = 0 }]',
+    "destriping": 'maxit = 50\ncvg_threshold = 1e-2\nfilters = [{ name = "Gabor", noise_level = 2, sigma = [1, 40], theta = 0 }]',
     "resampling": f'policy = "{POLICY}"\ndz = 0.01',
     "cropping_final": "area = [3, 50, 2, 40]",
 }
 ALL = list(TABLES)
 ALL.remove("intensity_rescaling_area")
 ALL.insert(2, ALL.pop(ALL.index("destriping")))
-# Whatever happens to one project, the process ends: PyStack3D waits for ever after some errors.
+# Without its plots, which take longer than the rest. Whatever happens to one project, the process ends: PyStack3D
+# waits for ever after some errors.
 THEIRS = """
 import os, sys, matplotlib
 matplotlib.use("Agg")
-from pystack3d import Stack3d
+import pystack3d.stack3d as there
+there.plot = lambda *given, **more: None
 try:
     for folder in sys.argv[1:]:
-        Stack3d(folder).eval(nproc=1, show_pbar=False)
+        there.Stack3d(folder).eval(nproc=1, show_pbar=False)
 except BaseException as error:
     print(repr(error), file=sys.stderr, flush=True)
     os._exit(1)
 """
 
 
+@functools.cache
 def specimen() -> np.ndarray:
+    """Blobs, and texture as every micrograph has it: without detail a place in a frame this small is not fixed."""
     rng = np.random.default_rng(0)
-    wide = ndimage.gaussian_filter(rng.standard_normal((2 * COUNT, ROWS + 20, COLS + 20)), (14, 4, 4), mode="wrap")
-    return (9000 + 2500 * wide / wide.std()).clip(500, 30000)
+    shape = (2 * COUNT, ROWS + 20, COLS + 20)
+    total = np.zeros(shape)
+    for sigma, share in (((14, 4, 4), 2500), ((10, 1.2, 1.2), 800)):
+        part = ndimage.gaussian_filter(rng.standard_normal(shape), sigma, mode="wrap")
+        total += share * part / part.std()
+    return (9000 + total).clip(500, 30000)
 
 
 def truth(margin: int = 0) -> np.ndarray:
@@ -78,10 +88,25 @@ def planted(step: str) -> np.ndarray:
         frames = frames * GAIN[:, None, None]
     if step in ("registration_transformation", "all"):
         frames = np.stack([frame[:, 10 - d : 10 - d + COLS] for frame, d in zip(truth(10)[:, 10:-10], JUMP)])
-    if step in ("destriping", "all"):
+    if step == "destriping":
+        frames = curtained(900.0)
+    if step == "all":
         frames = frames.copy()
         frames[::3] += 900 * np.random.default_rng(1).standard_normal(COLS)
     return np.rint(frames.clip(0, 65535)).astype(np.uint16)
+
+
+def curtained(size: float) -> np.ndarray:
+    """Return frames large enough for stripes to be told from what is in them, with curtains on every third."""
+    rng = np.random.default_rng(1)
+    frames = np.stack([9000 + 1500 * _smooth(rng, 4, 4) + 500 * _smooth(rng, 1.2, 1.2) for _ in range(4)])
+    frames[::3] += size * np.stack([_smooth(rng, 40, 1) for _ in frames[::3]])
+    return frames
+
+
+def _smooth(rng: np.random.Generator, *sigma: float) -> np.ndarray:
+    made = ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), sigma, mode="wrap")
+    return np.asarray(made / made.std())
 
 
 def write(folder: Path, frames: np.ndarray, steps: list[str], z: np.ndarray) -> None:
@@ -110,7 +135,7 @@ def done(tmp_path_factory):
     for name in jobs:
         # Ours first: PyStack3D writes the steps it has done, and its folders, into the project.
         ran = subprocess.run(
-            [sys.executable, "-m", "stack3d.cli", "run", str(root / name)],
+            [sys.executable, "-m", "stack3d.cli", "run", "--no-report", str(root / name)],
             capture_output=True, text=True, env=environment, timeout=900, check=False,
         ) if name == "all" else None  # fmt: skip
         if ran is None:
@@ -157,6 +182,60 @@ def test_gains_of_slices_are_equal_up_to_the_common_level(done):
     assert abs(left - common * right).max() <= 1e-3 * np.ptp(left) + 1
 
 
+def exactly_matched(frames: np.ndarray) -> np.ndarray:
+    """Give each frame the distribution of all pixels, by rank."""
+    ranks = np.argsort(np.argsort(frames.reshape(len(frames), -1), axis=1, kind="stable"), axis=1)
+    pool = np.sort(frames.ravel())
+    shares = (np.arange(pool.size) + 0.5) / pool.size
+    return np.interp((ranks + 0.5) / ranks.shape[1], shares, pool).reshape(frames.shape)
+
+
+def test_histograms_are_matched_within_half_a_bin_and_ours_keep_the_grey_levels(done):
+    left, right = theirs(done, "intensity_rescaling"), ours(done, "intensity_rescaling")
+    given = planted("intensity_rescaling").astype(float)
+    width, exact = np.ptp(given) / 256, exactly_matched(given)
+    assert rms(right - exact) < 0.5 * width
+    # PyStack3D counts one pixel in every empty bin, which moves its levels; apart from this it does the same.
+    assert rms(left - padded_as_there(given)) < 1
+    assert rms(left - exact) > rms(right - exact)
+    assert all(len(np.unique(frame)) <= 256 for frame in left)
+    assert all(len(np.unique(frame)) > 1000 for frame in right)
+
+
+def padded_as_there(frames: np.ndarray, nbins: int = 256) -> np.ndarray:
+    edges = np.linspace(frames.min(), frames.max(), nbins + 1)
+    counts = np.array([np.histogram(frame, edges)[0] for frame in frames])
+    wanted = np.cumsum(counts.mean(axis=0))
+    levels = np.maximum(counts, 1).cumsum(axis=1)
+    table = [np.interp(line / line[-1], wanted / wanted[-1], (edges[1:] + edges[:-1]) / 2) for line in levels]
+    bins = np.clip((frames - edges[0]) / (edges[-1] - edges[0]) * nbins, 0, nbins - 1).astype(int)
+    return np.stack([line[one] for line, one in zip(table, bins)])
+
+
+def test_jumps_are_put_back_to_the_pixel_where_fractions_are_left_there(done):
+    left, right = theirs(done, "registration_transformation"), ours(done, "registration_transformation")
+    expected = np.rint(truth())
+    assert right.shape[2] == COLS - 4
+    np.testing.assert_array_equal(right, expected[:, :, : right.shape[2]])
+    rows, cols = left.shape[1:]
+    assert cols == pytest.approx(COLS - 4, abs=1)
+    assert rms(left - expected[:, :rows, :cols]) > 0.5
+
+
+def test_stripes_are_taken_away_with_less_harm(done):
+    left, right, before = theirs(done, "destriping"), ours(done, "destriping"), planted("destriping").astype(float)
+    clean, striped = curtained(0.0), np.arange(len(before)) % 3 == 0
+
+    def error(found: np.ndarray, which: np.ndarray) -> float:
+        away = found[which] - clean[which]
+        return rms(away - away.mean((1, 2), keepdims=True))
+
+    everywhere = np.ones_like(striped)
+    assert error(right, striped) < 0.7 * error(before, striped)
+    assert error(right, ~striped) <= 0.1 * error(left, ~striped)
+    assert error(right, everywhere) <= error(left, everywhere)
+
+
 def test_even_slices_are_equal_to_a_hundredth_of_the_range(done):
     left, right = theirs(done, "resampling"), ours(done, "resampling")
     count = min(len(left), len(right))
@@ -169,6 +248,18 @@ def test_the_whole_project_runs_unchanged_and_ends_with_the_same_shape(done):
     assert left.shape[1:] == (38, 47)
     assert right.shape[1:] == (38, 47)
     assert abs(len(left) - len(right)) <= 1
+
+
+def test_the_whole_project_ends_closer_to_the_truth(done):
+    # What both cut: 8 and 3 columns, and 3 rows of the lower edge with 57, then 40, above it.
+    left, right, clean = theirs(done, "all", "cropping_final"), ours(done, "all"), truth()[:, 15:53, 11:58]
+    alike = [
+        np.array([np.corrcoef(frame.ravel(), other.ravel())[0, 1] for frame, other in zip(found, clean)])
+        for found in (left, right)
+    ]
+    striped = np.arange(COUNT) % 3 == 0
+    assert alike[1][~striped].min() > 0.97
+    assert alike[1][: len(left)].mean() > alike[0].mean()
 
 
 def test_a_note_says_where_ours_differs_and_stays_with_the_run(done):

@@ -242,3 +242,19 @@ def test_a_result_among_the_slices_is_up_to_date_and_another_parameter_repeats_o
     background = next(name for name in before if "background" in name)
     assert after[background] == before[background]
     assert len(after) > len(before)
+
+
+def test_what_pystack3d_made_in_the_project_is_no_part_of_the_input(project, caplog):
+    assert main(["run", str(project)]) == 0
+    made = project / "process" / "cropping"
+    (made / "outputs").mkdir(parents=True)
+    for file in sorted(project.glob("*.tif")):
+        (made / file.name).write_bytes(file.read_bytes())
+    caplog.clear()
+    assert main(["run", str(project)]) == 0
+    assert "is up to date" in caplog.text
+    first = sorted(project.glob("*.tif"))[1]
+    tifffile.imwrite(first, tifffile.imread(first)[::-1])
+    caplog.clear()
+    assert main(["run", str(project)]) == 0
+    assert "is up to date" not in caplog.text

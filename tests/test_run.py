@@ -181,7 +181,7 @@ def test_two_runs_at_once_do_not_mix(recipe, tmp_path):
 
 
 def _run_file(path: str, out: str) -> None:
-    stack3d.run(Recipe.from_file(path), out=out, scheduler="synchronous")
+    stack3d.run(Recipe.from_file(path), out=out, scheduler="synchronous", report=False)
 
 
 @pytest.mark.long

@@ -77,7 +77,7 @@ def _child(arguments: list[str], said: str, limit: int | None, powerless: bool) 
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         if powerless:
             _give_up_the_powers_of_root()
-        status = main(arguments)
+        status = main([*arguments, "--no-report"])
         file.flush()
     os._exit(status)
 

@@ -75,12 +75,15 @@ def test_no_such_part(arguments, words):
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
 def test_parts_in_any_order_give_the_bytes_of_a_plain_run(recipe, plain, tmp_path, order):
-    out = tmp_path / "clean.zarr"
+    out, page = tmp_path / "clean.zarr", tmp_path / "clean.zarr.html"
     for index in order[:-1]:
-        assert run_part(recipe, (index, 3), out=out) is None
+        assert run_part(recipe, (index, 3), out=out, report=True) is None
         assert not out.exists()
-    result = run_part(recipe, f"{order[-1]}/3", out=out)
+        assert not page.exists()
+    result = run_part(recipe, f"{order[-1]}/3", out=out, report=order[-1] == 2)
     assert bytes_of(out) == plain
+    # The job that finishes the result writes the report, where one is wanted.
+    assert page.exists() == (order[-1] == 2)
     # The one that is up to date is found by every job, and by a plain run.
     before = (out / "zarr.json").stat().st_mtime_ns
     xr.testing.assert_identical(run_part(recipe, (order[0], 3), out=out), result)

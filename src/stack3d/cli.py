@@ -261,7 +261,7 @@ def _report(arguments: argparse.Namespace) -> int:
         da, before = stack3d.open_stack(arguments.path), _open(arguments.before, arguments)
     page = da.stack3d.report(
         page_of(arguments.path) if arguments.out is None else arguments.out,
-        before,
+        before=before,
         run=folder_of(arguments.path),
         slices=arguments.slices,
         title=arguments.path.stem,

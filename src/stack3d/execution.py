@@ -42,20 +42,23 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     dtype: Any = None
     device: str = "cpu"
+    writes: bool = False
 
-    def value(self, frames: Any, values: Mapping[str, Any]) -> Any:
-        """Return what the kernel gives."""
+    def value(self, frames: Any, values: Mapping[str, Any], out: Any = None) -> Any:
+        """Return what the kernel gives; one that writes may do so to `out`."""
         if self.device == "gpu" and isinstance(frames, list):
             frames = [devices.to_device(frame, "gpu") for frame in frames]
         elif self.device == "gpu":
             frames = devices.to_device(frames, "gpu")
+        if self.writes and isinstance(out, np.ndarray) and self.device != "gpu":
+            return self.kernel(frames, **values, **self.arguments, out=out)
         return self.kernel(frames, **values, **self.arguments)
 
-    def frame(self, frames: Any, values: Mapping[str, Any]) -> tuple[Any, int]:
+    def frame(self, frames: Any, values: Mapping[str, Any], out: Any = None) -> tuple[Any, int]:
         """Return the new frame and how many of its pixels were cut to the range of its dtype."""
         if np.dtype(self.dtype).kind in "ui":
             _refuse_missing(frames, self.dtype)
-        result = self.value(frames, values)
+        result = self.value(frames, values, out)
         result, saturated = result if isinstance(result, tuple) else (result, 0)
         if result.dtype != self.dtype:
             raise TypeError(f"{self.kernel.__name__} gave {result.dtype} where {np.dtype(self.dtype)} was announced")
@@ -96,6 +99,7 @@ def map_frames(
     dtype: Any = None,
     device: str | None = None,
     label: str = "frames",
+    writes: bool = False,
 ) -> Any:
     """Run ``kernel(frame, **values, **arguments)`` on every frame.
 
@@ -117,6 +121,9 @@ def map_frames(
         Where the kernel runs; stacks on the GPU stay there.
     label : str
         Shown in progress, and the beginning of the names of dask keys.
+    writes : bool
+        The kernel takes ``out``, the place of the new frame in the new stack (or None), and may write there: that spares
+        memory for the frame and a copy of it.
 
     Returns
     -------
@@ -125,7 +132,7 @@ def map_frames(
     """
     out_shape = shape or (da.sizes["y"], da.sizes["x"])
     out_dtype = np.dtype(dtype or da.dtype)
-    call = Call(kernel, dict(arguments or {}), out_dtype, _device(da, device))
+    call = Call(kernel, dict(arguments or {}), out_dtype, _device(da, device), writes)
     values = _leading_values(da, per_frame)
     if da.chunks is None:
         return _map_in_memory(da.data, call, values, out_shape, out_dtype, label)
@@ -236,9 +243,14 @@ def _block_values(
 def _map_block(block: Any, values: dict[str, np.ndarray], call: Call) -> Any:
     lead = block.shape[:-2]
     saturated, out = 0, None
+    if call.writes and isinstance(block, np.ndarray):
+        out = np.empty(block.shape, call.dtype)
     for index in np.ndindex(lead):
-        frame, cut = call.frame(block[index], {name: value[index] for name, value in values.items()})
+        place = None if out is None else out[index]
+        frame, cut = call.frame(block[index], {name: value[index] for name, value in values.items()}, place)
         saturated += cut
+        if frame is place:
+            continue
         if block[..., 0, 0].size == 1:
             out = frame.reshape((*lead, *frame.shape))
         else:
@@ -304,8 +316,10 @@ def _map_in_memory(data: Any, call: Call, values: dict[str, np.ndarray], shape: 
     out = np.empty_like(data, shape=(*lead, *shape), dtype=dtype, order="C")
 
     def run(index: tuple[int, ...]) -> int:
-        frame, saturated = call.frame(data[index], {name: value[index] for name, value in values.items()})
-        out[index] = frame
+        place = out[index]
+        frame, saturated = call.frame(data[index], {name: value[index] for name, value in values.items()}, place)
+        if frame is not place:
+            out[index] = frame
         return saturated
 
     saturated = sum(in_threads(run, np.ndindex(lead), int(np.prod(lead)), label))

@@ -62,7 +62,8 @@ def spacing_of(da: xr.DataArray, dim: str) -> float:
         median = float(np.median(steps))
         # Far from the origin the difference of two positions is no better than the positions themselves.
         rounding = 4 * np.finfo(np.float64).eps * float(np.abs(values[[0, -1]]).max())
-        return float(attr) if attr is not None and np.isclose(attr, median, rtol=1e-9, atol=rounding) else median
+        near = attr is not None and abs(float(attr) - median) <= rounding + 1e-9 * abs(median)
+        return float(attr) if attr is not None and near else median
     return float(da[dim].attrs.get("spacing", 1.0))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, cast
 
-from stack3d import _meter
+from stack3d import _graphs, _meter
 from stack3d._meter import Meter, metering
 
 _LOGGER = logging.getLogger("stack3d")
@@ -68,59 +68,39 @@ def compute(
     >>> from stack3d.progress import compute
     >>> mean, largest = compute(stack.mean(), stack.max(), label="statistics")
     """
-    import dask
-
     if _refusing.get():
         raise WorkRefused(label)
     unit = unit or ("tasks" if total is None else "frames")
-    count = 0 if discard else len(collections)
-    joined = _neighbours_together(collections)
-    collections = tuple(joined) if discard and joined else (*collections, *joined)
     with metering(label, unit, shown=total) as meter:
+        results = _computed(collections, meter, discard)
+        if meter is not None:
+            meter.complete()
+        return results
+
+
+def _computed(collections: tuple[Any, ...], meter: Meter | None, discard: bool) -> tuple[Any, ...]:
+    import dask
+
+    if not _graphs.are_arrays(collections):
         if meter is None:
-            return tuple(dask.compute(*collections))[:count]
-        results = dask.compute(*collections, scheduler=functools.partial(_get, meter))
-        meter.complete()
-        return tuple(results)[:count]
+            return tuple(dask.compute(*collections))
+        return tuple(dask.compute(*collections, scheduler=functools.partial(_get, meter)))
+    graph, last = _graphs.ready(collections)
+    keys = [item.__dask_keys__() for item in collections]
+    wanted = ([] if discard and last is not None else keys) + ([] if last is None else [last])
+    blocks = _scheduler()(graph, wanted) if meter is None else _get(meter, graph, wanted)
+    if discard:
+        return ()
+    finishing = [item.__dask_postcompute__() for item in collections]
+    return tuple(finish(block, *more) for (finish, more), block in zip(finishing, blocks, strict=False))
 
 
-_BRANCHES = 4
+def _scheduler() -> Callable[..., Any]:
+    """Return the `get` function of the dask scheduler in force."""
+    import dask.base
+    import dask.threaded
 
-
-def _neighbours_together(collections: tuple[Any, ...]) -> list[Any]:
-    """Return a lazy array that needs every block of some arrays, neighbours joined first; none where they are few.
-
-    Dask does first what needs least. Of the slices of a finer grid those are the ones that lie on a slice of the old
-    one, all along the stack, and half of the stack would wait in memory for the others. What joins neighbours makes it
-    go along the stack instead.
-    """
-    if "dask.array" not in sys.modules:
-        return []
-    import uuid
-
-    import dask.array
-    from dask._task_spec import Task, TaskRef
-    from dask.core import flatten
-    from dask.highlevelgraph import HighLevelGraph
-
-    arrays = [item for item in collections if isinstance(item, dask.array.Array)]
-    keys = [key for item in arrays for key in flatten(item.__dask_keys__())]
-    if len(keys) <= _BRANCHES:
-        return []
-    name, joined = f"joined-{uuid.uuid4().hex}", keys
-    graph: dict[Any, Any] = {}
-    while len(joined) > 1:
-        groups = [joined[k : k + _BRANCHES] for k in range(0, len(joined), _BRANCHES)]
-        joined = [(name, len(graph) + k + 1) for k in range(len(groups))] if len(groups) > 1 else [(name, 0)]
-        graph |= {key: Task(key, _done, *map(TaskRef, group)) for key, group in zip(joined, groups, strict=True)}
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=cast(Any, arrays))
-    return [dask.array.Array(layers, name, ((1,),), dtype="uint8")]
-
-
-def _done(*blocks: Any) -> Any:
-    import numpy as np
-
-    return np.zeros(1, np.uint8)
+    return cast(Callable[..., Any], dask.base.get_scheduler() or dask.threaded.get)
 
 
 @contextlib.contextmanager
@@ -168,10 +148,9 @@ def _get(meter: Meter, graph: Any, keys: Any, **options: Any) -> Any:
     """Run a graph with the scheduler in force, telling `meter`; used in place of a `get` function of dask."""
     import dask.base
     import dask.local
-    import dask.threaded
     from dask.callbacks import local_callbacks
 
-    get = dask.base.get_scheduler() or dask.threaded.get
+    get = _scheduler()
     client = getattr(get, "__self__", None)
     if "distributed" in sys.modules and isinstance(client, sys.modules["distributed"].Client):
         return _get_distributed(meter, client, graph, keys, **options)

@@ -59,7 +59,14 @@ def apply_curve_xp(frame: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, int]:
 
 
 def scale_offset(
-    frame: Any, gain: float, offset: float, dtype: Any, *, low: float | None = None, high: float | None = None
+    frame: Any,
+    gain: float,
+    offset: float,
+    dtype: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    out: Any = None,
 ) -> tuple[Any, int]:
     """Return ``gain * frame + offset``, rounded and saturated.
 
@@ -73,6 +80,8 @@ def scale_offset(
         Of the result. Integers are rounded half to even and saturate; NaN stays NaN, or 0 in integers.
     low, high : float, optional
         Limits of the result, within those of `dtype`.
+    out : (y, x) array of dtype, optional
+        Where the result may be written, by rows without gaps.
 
     Returns
     -------
@@ -86,7 +95,7 @@ def scale_offset(
     >>> curve.scale_offset(np.array([[10, 100, 200]], "uint8"), 1.5, -2, "uint8")
     (array([[ 13, 148, 255]], dtype=uint8), 1)
     """
-    return _affine(frame, 0.0, gain, offset, dtype, low, high)
+    return _affine(frame, 0.0, gain, offset, dtype, low, high, out)
 
 
 def scale_offset_xp(
@@ -97,7 +106,14 @@ def scale_offset_xp(
 
 
 def rescale(
-    frame: Any, in_low: float, in_high: float, out_low: float, out_high: float, dtype: Any, clip: bool = True
+    frame: Any,
+    in_low: float,
+    in_high: float,
+    out_low: float,
+    out_high: float,
+    dtype: Any,
+    clip: bool = True,
+    out: Any = None,
 ) -> tuple[Any, int]:
     """Map the range from `in_low` to `in_high` linearly onto that from `out_low` to `out_high`.
 
@@ -113,6 +129,8 @@ def rescale(
         Of the result: "uint8" is a true 8-bit conversion, nothing wraps around.
     clip : bool
         Hold the result between `out_low` and `out_high`; if False only the limits of `dtype` hold it.
+    out : (y, x) array of dtype, optional
+        Where the result may be written, by rows without gaps.
 
     Returns
     -------
@@ -130,7 +148,7 @@ def rescale(
         raise ValueError(f"in_low and in_high must be finite and in_high not below in_low, got {in_low}, {in_high}")
     gain = (out_high - out_low) / (in_high - in_low) if in_high > in_low else 0.0
     low, high = (min(out_low, out_high), max(out_low, out_high)) if clip else (None, None)
-    return _affine(frame, in_low, gain, out_low, dtype, low, high)
+    return _affine(frame, in_low, gain, out_low, dtype, low, high, out)
 
 
 def invert(frame: Any, low: float, high: float) -> tuple[Any, int]:
@@ -220,18 +238,18 @@ def _look_up(frame: Any, table: Any, changed: Any, first: int) -> tuple[Any, int
 
 
 def _starts(knots: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
-    """Return, for each of many equal parts of the knots' range, the last knot at or before it."""
+    """Return, for each of many equal parts of the knots' range, the last knot at or before where it begins."""
     span = knots[-1] - knots[0]
-    parts = 4 * knots.size
+    parts = 8 * knots.size
     if not span > 0:
         return np.zeros(1, np.int64), 0.0
     begins = knots[0] + np.arange(parts) * (span / parts)
     found = np.searchsorted(knots, begins, side="right") - 1
-    return np.clip(found - 1, 0, knots.size - 1).astype(np.int64), float(parts / span)
+    return np.clip(found, 0, knots.size - 2).astype(np.int64), float(parts / span)
 
 
 def _affine(
-    frame: Any, pivot: float, gain: float, base: float, dtype: Any, low: float | None, high: float | None
+    frame: Any, pivot: float, gain: float, base: float, dtype: Any, low: float | None, high: float | None, out: Any
 ) -> tuple[Any, int]:
     dtype = np.dtype(dtype)
     if not on_host(frame) or dtype.str[1:] in ("u8", "i8"):
@@ -239,7 +257,7 @@ def _affine(
     kind = working_dtype(frame.dtype, dtype)
     numbers = (kind.type(number) for number in (pivot, gain, base, *limits(dtype, low, high)))
     pixels = packed(frame)
-    out = np.empty(pixels.shape, dtype)
+    out = np.empty(pixels.shape, dtype) if out is None else out
     return out, int(_affine_loop(pixels, out, *numbers))
 
 
@@ -311,6 +329,8 @@ def _interpolate(
             else:
                 part = min(int((level - first_knot) * per_unit), starts.size - 1)
                 k = starts[part]
+                while knots[k] > level:  # a level at the edge of a part falls into the next by rounding
+                    k -= 1
                 while knots[k + 1] <= level:
                     k += 1
                 value = slopes[k] * (level - knots[k]) + values[k]

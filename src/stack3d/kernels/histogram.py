@@ -262,7 +262,7 @@ def _robust_range(levels: np.ndarray[Any, Any], first: int) -> tuple[float, floa
 
 def _sampled_range(frame: Any, mask: Any) -> tuple[float, float]:
     # A quarter of the rows of a large frame says as much about its range.
-    rows = slice(None, None, 4 if frame.size > 2**18 else 1)
+    rows = slice(None, None, 4 if frame.size >= 2**18 else 1)
     ends = quantiles(frame[rows], [_TAIL, 1 - _TAIL], None if mask is None else mask[rows])
     if np.isnan(ends[0]):
         ends = quantiles(frame, [_TAIL, 1 - _TAIL], mask)

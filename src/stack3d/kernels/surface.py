@@ -64,6 +64,7 @@ def take_out(
     kind: str,
     divide: bool,
     dark: float = 0.0,
+    out: Any = None,
 ) -> tuple[Any, int]:
     """Take a surface out of a frame: ``frame - surface + level``, or ``(frame - dark) * level / surface + dark``.
 
@@ -83,6 +84,8 @@ def take_out(
     divide : bool
     dark : float
         Grey value of no signal, about which a division works.
+    out : (y, x) array of dtype, optional
+        Where the result may be written, by rows without gaps.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def take_out(
         return take_out_xp(frame, rows, cols, values, level, dtype, kind=kind, divide=divide, dark=dark)
     smallest, largest = (np.float32(limit) for limit in limits(dtype))
     pixels = packed(frame)
-    out = np.empty(pixels.shape, dtype)
+    out = np.empty(pixels.shape, dtype) if out is None else out
     common = (np.float32(level), np.float32(dark), divide, out, smallest, largest)
     if kind == "polynomial":
         matrix = np.asarray(values, dtype=np.float64)
@@ -128,7 +131,7 @@ def take_out_xp(
     return finish(even if np.dtype(dtype) != np.float32 else even.astype(np.float32), dtype)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _by_rows(
     frame: Any, powers: Any, x: Any, level: Any, dark: Any, divide: bool, out: Any, smallest: Any, largest: Any
 ) -> int:
@@ -144,11 +147,11 @@ def _by_rows(
             value = np.float32(powers[i, power])
             for j in range(cols):
                 surface[j] = surface[j] * x[j] + value
-        changed += _finish_row(frame[i], surface, level, dark, divide, out[i], smallest, largest)
+        changed += int(_finish_row(frame[i], surface, level, dark, divide, out[i], smallest, largest))
     return changed
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _by_grid(
     frame: Any,
     along: Any,
@@ -169,20 +172,21 @@ def _by_grid(
         for j in range(cols):
             low = along[i, first[j]]
             surface[j] = low + share[j] * (along[i, min(first[j] + 1, last)] - low)
-        changed += _finish_row(frame[i], surface, level, dark, divide, out[i], smallest, largest)
+        changed += int(_finish_row(frame[i], surface, level, dark, divide, out[i], smallest, largest))
     return changed
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")  # to raise at 0 would keep a division out of vector instructions
 def _finish_row(
     pixels: Any, surface: Any, level: Any, dark: Any, divide: bool, out: Any, smallest: Any, largest: Any
-) -> int:
-    changed = 0
+) -> Any:
+    changed = np.int32(0)  # as wide as a pixel inside, so that the loops become vector instructions
     if divide:
         for j in range(pixels.size):
             value = (np.float32(pixels[j]) - dark) * (level / surface[j]) + dark
-            changed += store(out, j, value, smallest, largest)
+            changed = np.int32(changed + store(out, j, value, smallest, largest))
     else:
         for j in range(pixels.size):
-            changed += store(out, j, np.float32(pixels[j]) - (surface[j] - level), smallest, largest)
+            value = np.float32(pixels[j]) - (surface[j] - level)
+            changed = np.int32(changed + store(out, j, value, smallest, largest))
     return changed

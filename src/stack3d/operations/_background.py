@@ -8,19 +8,19 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from stack3d import estimates, kernels
+from stack3d import kernels
 from stack3d._provenance import estimator, operation
 from stack3d._warn import warn
 from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype, valid_slices
-from stack3d.operations import _grey, _surface_fit, _surface_grid, _terms
+from stack3d.operations import _grey, _surface_fit, _surface_grid, _surface_polynomial, _terms
 
 Method = Literal["polynomial", "gaussian", "morphological"]
 Weights = Literal["huber", "hampel", "tukey", "none"]
 _METHODS = ("polynomial", "gaussian", "morphological")
 
 
-@estimator(version=2)
+@estimator(version=3)
 def estimate_background(
     da: xr.DataArray,
     *,
@@ -31,6 +31,7 @@ def estimate_background(
     cross: bool = True,
     coefficients: Any = None,
     weights: Weights = "huber",
+    regress_content: bool = True,
     size: Any = None,
     structures: Literal["bright", "dark"] = "bright",
     low: float | None = None,
@@ -41,7 +42,7 @@ def estimate_background(
 ) -> xr.Dataset:
     """Fit the slow variation of grey values over the frame, and over the stack.
 
-    One pass; of each frame only the means of 32 x 32 cells (fewer for more than 2,000 slices) are kept.
+    One pass; of each frame only mean, spread and skewness of 32 x 32 cells (fewer for more than 2,000 slices) are kept.
 
     Parameters
     ----------
@@ -63,6 +64,9 @@ def estimate_background(
         from 0 to 1 over the stack given here.
     weights : {"huber", "hampel", "tukey", "none"}
         How cells that do not fit (pores, charging) lose weight.
+    regress_content : bool
+        Whether what the specimen itself adds to the means of cells, as told by the spread and skewness of their grey
+        values, is left out; with one surface for the stack, not with `subsample`. Where content does not show, nothing is.
     size : length, optional
         For ``"gaussian"`` (standard deviation) and ``"morphological"``: a number in the coordinate unit, or such as
         ``"2 um"`` or ``"300 px"``; by default an eighth (a quarter) of the shorter side.
@@ -82,6 +86,7 @@ def estimate_background(
     Dataset
         Kind ``"background"``. For a polynomial ``coefficient`` (..., [z], term) with the exponents ``power_z``,
         ``power_y``, ``power_x``; ``level``, the mean of the surface where it was measured; ``r_squared`` and ``rmse``;
+        ``content_share``, how far the regression on content was trusted, 0 where it was not (or not asked for) to 1;
         ``origin_z`` ... ``span_x``, the positions that are 0 and 1. Otherwise ``grid`` (..., [z], grid_y, grid_x) and
         ``level``. NaN where a slice could not be fitted.
 
@@ -113,12 +118,12 @@ def estimate_background(
         sampling = sampling._replace(subsample=(1, *sampling.subsample[1:]))
     frame = _surface_fit.frame_of(da)
     if coefficients is not None:
-        return _given(da, powers, coefficients, frame)
+        return _surface_polynomial.given(da, powers, coefficients, frame)
     sample = _surface_fit.sampled(da, sampling, region, device, "estimate background")
-    return fitted(da, "background", sample, powers, weights, per, frame)
+    return _surface_polynomial.fitted(da, "background", sample, powers, weights, per, frame, regress_content)
 
 
-@operation(version=2, estimator=estimate_background)
+@operation(version=3, estimator=estimate_background)
 def remove_background(
     da: xr.DataArray,
     *,
@@ -130,6 +135,7 @@ def remove_background(
     cross: bool = True,
     coefficients: Any = None,
     weights: Weights = "huber",
+    regress_content: bool = True,
     size: Any = None,
     structures: Literal["bright", "dark"] = "bright",
     low: float | None = None,
@@ -149,7 +155,7 @@ def remove_background(
     estimate : Dataset, optional
         From `estimate_background`, made here from the next parameters if not given; it fits parts and binned versions of
         the stack it was made on, and other channels where it has none.
-    method, per, terms, degree, cross, coefficients, weights, size, structures, low, high, region, subsample
+    method, per, terms, degree, cross, coefficients, weights, regress_content, size, structures, low, high, region, subsample
         How the background is found; see `estimate_background`.
     operation : {"subtract", "divide"}
         For what was added (offset, shadow of a detector), or multiplied (shading).
@@ -190,41 +196,6 @@ def remove_background(
         raise ValueError("keep='nothing' would divide everything to nothing; with operation='divide' keep 'mean'")
     found = _grey.fitted(estimate, da, "background")
     return applied(da, found, operation == "divide", keep, 0.0, result_dtype(dtype, da), device, "remove background")
-
-
-def fitted(
-    da: xr.DataArray,
-    kind: str,
-    sample: _surface_fit.Sample,
-    powers: np.ndarray,
-    weights: str,
-    per: str,
-    frame: Mapping[str, float],
-) -> xr.Dataset:
-    """Return the estimate of a polynomial fitted to a sample, for the stack or for each slice."""
-    lead: tuple[Any, ...] = tuple(dim for dim in da.dims[:-2] if dim != "z")
-    if per == "stack":
-        sample = _surface_fit.grouped(sample)
-    groups = sample.values.shape[:-3]
-    by_slice = per == "slice" and "z" in da.dims
-    shape = (*groups, da.sizes["z"]) if by_slice else groups
-    numbers = {name: np.full(shape, np.nan) for name in ("level", "r_squared", "rmse")}
-    coefficient = np.full((*shape, len(powers)), np.nan)
-    for index in np.ndindex(shape):
-        if by_slice:
-            values, amounts = sample.values[index], sample.amounts[index]
-            one = sample._replace(z=np.ones((1, 10)))
-        else:
-            values, amounts, one = sample.values[index], sample.amounts[index], sample
-        matrix = _surface_fit.design(one, powers)
-        fit = kernels.fit.robust(matrix, values.ravel(), amounts.ravel(), weights=weights)
-        coefficient[index] = fit.coefficients
-        used = amounts.ravel() * np.isfinite(values.ravel())
-        if used.sum() > 0:
-            numbers["level"][index] = np.average(matrix @ fit.coefficients, weights=used)
-        numbers["r_squared"][index], numbers["rmse"][index] = fit.r_squared, fit.rmse
-    dims = (*lead, "z") if by_slice else lead
-    return _polynomial(da, kind, dims, coefficient, powers, numbers, frame)
 
 
 def applied(
@@ -278,53 +249,13 @@ def applied(
         dtype=dtype,
         device=device,
         label=label,
+        writes=True,
     )
     return rebuild(da, data)
 
 
 def _taken_out(frame: np.ndarray, values: np.ndarray, level: Any, **arguments: Any) -> tuple[np.ndarray, int]:
     return kernels.surface.take_out(frame, values=values, level=float(level), **arguments)
-
-
-def _given(da: xr.DataArray, powers: np.ndarray, coefficients: Any, frame: Mapping[str, float]) -> xr.Dataset:
-    values = np.asarray(coefficients, dtype=np.float64)
-    if values.shape != (len(powers),) or not np.all(np.isfinite(values)):
-        names = ", ".join(_surface_fit.term_names(powers))
-        raise ValueError(f"coefficients={coefficients!r} must be {len(powers)} numbers, for the terms {names}")
-    mean = [
-        np.prod(
-            [np.mean(_surface_fit.normalised(da, d, frame) ** p) for d, p in zip(("z", "y", "x"), row, strict=True)]
-        )
-        for row in powers
-    ]
-    numbers = {
-        "level": np.asarray(float(np.dot(mean, values))),
-        "r_squared": np.asarray(np.nan),
-        "rmse": np.asarray(np.nan),
-    }
-    return _polynomial(da, "background", (), values, powers, numbers, frame)
-
-
-def _polynomial(
-    da: xr.DataArray,
-    kind: str,
-    dims: tuple[Any, ...],
-    coefficient: np.ndarray,
-    powers: np.ndarray,
-    numbers: Mapping[str, np.ndarray],
-    frame: Mapping[str, float],
-) -> xr.Dataset:
-    grey = {"units": "grey value"}
-    variables: dict[str, Any] = {
-        "coefficient": ((*dims, "term"), coefficient, {"long_name": "coefficient of the term", **grey}),
-        "level": (dims, numbers["level"], {"long_name": "mean of the surface where it was measured", **grey}),
-        "r_squared": (dims, numbers["r_squared"], {"long_name": "coefficient of determination", "units": "1"}),
-        "rmse": (dims, numbers["rmse"], {"long_name": "rms of the residuals", **grey}),
-    }
-    for k, dim in enumerate(("z", "y", "x")):
-        variables[f"power_{dim}"] = ("term", powers[:, k])
-    variables.update({name: ((), value) for name, value in frame.items()})
-    return estimates.make(kind, variables, da, coords={"term": _surface_fit.term_names(powers)})
 
 
 def _check_method(

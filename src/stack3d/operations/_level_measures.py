@@ -74,12 +74,12 @@ def targets(values: np.ndarray, good: np.ndarray, window: int | None, slice: int
         for k in np.flatnonzero(use):
             near = _grey.neighbours(window, int(k), count)
             kept = np.flatnonzero(use[near])
-            values = row[near][kept]
+            around = row[near][kept]
             if kept.size < _LINE:
-                targets[group][k] = np.median(values)
+                targets[group][k] = np.median(around)
                 continue
             places = (kept + near.start - int(k)) / window
             line = np.stack([np.ones(kept.size), places], axis=1)
-            fit = kernels.fit.robust(line, values, np.ones(kept.size), weights="tukey", iterations=10)
+            fit = kernels.fit.robust(line, around, np.ones(kept.size), weights="tukey", iterations=10)
             targets[group][k] = fit.coefficients[0]
     return targets

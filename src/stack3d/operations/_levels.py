@@ -236,15 +236,18 @@ def level_slices(
         dtype=out_dtype,
         device=device,
         label="level slices",
+        writes=True,
     )
     coords = {f"intensity_{name}": found[name].variable for name in ("gain", "offset", "levelled")}
     return rebuild(da, data, coords)
 
 
-def _levelled(frame: np.ndarray, gain: float, offset: float, dtype: np.dtype[Any]) -> tuple[np.ndarray, int]:
+def _levelled(
+    frame: np.ndarray, gain: float, offset: float, dtype: np.dtype[Any], out: Any = None
+) -> tuple[np.ndarray, int]:
     if gain == 1 and offset == 0:
         return kernels.cast.cast_frame(frame, dtype)
-    return kernels.curve.scale_offset(frame, float(gain), float(offset), dtype)
+    return kernels.curve.scale_offset(frame, float(gain), float(offset), dtype, out=out)
 
 
 def _check(

@@ -201,16 +201,24 @@ def rescale_intensity(
         dtype=out_dtype,
         device=device,
         label="rescale intensity",
+        writes=True,
     )
     return rebuild(da, data)
 
 
 def _rescaled(
-    frame: np.ndarray, low: float, high: float, out_low: float, out_high: float, dtype: np.dtype[Any], clip: bool
+    frame: np.ndarray,
+    low: float,
+    high: float,
+    out_low: float,
+    out_high: float,
+    dtype: np.dtype[Any],
+    clip: bool,
+    out: Any = None,
 ) -> Any:
     if not (np.isfinite(low) and np.isfinite(high)):
         low = high = 0.0
-    result, saturated = kernels.curve.rescale(frame, float(low), float(high), out_low, out_high, dtype, clip)
+    result, saturated = kernels.curve.rescale(frame, float(low), float(high), out_low, out_high, dtype, clip, out)
     # What is held on purpose is no reason to warn.
     return result if clip else (result, saturated)
 

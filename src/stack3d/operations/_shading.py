@@ -11,10 +11,10 @@ import xarray as xr
 from stack3d import kernels
 from stack3d._provenance import estimator, operation
 from stack3d.model import result_dtype
-from stack3d.operations import _background, _grey, _surface_fit, _terms
+from stack3d.operations import _background, _grey, _surface_fit, _surface_polynomial, _terms
 
 
-@estimator(version=2)
+@estimator(version=3)
 def estimate_shading(
     da: xr.DataArray,
     *,
@@ -23,6 +23,7 @@ def estimate_shading(
     degree: int | Mapping[str, int] = 2,
     cross: bool = True,
     weights: _background.Weights = "huber",
+    regress_content: bool = True,
     dark: float = 0.0,
     low: float | None = None,
     high: float | None = None,
@@ -31,7 +32,7 @@ def estimate_shading(
 ) -> xr.Dataset:
     """Fit how bright equal material appears over the frame.
 
-    The mean of all slices (or each slice), less the dark count, is fitted by a polynomial of y and x.
+    The means of cells of all slices (or of each), less the dark count, are fitted by a polynomial of y and x.
 
     Parameters
     ----------
@@ -47,6 +48,9 @@ def estimate_shading(
         Whether products of axes are terms.
     weights : {"huber", "hampel", "tukey", "none"}
         How cells that do not fit (pores, charging) lose weight.
+    regress_content : bool
+        Whether what the specimen itself adds to the means of cells, as told by the spread and skewness of their grey
+        values, is left out; with one surface for the stack. Where content does not show, nothing is.
     dark : float
         Grey value of no signal.
     low, high : float, optional
@@ -82,14 +86,13 @@ def estimate_shading(
     powers = _terms.powers(terms, degree, cross, ("y", "x"))
     sample = _surface_fit.sampled(da, sampling, region, device, "estimate shading")
     sample = sample._replace(values=sample.values - float(dark))
-    if per == "stack":
-        sample = _surface_fit.averaged(sample)
-    found = _background.fitted(da, "shading", sample, powers, weights, per, _surface_fit.frame_of(da))
+    frame = _surface_fit.frame_of(da)
+    found = _surface_polynomial.fitted(da, "shading", sample, powers, weights, per, frame, regress_content, divide=True)
     found["dark"] = ((), float(dark), {"long_name": "grey value of no signal", "units": "grey value"})
     return found
 
 
-@operation(version=2, estimator=estimate_shading)
+@operation(version=3, estimator=estimate_shading)
 def flatten(
     da: xr.DataArray,
     *,
@@ -99,6 +102,7 @@ def flatten(
     degree: int | Mapping[str, int] = 2,
     cross: bool = True,
     weights: _background.Weights = "huber",
+    regress_content: bool = True,
     dark: float = 0.0,
     low: float | None = None,
     high: float | None = None,
@@ -114,7 +118,7 @@ def flatten(
     estimate : Dataset, optional
         From `estimate_shading`, made here from the next parameters if not given. One of an empty or even field, or of
         another stack on the same frame, may be given.
-    per, terms, degree, cross, weights, dark, low, high, region
+    per, terms, degree, cross, weights, regress_content, dark, low, high, region
         How the shading is found; see `estimate_shading`.
     dtype : dtype, optional
         By default that of `da`, rounded and cut to its range.

@@ -16,7 +16,7 @@ import xarray as xr
 from stack3d import kernels
 from stack3d.execution import reduce_frames
 from stack3d.model import valid_slices
-from stack3d.operations import _grey, _terms
+from stack3d.operations import _content, _grey, _terms
 
 _CELLS = 32  # along each axis, for a polynomial
 _KEPT = 2**21  # cell means of a whole stack that are held at once
@@ -38,6 +38,8 @@ class Sample(NamedTuple):
     z: np.ndarray
     y: np.ndarray
     x: np.ndarray
+    second: np.ndarray | None = None  # sums of powers of the distance from the mean, of cells
+    third: np.ndarray | None = None
 
 
 def check_sampling(low: Any, high: Any, subsample: Any) -> Sampling:
@@ -110,39 +112,37 @@ def sampled(
         edges = [kernels.cells.edges(size, side) for size in (rows, cols)]
         found = reduce_frames(
             part,
-            _means,
+            _moments,
             arguments={"rows": edges[0], "cols": edges[1], "low": sampling.low, "high": sampling.high},
             device=device,
             label=label,
         )
         values, amounts, keep = found["values"], found["amounts"], valid
+        second, third = found["second"], found["third"]
         powers = [_powers(positions["z"])]
         powers += [_mean_powers(positions[dim], edge) for dim, edge in zip(("y", "x"), edges, strict=True)]
     if "z" not in part.dims:
         values, amounts = np.expand_dims(values, -3), np.expand_dims(amounts, -3)
     amounts = np.where(keep[:, None, None], amounts, 0.0)
-    return Sample(values, amounts, *powers)
+    sample = Sample(values, amounts, powers[0], powers[1], powers[2])
+    if sampling.subsample is not None:
+        return sample
+    second, third = (np.where(keep[:, None, None], sums.reshape(values.shape), 0.0) for sums in (second, third))
+    return sample._replace(second=second, third=third)
 
 
-def grouped(sample: Sample) -> Sample:
+def grouped(sample: Sample, groups: int | None = None) -> Sample:
     """Return a sample with neighbouring slices merged, so that a fit over the stack has a fixed size."""
-    edges = kernels.cells.edges(sample.values.shape[-3], _CELLS)
+    edges = kernels.cells.edges(sample.values.shape[-3], groups or _CELLS)
     if len(edges) - 1 == sample.values.shape[-3]:
         return sample
-    amounts = np.add.reduceat(sample.amounts, edges[:-1], axis=-3)
-    weighed = np.where(sample.amounts > 0, sample.values, 0.0) * sample.amounts
-    with np.errstate(invalid="ignore"):
-        values = np.add.reduceat(weighed, edges[:-1], axis=-3) / amounts
     z = np.add.reduceat(sample.z, edges[:-1], axis=0) / np.diff(edges)[:, None]
-    return Sample(values, amounts, z, sample.y, sample.x)
-
-
-def averaged(sample: Sample) -> Sample:
-    """Return a sample of the mean of all slices."""
-    amounts = sample.amounts.sum(axis=-3, keepdims=True)
-    weighed = (np.where(sample.amounts > 0, sample.values, 0.0) * sample.amounts).sum(axis=-3, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        return Sample(weighed / amounts, amounts, np.ones((1, sample.z.shape[1])), sample.y, sample.x)
+    rest = [np.arange(size + 1) for size in sample.values.shape[-2:]]
+    sums = [np.zeros_like(sample.values) if sums is None else sums for sums in (sample.second, sample.third)]
+    cells = _content.merged(_content.Moments(sample.values, sample.amounts, *sums), [edges, *rest])
+    if sample.second is None:
+        return Sample(cells.mean, cells.amount, z, sample.y, sample.x)
+    return Sample(cells.mean, cells.amount, z, sample.y, sample.x, cells.second, cells.third)
 
 
 def design(sample: Sample, powers: np.ndarray) -> np.ndarray:
@@ -177,6 +177,13 @@ def _points(frame: np.ndarray, sy: int, sx: int, low: float | None, high: float 
     good = (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
     values[~good] = np.nan
     return {"values": values}
+
+
+def _moments(
+    frame: np.ndarray, rows: np.ndarray, cols: np.ndarray, low: float | None, high: float | None
+) -> dict[str, Any]:
+    names = ("values", "amounts", "second", "third")
+    return dict(zip(names, kernels.cells.moments(frame, rows, cols, low, high), strict=True))
 
 
 def _means(

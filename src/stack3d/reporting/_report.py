@@ -12,8 +12,8 @@ import xarray as xr
 def report(
     da: xr.DataArray,
     path: str | os.PathLike[str],
-    before: xr.DataArray | None = None,
     *,
+    before: xr.DataArray | None = None,
     run: str | os.PathLike[str] | None = None,
     estimates: Mapping[str, xr.Dataset] | None = None,
     channels: Sequence[str] | None = None,

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
+import xarray as xr
+
 from stack3d.plotting._volume import volume_picture
 from stack3d.reporting._images import Packing, webp
 from stack3d.reporting._model import Facts, Section, Shot, Stage, Viewer
 from stack3d.reporting._words import plain
 
 _SIZE = (840, 720)
+_SLICES = 96  # at most: a lazy stack may have to compute each
 
 
 def volume(facts: Facts, packing: Packing) -> Section | None:
-    """Return the volume before and after; a picture costs up to 256 slices, so it is that of the first channel."""
+    """Return the volume before and after, of the first channel."""
     channel = facts.channels[0]
     if min(channel.pair.after.da.sizes.values()) < 2:
         return None
     cast = {
         name: webp(
-            volume_picture(side.da, limits=channel.limits[name], size=_SIZE)[..., :3],
+            volume_picture(_sampled(side.da, channel.limits[name]), limits=channel.limits[name], size=_SIZE)[..., :3],
             max(packing.quality, 60),
         )
         for name, side in (("after", channel.pair.after), ("before", channel.pair.before))
@@ -31,3 +35,10 @@ def volume(facts: Facts, packing: Packing) -> Section | None:
         "through the middle. Grey values as above."
     )
     return Section("volume", "Volume", [Viewer("Volume", [stage], [""], caption)])
+
+
+def _sampled(da: xr.DataArray, limits: tuple[float, float]) -> xr.DataArray:
+    some = da.isel(z=slice(None, None, -(-da.sizes["z"] // _SLICES)))
+    # What lies far beyond the grey scale may not fit the floats of a picture.
+    span = limits[1] - limits[0]
+    return some.clip(limits[0] - span, limits[1] + span, keep_attrs=True) if da.dtype == np.float64 else some

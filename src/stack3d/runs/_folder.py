@@ -22,6 +22,7 @@ from stack3d.runs._lock import held, is_held
 from stack3d.runs._values import normalised
 
 _SAMPLED_FRAMES = 3
+_PEER = "process"  # the folder of what PyStack3D made, within its project
 
 
 class RunFolder:
@@ -130,8 +131,10 @@ def key_of(before: str, name: str, version: int, parameters: Mapping[str, Any]) 
 def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path | None = None) -> str:
     """Return the key of a raw stack: its labels, a few whole frames, and names, sizes and times of its files.
 
-    The result may lie among them, and so may recipes: neither has a part in it.
+    The result may lie among them, and so may recipes and what PyStack3D made of them: none has a part in it.
     """
+    from stack3d.runs.pystack3d import is_project
+
     sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     if path is not None:
         root = Path(path)
@@ -140,7 +143,8 @@ def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: 
         files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
         own = None if target is None else os.path.relpath(target, os.path.realpath(root))
         if root.is_dir():
-            names = [(file, str(file.relative_to(root))) for file in files]
+            theirs = _PEER if is_project(root) else None
+            names = [(file, str(file.relative_to(root))) for file in files if file.relative_to(root).parts[0] != theirs]
             files = [f for f, name in names if not name.endswith(".toml") and not (own and name.startswith(own))]
         for file in files:
             facts = file.stat()

@@ -18,7 +18,7 @@ from stack3d.runs.recipe import Step
 # benchmarks/run_memory.py and benchmarks/planning.py.
 PROCESS = 500 * 10**6
 FRAMES_IN_TASK = 16
-HELD_BESIDE = 12
+HELD_BESIDE = 36
 
 
 class Stage(NamedTuple):

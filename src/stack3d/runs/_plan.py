@@ -130,8 +130,11 @@ def stamp(target: Path) -> list[int]:
 def machine() -> dict[str, str]:
     """Return on what a run ran, for its report."""
     import dask
+    from dask.base import named_schedulers
 
     scheduler = dask.config.get("scheduler", None)
+    names = [name for name in ("threads", "processes", "synchronous") if named_schedulers[name] is scheduler]
+    scheduler = names[0] if names else scheduler
     cores = worker_count()
     return {
         "host": platform.node(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 _NAMED = ("threads", "processes", "synchronous")
@@ -18,11 +19,13 @@ def on_scheduler(scheduler: str | None) -> Iterator[None]:
         For an unknown name, a cluster without the extra ``distributed``, an address where nobody answers.
     """
     import dask
+    import dask.base
 
-    if scheduler is None:
+    if scheduler is None and ("distributed" in sys.modules or dask.config.get("scheduler", None) is not None):
         yield
-    elif scheduler in _NAMED:
-        with dask.config.set(scheduler=scheduler):
+    elif scheduler is None or scheduler in _NAMED:
+        # As a function: a name, or none, makes dask load `distributed`, though there cannot be a client yet.
+        with dask.config.set(scheduler=dask.base.named_schedulers[scheduler or "threads"]):
             yield
     elif "://" in scheduler:
         try:
