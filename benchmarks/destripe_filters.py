@@ -1,10 +1,12 @@
 """Stripes by filters: time beside the plain forms, what is found of planted stripes, and damage without any.
 
-``python benchmarks/destripe_filters.py [size]``: CPU time of one thread, medians; wavelets beside PyWavelets and NumPy.
+``OMP_NUM_THREADS=1 python benchmarks/destripe_filters.py [size] [wavelet | filters]``: CPU time of one thread, medians;
+wavelets in turns with the plain form by PyWavelets and NumPy, on a frame with stripes.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from scipy import ndimage
 
 from stack3d.kernels import multiscale, wavelet_stripes, wedge
 
+PAIRS = int(os.environ.get("REPEATS", "5"))
 UPSTREAM = 3200  # ns a pixel of the published multiscale code, six scales, "predict", measured apart
 
 
@@ -39,31 +42,55 @@ def plain(frame: np.ndarray, wavelet: str, level: int, sigma: float) -> np.ndarr
     return pywt.waverec2(kept, wavelet, mode="symmetric")[: frame.shape[0], : frame.shape[1]]
 
 
-def main(size: int = 1024) -> None:
+def main(size: int = 1024, what: str = "all") -> None:
     shape, rng = (size, size), np.random.default_rng(0)
     blobs = ndimage.gaussian_filter(rng.normal(size=shape), 3)
     frame = (30000 + 1900 * blobs / blobs.std() + 900 * rng.normal(size=shape)).astype(np.float32)
     long = ndimage.gaussian_filter1d(rng.normal(size=(size + 400, size)), 80, axis=0)[200:-200]
     planted = (600 * long / long.std()).astype(np.float32)
 
-    print(f"{size} x {size}, one thread, ms of CPU time")
-    print("wavelet           ours  with shrink  plain float32  plain float64  ratios        rms difference / contrast")
-    for wavelet, level, sigma in (("coif3", 4, 4), ("db4", 5, 4), ("db4", 6, 4), ("haar", 6, 4), ("coif3", 5, 10)):
-        options = {"wavelet": wavelet, "level": level, "damping": sigma, "boundary": "periodic"}
-        plan = wavelet_stripes.plan(shape, shrink=False, **options)
-        full = wavelet_stripes.plan(shape, **options)
-        own, shrunk = (median_ms(lambda p=p: wavelet_stripes.stripes(frame, p)) for p in (plan, full))
-        wide = frame.astype(np.float64)
-        single = median_ms(lambda: plain(frame, wavelet, level, sigma), 3)
-        double = median_ms(lambda: plain(wide, wavelet, level, sigma), 3)
+    print(f"{size} x {size}, one thread, ms of CPU time, load {os.getloadavg()[0]:.1f}")
+    if what != "filters":
+        wavelets(frame + planted)
+    if what != "wavelet":
+        filters(frame, planted)
+
+
+def wavelets(frame: np.ndarray) -> None:
+    """Print times by default (measured), as published, and of the plain form: medians of pairs in turns."""
+    print(
+        "wavelet         default  published  plain float32  float64   default: ratios   published: ratios, rms difference"
+    )
+    wide = frame.astype(np.float64)
+    for wavelet, level, sigma in (
+        ("coif3", 4, 4), ("db4", 5, 4), ("db4", 6, 4), ("db15", 5, 4), ("haar", 6, 4), ("coif3", 5, 10),
+    ):  # fmt: skip
+        options = {"wavelet": wavelet, "level": level}
+        plan = wavelet_stripes.plan(frame.shape, **options)
+        fixed = wavelet_stripes.plan(frame.shape, damping=sigma, boundary="periodic", shrink=False, **options)
+        rounds = [
+            [
+                median_ms(lambda: wavelet_stripes.stripes(frame, plan)),
+                median_ms(lambda: wavelet_stripes.stripes(frame, fixed)),
+                median_ms(lambda: plain(frame, wavelet, level, sigma), 1),
+                median_ms(lambda: plain(wide, wavelet, level, sigma), 1),
+            ]
+            for _ in range(PAIRS)
+        ]
+        own, published, single, double = np.median(rounds, axis=0)
         taken = wide - plain(wide, wavelet, level, sigma)
-        difference = np.std(taken - wavelet_stripes.stripes(frame, plan)) / np.std(frame)
+        difference = np.std(taken - wavelet_stripes.stripes(frame, fixed)) / np.std(frame)
         name = f"{wavelet} L{level} s{sigma}"
         print(
-            f"{name:15} {own:6.1f} {shrunk:10.1f} {single:14.1f} {double:14.1f}"
-            f"   {single / own:5.1f} {double / own:5.1f}   {difference:.1e}"
+            f"{name:15} {own:7.1f} {published:10.1f} {single:14.1f} {double:8.1f}   {single / own:7.1f} {double / own:6.1f}"
+            f"   {single / published:9.1f} {double / published:6.1f}   {difference:.1e}",
+            flush=True,
         )
 
+
+def filters(frame: np.ndarray, planted: np.ndarray) -> None:
+    """Print times, damage and errors of all methods that filter."""
+    shape, striped = frame.shape, frame + planted
     print(f"method                ns a pixel  damage  error, stripes of 600  of 2400   (contrast {frame.std():.0f})")
     rows = [
         ("wavelet", wavelet_stripes, {}),
@@ -71,23 +98,28 @@ def main(size: int = 1024) -> None:
         ("multiscale", multiscale, {}),
         ("multiscale, published", multiscale, {"noise": "rms", "shrink": False}),
         ("multiscale limit", multiscale, {"rule": "limit"}),
-        ("wedge auto", wedge, {}),
+        ("wedge", wedge, {}),
+        ("wedge auto", wedge, {"kind": "auto"}),
         ("wedge wedge", wedge, {"kind": "wedge"}),
         ("wedge band", wedge, {"kind": "band"}),
     ]
     for name, kernel, options in rows:
         plan = kernel.plan(shape, **options)
-        cost = median_ms(lambda: kernel.stripes(frame, plan), 3) * 1e6 / frame.size
+        cost = median_ms(lambda: kernel.stripes(striped, plan), 3) * 1e6 / frame.size
         damage = np.std(kernel.stripes(frame, plan))
         errors = [np.std(kernel.stripes(frame + k * planted, plan) - k * planted) for k in (1, 4)]
         note = f"   {UPSTREAM / cost:.0f} times upstream" if kernel is multiscale and "limit" not in name else ""
         print(f"{name:22} {cost:9.0f} {damage:7.1f} {errors[0]:17.1f} {errors[1]:14.1f}{note}")
+    y, x = np.indices(shape)
     for angle in (10.0, 90.0):
+        across = (x * np.cos(np.radians(angle)) - y * np.sin(np.radians(angle))).round().astype(int)
+        profile = np.random.default_rng(1).normal(0, 600, 4 * len(frame)).astype(np.float32)
+        leaning = frame + profile[across + 2 * len(frame)]
         for name, kernel in (("wavelet", wavelet_stripes), ("multiscale", multiscale), ("wedge", wedge)):
             plan = kernel.plan(shape, angle=angle)
-            cost = median_ms(lambda: kernel.stripes(frame, plan), 3) * 1e6 / frame.size
+            cost = median_ms(lambda: kernel.stripes(leaning, plan), 3) * 1e6 / frame.size
             print(f"{name:12} at {angle:4.0f} degrees {cost:6.0f} ns a pixel")
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    main(int((sys.argv[1:] or [1024])[0]), *sys.argv[2:3])

@@ -18,6 +18,7 @@ from stack3d.kernels import _stripe_level, vsnr
 
 LEVEL = 20.0
 PEER_ITERATIONS = 20
+BOUNDARIES = ("periodic", "reflect")
 REPEATS = int(os.environ.get("REPEATS", "3"))  # pairs
 
 
@@ -55,34 +56,54 @@ def theirs(frame: np.ndarray, sigma: tuple[float, float], angle: float, count: i
 
 
 def main(sizes: list[int]) -> None:
+    print(f"load {os.getloadavg()[0]:.1f}, {REPEATS} pairs")
     print("| frame | filter, angle | pyvsnr, ms | vsnr, ms | ratio, wall | ratio, processor | rms difference / range |")
     print("|---|---|---|---|---|---|---|")
+    theirs(frame_of(64, 0.0), (1.0, 20.0), 0.0, 1)  # imported, warm
     for size in sizes:
-        for sigma, angle, boundary in (
-            ((0.5, 200.0), 0.0, "periodic"),
-            ((0.5, 200.0), 0.0, "reflect"),
-            ((2.0, 80.0), 10.0, "periodic"),
-            ((2.0, 80.0), 10.0, "reflect"),
-        ):
-            frame = frame_of(size, angle)
-            rms = float(np.sqrt(np.mean(frame.astype(float) ** 2)))
-            filters = [vsnr.Filter("gabor", sigma, angle, LEVEL * rms / _stripe_level.gradient_scale(frame))]
-            plan = vsnr.plan(frame.shape, filters=filters, boundary=boundary)
-            ours = vsnr.stripes(frame, plan)
-            reference = theirs(frame, sigma, angle, PEER_ITERATIONS)
-            # In turns, so that both meet the same company.
-            peer, own = [], []
-            for _ in range(REPEATS):
-                own.append(cost(lambda: vsnr.stripes(frame, plan), 3))
-                peer.append(cost(lambda: theirs(frame, sigma, angle, PEER_ITERATIONS), 1))
-            (peer_wall, peer_work), (wall, work) = np.median(peer, axis=0), np.median(own, axis=0)
-            difference = float(np.sqrt(np.mean((ours - reference) ** 2)) / np.ptp(frame))
-            name = f"({sigma[0]:g}, {sigma[1]:g}), {angle:g}°, {boundary}"
-            print(
-                f"| {size} x {size} | {name} | {peer_wall:.0f} | {wall:.0f} | {peer_wall / wall:.0f} | "
-                f"{peer_work / work:.0f} | {difference:.1e} |",
-                flush=True,
-            )
+        for sigma, angle in (((0.5, 200.0), 0.0), ((2.0, 80.0), 10.0)):
+            compare(size, sigma, angle)
+        flat(size)
+
+
+def flat(size: int) -> None:
+    """Print how much longer a frame takes whose upper half is one grey value."""
+    frame = frame_of(size, 0.0)
+    half = frame.copy()
+    half[: size // 2] = frame.mean()
+    plan = vsnr.plan(frame.shape)
+    ratios = [
+        cost(lambda: vsnr.stripes(half, plan), 3)[1] / cost(lambda: vsnr.stripes(frame, plan), 3)[1]
+        for _ in range(max(REPEATS, 3))
+    ]
+    print(f"{size} x {size}, upper half flat: {np.median(ratios):.1f} times the processor time", flush=True)
+
+
+def compare(size: int, sigma: tuple[float, float], angle: float) -> None:
+    """Print a line for the same filter with each boundary, and one for all defaults: measured and solved."""
+    frame = frame_of(size, angle)
+    rms = float(np.sqrt(np.mean(frame.astype(float) ** 2)))
+    filters = [vsnr.Filter("gabor", sigma, angle, LEVEL * rms / _stripe_level.gradient_scale(frame))]
+    named = f"({sigma[0]:g}, {sigma[1]:g})"
+    plans = {f"{named}, {angle:g}°, {b}": vsnr.plan(frame.shape, filters=filters, boundary=b) for b in BOUNDARIES}
+    plans[f"measured, {angle:g}°, reflect"] = vsnr.plan(frame.shape, angle=angle)
+    ours = {name: vsnr.stripes(frame, plan) for name, plan in plans.items()}
+    own: dict[str, list[tuple[float, float]]] = {name: [] for name in plans}
+    peer, reference = [], []
+    # In turns, so that all meet the same company.
+    for _ in range(REPEATS):
+        for name, plan in plans.items():
+            own[name].append(cost(lambda plan=plan: vsnr.stripes(frame, plan), 3))
+        peer.append(cost(lambda: reference.append(theirs(frame, sigma, angle, PEER_ITERATIONS)), 1))
+    for name, times in own.items():
+        ratio_wall, ratio_work = np.median(np.array(peer) / np.array(times), axis=0)
+        difference = float(np.sqrt(np.mean((ours[name] - reference[0]) ** 2)) / np.ptp(frame))
+        same = "" if name.startswith("measured") else f"{difference:.1e}"
+        print(
+            f"| {size} x {size} | {name} | {np.median(peer, axis=0)[0]:.0f} | {np.median(times, axis=0)[0]:.0f} | "
+            f"{ratio_wall:.0f} | {ratio_work:.0f} | {same} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -241,6 +241,19 @@ def test_a_graphics_card_gets_frames_in_batches_that_its_memory_holds(card, monk
         assert sorted(batches, reverse=True) == counts
 
 
+def test_the_peer_is_refused_on_a_graphics_card_before_anything_is_computed(card):
+    pytest.importorskip("pyvsnr")
+    da = stack_of(volume(2))
+    with pytest.raises(ValueError, match="method='pyvsnr' is computed on the CPU, but device='gpu'"):
+        da.stack3d.destripe(method="pyvsnr", sigma=(1.0, 40.0), device="gpu")
+    with stack3d.set_options(device="gpu"), pytest.raises(ValueError, match="but device='gpu'"):
+        da.stack3d.destripe(method="pyvsnr", sigma=(1.0, 40.0))
+    there = da.copy(data=card.asarray(da.data))
+    with pytest.raises(ValueError, match="but the stack lies on the GPU"):
+        there.stack3d.destripe(method="pyvsnr", sigma=(1.0, 40.0))
+    assert card.sent == [da.shape]  # by this test
+
+
 def test_gaps_in_some_frames_of_a_batch_stay_gaps(card):
     values = volume(4) + curtains(4)
     values[1, 20:30, 40:60] = np.nan

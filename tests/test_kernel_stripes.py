@@ -349,7 +349,7 @@ def test_robust_noise_is_not_raised_by_a_few_strong_edges():
 # --- wedge ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", wedge.KINDS)
+@pytest.mark.parametrize("kind", sorted(set(wedge.KINDS) - {"measured"}))
 def test_the_mean_is_kept_and_the_mask_lies_between_0_and_1(kind):
     frame = texture((120, 91)) + lines((120, 91))
     plan = wedge.plan(frame.shape, kind=kind)
@@ -364,7 +364,7 @@ def test_the_mean_is_kept_and_the_mask_lies_between_0_and_1(kind):
 
 def test_a_mask_that_removes_nothing_is_the_identity_to_rounding():
     frame = texture((90, 70))
-    plan = wedge.plan(frame.shape, threshold=1e6)
+    plan = wedge.plan(frame.shape, kind="auto", threshold=1e6)
     assert np.abs(wedge.stripes(frame, plan)).max() < 1e-5 * np.std(frame)
 
 
@@ -372,7 +372,8 @@ def test_rescaling_leaves_the_amplitude_of_other_directions():
     frame = texture() + lines(strength=5000)
     amplitude = []
     for rescale in (False, True):
-        rest = frame - wedge.stripes(frame, wedge.plan(frame.shape, rescale=rescale, softness=0, averaging=0))
+        plan = wedge.plan(frame.shape, kind="auto", rescale=rescale, softness=0, averaging=0)
+        rest = frame - wedge.stripes(frame, plan)
         window = np.outer(*(np.hanning(n) for n in rest.shape))
         spectrum = np.abs(np.fft.rfft2((rest - rest.mean()) * window))
         amplitude.append(np.median(spectrum[0, 10:60]) / np.median(spectrum[20:60, 0]))

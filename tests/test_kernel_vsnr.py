@@ -86,7 +86,9 @@ def test_compiled_and_array_form_agree(way, holes):
     if holes:
         weight = np.ones(frame.shape, np.float32)
         weight[30:42, 50:75] = weight[-1, -1] = weight[:, 7] = 0
-    plan = vsnr.plan(frame.shape, **WAYS[way])
+    # The compiled form leaves out modes in which a frame has no stripes: the ways to the limit differ, not the limit.
+    limit = {"max_iter": 400, "tol": 0.0} if way == "any width" else {}
+    plan = vsnr.plan(frame.shape, **WAYS[way], **limit)
     compiled, oracle = vsnr.stripes(frame, plan, weight), vsnr.stripes_xp(frame, plan, weight)
     assert compiled.dtype == oracle.dtype == np.float32
     assert oracle.std() > 0.02

@@ -45,6 +45,7 @@ class Plan:
     correct_energy: bool
     shrink: bool
     strength: float
+    difference: bool = False
 
     def thresholds(self, rows: int) -> np.ndarray[Any, Any]:
         """Multiple of the noise at each row, (rows,)."""
@@ -75,6 +76,7 @@ def plan(
     correct_energy: bool = True,
     shrink: bool = True,
     strength: float = 1.0,
+    difference: bool = False,
 ) -> Plan:
     """Say how stripes are to be found scale by scale. The defaults are the table that the authors recommend.
 
@@ -115,10 +117,12 @@ def plan(
     correct_energy : bool
         Give the rest of each band the power that noise loses with the stripes' mean.
     shrink : bool
-        Reduce the stripes of each scale by the share of their power that is also found across them: nothing is left of
-        them where a frame has none.
+        Reduce the stripes of each scale by the share of their power that is measured to be specimen and noise: nothing
+        is left of them where a frame has none.
     strength : float, default 1
         Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (needs `shrink`).
+    difference : bool, default False
+        The frames are differences of slices: with little structure that could be taken for stripes.
 
     Returns
     -------
@@ -180,6 +184,7 @@ def plan(
         bool(correct_energy),
         bool(shrink),
         float(strength),
+        difference,
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.fft
 
 from stack3d.kernels._shear import Shear, checked_angle, shear_of
+from stack3d.kernels._stripe_power import MODES
 from stack3d.kernels._vsnr_terms import ROWS, terms_of
 
 _SHORT = 1e-4  # of the power of a filter: modes along the stripe with less are left out,
@@ -26,7 +27,7 @@ class Filter(NamedTuple):
     ----------
     kind : {"gabor", "dirac", "pattern"}
     sigma : (float, float)
-        Standard deviations across and along the stripe, in pixels; 0 across: any width, as measured in each frame.
+        Standard deviations across and along the stripe, in pixels; 0: any width or length, as measured in each frame.
     angle : float
         Degrees, counter-clockwise from the y axis as seen on the screen.
     noise_level : float or None
@@ -84,7 +85,7 @@ def domain(plan: Plan) -> Domain:
         if fits and not (periodic and shear.start is not None):
             return found
     shear = shear_of(plan.shape, 0.0)
-    way = "few" if long and all(filter.sigma[1] >= _LONG for filter in plan.filters) else "full"
+    way = "few" if long and all(not filter.sigma[1] or filter.sigma[1] >= _LONG for filter in plan.filters) else "full"
     if periodic:
         return Domain(way, plan.shape, shear)
     reach = max(pad_of(filter) for filter in plan.filters)
@@ -117,6 +118,9 @@ def modes(plan: Plan, place: Domain) -> int:
     for filter in plan.filters:
         level = plan.strength * (filter.noise_level or 0.0)
         least = float(np.clip(_FEEBLE / level, 1e-8, _SHORT)) if level else _SHORT
+        if not filter.sigma[1]:
+            count = max(count, min(MODES, height // 2 + 1))
+            continue
         along = _line(height, filter.sigma[1], plan.boundary)
         count = max(count, int(np.flatnonzero(along >= least)[-1]) + 1)
     return count
@@ -154,6 +158,8 @@ class Band(NamedTuple):
         Of the differences along both axes.
     omega : (frequencies,) float32
         Frequency across the stripe, radians a pixel.
+    along : (modes, 1) float32
+        Frequency along it.
     local, mix : arrays
         What makes blocks of rows from modes; see `_vsnr_terms.terms_of`.
     fastest : float
@@ -165,6 +171,7 @@ class Band(NamedTuple):
     powers: np.ndarray
     laplacian: np.ndarray
     omega: np.ndarray
+    along: np.ndarray
     local: np.ndarray
     mix: np.ndarray
     fastest: float
@@ -193,16 +200,40 @@ def band(plan: Plan) -> Band:
             float(np.max(np.sqrt(dx) * over) * along.max()), float(np.max(np.sqrt(every) * along) * over.max())
         )
         powers.append(along[order][:, None] * over / largest)
-    share = np.sqrt(np.max([power.max(axis=1) / power.max() for power in powers], axis=0))
-    return Band(
-        basis.astype(np.float32),
-        np.array(powers, np.float32),
-        (dy[:, None] + dx).astype(np.float32),
-        omega_x.astype(np.float32),
-        *terms_of(basis, share, ROWS, periodic),
-        float(omega_y.max() * height / np.pi),
+    return _with_terms(
+        basis,
+        np.array(powers),
+        dy[:, None] + dx,
+        omega_x,
+        omega_y[:, None],
         periodic,
     )
+
+
+@functools.lru_cache(maxsize=32)
+def cut(plan: Plan, used: tuple[int, ...]) -> Band:
+    """Return the tables of some of the modes: those that the stripes of a frame have."""
+    tables = band(plan)
+    if len(used) == tables.basis.shape[1]:
+        return tables
+    some = np.array(used)
+    return _with_terms(
+        tables.basis[:, some],
+        tables.powers[:, some],
+        tables.laplacian[some],
+        tables.omega,
+        tables.along[some],
+        tables.periodic,
+    )
+
+
+def _with_terms(basis: Any, powers: Any, laplacian: Any, omega: Any, along: Any, periodic: bool) -> Band:
+    share = np.sqrt(np.max([power.max(axis=1) / power.max() for power in powers], axis=0))
+    tables = (basis, powers, laplacian, omega, along)
+    fastest = float(along.max() * len(basis) / np.pi)
+    parts: list[Any] = [part.astype(np.float32) for part in tables]
+    parts += [*terms_of(basis, share, ROWS, periodic), fastest, periodic]
+    return Band(*parts)
 
 
 def _basis(height: int, count: int, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -230,13 +261,14 @@ class Full(NamedTuple):
     ----------
     powers : (filters, rows, frequencies) float32
     laplacian : (rows, frequencies) float32
-    omega : tuple of (rows, frequencies) float32
-        Of each filter.
+    omega, along : tuple of (rows, frequencies) float32
+        Across and along the stripes of each filter.
     """
 
     powers: np.ndarray
     laplacian: np.ndarray
     omega: tuple[np.ndarray, ...]
+    along: tuple[np.ndarray, ...]
 
 
 @functools.lru_cache(maxsize=4)
@@ -246,14 +278,15 @@ def full(plan: Plan) -> Full:
     omega_y = 2 * np.pi * np.fft.fftfreq(height)[:, None]
     omega_x = 2 * np.pi * np.fft.rfftfreq(width)
     dy, dx = (4 * np.sin(omega / 2) ** 2 for omega in (omega_y, omega_x))
-    powers, omega = [], []
+    powers, omega, along = [], [], []
     for filter in plan.filters:
         power = _power(filter, (height, width))
         power /= max(float(np.max(np.sqrt(dx) * power)), float(np.max(np.sqrt(dy) * power)))
         turn = math.radians(filter.angle)
         powers.append(power.astype(np.float32))
         omega.append(abs(omega_x * math.cos(turn) - omega_y * math.sin(turn)).astype(np.float32))
-    return Full(np.array(powers), (dy + dx).astype(np.float32), tuple(omega))
+        along.append(abs(omega_y * math.cos(turn) + omega_x * math.sin(turn)).astype(np.float32))
+    return Full(np.array(powers), (dy + dx).astype(np.float32), tuple(omega), tuple(along))
 
 
 def _power(filter: Filter, shape: tuple[int, int]) -> np.ndarray:

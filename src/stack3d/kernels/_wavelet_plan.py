@@ -3,11 +3,12 @@
 At each level the stripes are ``S E G E' A I X'``: along y the frame I is analysed (A: low-pass, level times), seen in
 slow modes E of the coarse samples, damped (G), and synthesised (S); along x it goes through the detail band (X). All
 S E G E' A together act on few slow functions of y alone: a truncated singular value decomposition gives a common basis.
+Where the damping is measured (G), the slow modes are those of the frame itself, with neither A nor S.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,10 +17,12 @@ import pywt
 from scipy import sparse
 
 from stack3d.kernels._shear import check_strength, checked_angle, checked_shape, shear_of
+from stack3d.kernels._stripe_power import MODES
 
 _CUT = 1e-3  # modes weaker than this times the strongest are left out: about 1e-5 of the frame's contrast
 _FAINT = 1e-6  # damping below this is none
 _LEVELS = 5
+_DAMPING = 4.0
 
 
 @dataclass(frozen=True)
@@ -36,37 +39,38 @@ class Plan:
         Name of a discrete wavelet.
     level : int
         Levels of the decomposition.
-    damping : float
-        Its width, in cycles per length of the (extended) frame along the stripes.
+    damping : float or None
+        Its width, in cycles per length of the (extended) frame along the stripes; None: as measured in each frame.
     boundary : str
         "reflect" or "periodic": how the bands continue at the ends of the stripes.
     shrink : bool
         Whether the stripes of each level are reduced by what is found across them.
     strength : float
         1 takes what is measured.
+    difference : bool
+        Whether frames are differences of slices.
     """
 
     shape: tuple[int, int]
     angle: float
     wavelet: str
     level: int
-    damping: float
+    damping: float | None
     boundary: str
     shrink: bool
     strength: float
-
-    def crosswise(self) -> Plan:
-        """Return the plan that finds, in the sheared frame exchanged, stripes across these, of the same bandwidth."""
-        rows, columns = shear_of(self.shape, self.angle).upright
-        return replace(self, shape=(columns, rows), angle=0.0, damping=self.damping * columns / rows)
+    difference: bool = False
 
 
 class Tables(NamedTuple):
     """What follows from a plan; made once in a process. The frame is the sheared one."""
 
     project: np.ndarray[Any, Any]  # (modes, y) float32: columns of the frame to modes
-    mix: tuple[np.ndarray[Any, Any], ...]  # per level (modes of the result, modes) float32
-    expand: np.ndarray[Any, Any]  # (y, modes of the result) float32, the last of them constant
+    mix: tuple[np.ndarray[Any, Any], ...]  # per level (modes of the result, modes) float32; none: all are the same
+    cycles: np.ndarray[Any, Any]  # of each mode, where all are the same, otherwise a zero
+    expand: np.ndarray[
+        Any, Any
+    ]  # (y, modes of the result) float32, one of them constant: the last, or the first with no mix
     widths: tuple[int, ...]  # of a row at each level, the frame's first
     middle: np.ndarray[Any, Any]  # (modes of the result,) float32: means of what they expand to
 
@@ -77,10 +81,11 @@ def plan(
     angle: float = 0.0,
     wavelet: str = "db4",
     level: int | None = None,
-    damping: float = 4.0,
+    damping: float | None = None,
     boundary: str = "reflect",
     shrink: bool = True,
     strength: float = 1.0,
+    difference: bool = False,
 ) -> Plan:
     """Say how stripes are to be found by damping of wavelet bands.
 
@@ -94,17 +99,20 @@ def plan(
         Any discrete wavelet of PyWavelets.
     level : int, optional
         Levels: stripes up to about ``2 ** level`` pixels wide are found. By default 5, less in small frames.
-    damping : float, default 4
+    damping : float, optional
         Stripes that vary along their direction by up to about so many cycles over the frame's length are removed. Smaller
-        keeps more of the specimen. (The sigma of the published method.)
+        keeps more of the specimen. (The sigma of the published method.) By default as measured in each frame and at
+        each level; 4 without `shrink`.
     boundary : {"reflect", "periodic"}, default "reflect"
         How the bands continue at the ends of the stripes. "periodic" is the method as published: what is at one
         end leaks to the other.
     strength : float, default 1
         Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (needs `shrink`).
     shrink : bool, default True
-        Reduce the stripes of each level by the share of their power that the same modes hold across them: nothing is
-        left of them where a frame has none. False is the method as published.
+        Reduce the stripes of each level by the share of their power that is measured to be specimen and noise: nothing
+        is left of them where a frame has none. False is the method as published.
+    difference : bool, default False
+        The frames are differences of slices: with little structure that could be taken for stripes.
 
     Returns
     -------
@@ -135,12 +143,15 @@ def plan(
         raise ValueError(
             f"level={level!r} must be a whole number from 1 to {deepest} for {wavelet!r} and frames {shape}"
         )
-    if isinstance(damping, bool) or not 0 < damping < np.inf:
+    if damping is None and not shrink:
+        damping = _DAMPING
+    if damping is not None and (isinstance(damping, bool) or not 0 < damping < np.inf):
         raise ValueError(f"damping={damping!r} must be a positive number of cycles per frame")
     if boundary not in ("reflect", "periodic"):
         raise ValueError(f'boundary={boundary!r} must be "reflect" or "periodic"')
     check_strength(strength, shrink)
-    return Plan(shape, angle, str(wavelet), int(level), float(damping), boundary, bool(shrink), float(strength))
+    width = None if damping is None else float(damping)
+    return Plan(shape, angle, str(wavelet), int(level), width, boundary, bool(shrink), float(strength), difference)
 
 
 @lru_cache(maxsize=8)
@@ -148,9 +159,12 @@ def tables_of(plan: Plan) -> Tables:
     rows, columns = shear_of(plan.shape, plan.angle).upright
     wavelet = pywt.Wavelet(plan.wavelet)
     heights, widths = _sizes(rows, wavelet.dec_len, plan.level), _sizes(columns, wavelet.dec_len, plan.level)
+    if plan.damping is None:
+        modes, cycles = _modes(rows, None, plan.boundary)
+        return Tables(_frozen(modes.T), (), cycles, _frozen(modes), tuple(widths), _frozen(modes.mean(axis=0)))
     analysed, synthesised = [], []
     for level in range(1, plan.level + 1):
-        modes = _modes(heights[level], plan.damping, plan.boundary)
+        modes, _ = _modes(heights[level], plan.damping, plan.boundary)
         seen, made = modes, modes
         for size in reversed(heights[:level]):
             seen = _analysis(size, np.asarray(wavelet.dec_lo)).T @ seen
@@ -165,7 +179,7 @@ def tables_of(plan: Plan) -> Tables:
         mix.append((outer[:, part] @ inner[:, part].T).astype(np.float32))
         begin = part.stop
     shown[:, -1] = 1  # takes the mean away
-    return Tables(_frozen(basis.T), tuple(mix), _frozen(shown), tuple(widths), _frozen(shown.mean(axis=0)))
+    return Tables(_frozen(basis.T), tuple(mix), np.zeros(1), _frozen(shown), tuple(widths), _frozen(shown.mean(axis=0)))
 
 
 def _sizes(size: int, taps: int, levels: int) -> list[int]:
@@ -175,8 +189,8 @@ def _sizes(size: int, taps: int, levels: int) -> list[int]:
     return out
 
 
-def _modes(size: int, sigma: float, boundary: str) -> np.ndarray[Any, Any]:
-    """Orthonormal slow modes, each times the root of its damping, (size, modes)."""
+def _modes(size: int, sigma: float | None, boundary: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Orthonormal slow modes, (size, modes), and the cycles of each; each times the root of its damping, if that is given."""
     if boundary == "periodic":
         cycles = np.arange(size // 2 + 1.0)
         phase = 2 * np.pi * np.outer(np.arange(size), cycles) / size
@@ -185,11 +199,10 @@ def _modes(size: int, sigma: float, boundary: str) -> np.ndarray[Any, Any]:
     else:
         cycles = np.arange(size) / 2
         modes = np.cos(2 * np.pi * np.outer(np.arange(size) + 0.5, cycles) / size)
-    damping = np.exp(-(cycles**2) / (2 * sigma**2))
+    damping = (2 * cycles < MODES) * 1.0 if sigma is None else np.exp(-(cycles**2) / (2 * sigma**2))
     kept = damping > _FAINT
     modes = modes[:, kept] / np.linalg.norm(modes[:, kept], axis=0)
-    out: np.ndarray[Any, Any] = modes * np.sqrt(damping[kept])
-    return out
+    return modes * np.sqrt(damping[kept]), cycles[kept]
 
 
 def _compressed(columns: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stack3d.kernels import _stripe_power
 from stack3d.kernels._box_means import box, square, triangle
 from stack3d.kernels._components import Shape, stripe_weights
 from stack3d.kernels._fill import each, known
@@ -26,7 +27,6 @@ _SMALL = np.float32(1e-6)
 _CUT = 3.0  # standard deviations at which squares are cut
 _MAD = 1.482602218505602
 _SAMPLES = 65536
-_DOUBT = 3.0  # 1.5 standard deviations of the ratio
 _SHORT = 0.1  # parts shorter than this times the length of the mean count as stripes
 
 
@@ -68,18 +68,21 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     if weight is not None:
         rest = xp.where(weight > 0, rest, np.float32(0))
     field = xp.zeros(rest.shape, np.float32)
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
+    measured = _stripe_power.measure(rest, weight, **options) if plan.shrink else None
+    if measured is not None and not measured.ratio.any():
+        return xp.zeros(frame.shape, np.float32)
     multiple = plan.thresholds(rest.shape[0])
     for number, scale in enumerate(plan.scales):
         # Details across the stripes only: those along them are no stripes.
-        along, before = smooth(rest, number, weight, axes=(0,)), rest
+        along = smooth(rest, number, weight, axes=(0,))
         rest = smooth(along, number, weight, axes=(1,))
         along -= rest
         limit = multiple * scale.factor * _noise(along, plan, weight)
         limit = xp.asarray(limit.astype(np.float32))
         found = _of_band(along, limit, scale, plan, weight)
-        if plan.shrink:
-            most = (number, scale.length, plan.strength)
-            found *= np.float32(_share(along, before, rest, limit[:, None], weight, *most))
+        if measured is not None:
+            found *= np.float32(_share(measured, number, scale.length))
         if plan.correct_energy:
             _give_back(found, along, scale.length)
         field += found if plan.strength >= 1 else np.float32(plan.strength) * found
@@ -108,26 +111,21 @@ def _give_back(found: Any, band: Any, length: int) -> None:
     found += band * np.float32(1 - 1 / loss)
 
 
-def _share(
-    band: Any, before: Any, rest: Any, limit: Any, weight: Any, number: int, length: int, strength: float
-) -> float:
-    """Share of the power of means along the stripes that the same means across them, of the crosswise band, lack."""
-    xp = namespace(band)
-    step = max(1, min(4, min(band.shape) // 64))
-    some = None if weight is None else weight[::step]
-    crosswise = smooth(before[::step], number, some, axes=(1,)) - rest[::step]
-    held = xp.clip(band, -limit, limit)
-    crosswise = xp.clip(crosswise, -limit[::step], limit[::step])
-    if weight is not None:
-        held, crosswise = held * weight, crosswise * some
-    along = triangle(xp.ascontiguousarray(held[:, ::step]), length)
-    across = triangle(xp.ascontiguousarray(crosswise.T), length)
-    power, other = (float(xp.vdot(part, part)) / max(part.size, 1) for part in (along, across))
-    # What chance alone makes of the ratio of two powers, of so many independent means each, is no stripe.
-    means = max(band.shape[0] / length, 1) * max(band.shape[1] / 2 ** (number + 1), 1)
-    other *= 1 + _DOUBT / math.sqrt(means)
-    power *= max(strength, 1.0)
-    return max(0.0, 1 - other / power) if power > 0 else 0.0
+def _passes(number: int) -> Any:
+    """Return the power that the band of a scale lets through, for the frequencies across in `_stripe_power.ACROSS`."""
+    omega = _stripe_power.ACROSS
+    smooth = [np.cos(2**scale * omega / 2) ** 6 for scale in range(number + 1)]
+    return (np.prod(smooth[:-1], axis=0) * (1 - smooth[-1])) ** 2
+
+
+def _share(found: _stripe_power.Stripes, number: int, length: int) -> float:
+    """Return how much of the power of means along the stripes of a band is that of stripes."""
+    along = np.pi * np.arange(_stripe_power.MODES) / found.rows
+    kept = np.sinc(along * length / (2 * np.pi)) ** 4  # what means with triangular weights keep
+    gain = found.share(along, _stripe_power.ACROSS, _passes(number))
+    # Of everything else each frequency along holds as much.
+    stripes = (kept * gain / (1 - gain)).sum()
+    return float(stripes / (stripes + kept.sum()))
 
 
 def _noise(band: Any, plan: Plan, weight: Any) -> Any:

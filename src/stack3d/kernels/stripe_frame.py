@@ -10,7 +10,7 @@ import numpy as np
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._store import finish, working_dtype
 
-__all__ = ["expected", "filled", "filled_batch", "likeness", "median", "subtract", "working_dtype"]
+__all__ = ["expected", "filled", "filled_batch", "likeness", "median", "power", "subtract", "working_dtype"]
 
 _CELL = 4  # pixels along an edge, averaged before slices are compared
 
@@ -74,6 +74,12 @@ def median(frames: Sequence[Any]) -> Any:
     if len(frames) == 1:
         return frames[0].copy()
     return xp.median(xp.stack(list(frames)), axis=0).astype(np.float32)
+
+
+def power(field: Any) -> float:
+    """Return the sum of squares."""
+    flat = field.ravel()
+    return float(namespace(field).vdot(flat, flat))
 
 
 def likeness(frame: Any, other: Any, weight: Any, angle: float) -> tuple[float, float]:

@@ -15,13 +15,12 @@ References
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from stack3d.kernels import _shear, _stripe_level, _vsnr_band, _vsnr_full
+from stack3d.kernels import _shear, _stripe_level, _stripe_power, _vsnr_band, _vsnr_full
 from stack3d.kernels import _vsnr_plan as plans
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._vsnr_plan import Filter, Plan
@@ -31,11 +30,7 @@ __all__ = ["Filter", "Plan", "plan", "stripes", "stripes_xp"]
 ITERATIONS, TOLERANCE = 15, 5e-3  # as measured: the page on destriping has the table
 SPLIT_ITERATIONS = 15
 _NEAR = 16.0  # standard deviations that a mean may be from 0 before rounding sees it
-# Of a frame, and of a difference of slices: how much of the gain of Wiener's filter strength 1 stands for, and the
-# lowest frequency across, over that of a segment, that may be stripes. Measured on real tissue with planted stripes.
-_STRENGTH = (3.0, 1.0)
-_ASPECT = (4.0, 0.5)
-_LENGTH = 0.25  # of the frame
+_STRENGTH = 1.5  # of the gain of Wiener's filter: best on real tissue with planted stripes
 
 
 def plan(
@@ -60,7 +55,7 @@ def plan(
     strength : float
         Relative to the stripes that the frame itself shows.
     sigma : (across, along), optional
-        Standard deviations of a Gaussian filter, in pixels. By default any width, as measured, and a quarter of the frame long.
+        Standard deviations of a Gaussian filter, in pixels. By default any width and length, as measured.
     filters : sequence of Filter, optional
         Instead of `angle` and `sigma`.
     boundary : {"reflect", "periodic"}
@@ -74,9 +69,7 @@ def plan(
     """
     shape = (int(shape[0]), int(shape[1]))
     if filters is None:
-        standing, lying = plans.upright(angle)
-        length = _LENGTH * shape[1 if lying else 0] / math.cos(math.radians(standing))
-        sigma = (0.0, length) if sigma is None else sigma
+        sigma = (0.0, 0.0) if sigma is None else sigma
         filters = [Filter("gabor", (float(sigma[0]), float(sigma[1])), float(angle))]
     if not filters:
         raise ValueError("filters=[] must name at least one kind of stripe")
@@ -167,7 +160,8 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         spans = _shear.spans(shear)
         # Where only what lies beyond a sheared frame is missing, spans say so.
         some = weight if part.holes else None
-        field = _vsnr_band.solve(u, some, spans, plans.band(plan), part.psi, part.scale, **effort)
+        tables, psi = _used(plan, part.psi)
+        field = _vsnr_band.solve(u, some, spans, tables, psi, part.scale, **effort)
     else:
         solve = _vsnr_full.descend if place.way == "few" else _vsnr_full.split
         field = solve(u, weight, part.psi, plans.full(plan), part.scale, **effort)
@@ -192,12 +186,19 @@ def stripes_xp(frame: Any, plan: Plan, weight: Any = None) -> Any:
     if any(part.weight is not None for part in some):
         together = xp.stack([xp.ones_like(u[0]) if part.weight is None else part.weight for part in some])
     if place.way == "band":
+        # All modes, whatever the frames have of them, so that none depends on what it is treated with.
         field = _vsnr_band.solve_xp(u, together, plans.band(plan), psi, scale, **_effort(plan, place))
     else:
         solve = _vsnr_full.descend_xp if place.way == "few" else _vsnr_full.split_xp
         field = solve(u, together, psi, plans.full(plan), scale, **_effort(plan, place))
     out[np.array(used)] = _left(field, plan, place)
     return out
+
+
+def _used(plan: Plan, psi: Any) -> tuple[plans.Band, Any]:
+    """Return the tables and the power of the modes that the stripes of a frame have."""
+    used = np.flatnonzero(psi.any(axis=1))
+    return plans.cut(plan, tuple(used.tolist())), psi[used]
 
 
 class _Part(NamedTuple):
@@ -284,25 +285,25 @@ def _levels(u: Any, weight: Any, plan: Plan, place: plans.Domain, scale: float) 
         if filter.noise_level is not None or not scale:
             levels.append(plan.strength * float(filter.noise_level or 0))
             continue
-        found = _measured(u, weight, filter, place, _ASPECT[plan.difference])
+        found = _measured(u, weight, filter, place, plan)
         if not found.ratio.any():
             levels.append(0.0)
             continue
         tables: Any = plans.band(plan) if place.way == "band" else plans.full(plan)
-        omega = tables.omega if place.way == "band" else tables.omega[k]
+        omega, along = (part if place.way == "band" else part[k] for part in (tables.omega, tables.along))
         power = tables.powers[k]
         # Against texture of even gradients this is the gain of Wiener's filter.
-        wanted = np.interp(omega, found.omega, found.ratio, left=0.0) / (4 * np.sin(np.maximum(omega, 1e-6) / 2) ** 2)
-        highest = power.max()
+        over = found.over(along if not filter.sigma[1] else 0.0, omega)
+        wanted = _STRENGTH * over / (4 * np.sin(np.maximum(omega, 1e-6) / 2) ** 2)
         if not filter.sigma[0]:
-            levels.append(_STRENGTH[plan.difference] * plan.strength * (wanted / highest).astype(np.float32))
+            levels.append((wanted / power.max()).astype(np.float32))
             continue
-        over = power[0] if place.way == "band" else power
-        levels.append(_STRENGTH[plan.difference] * plan.strength * float(np.sum(wanted * over) / np.sum(over * over)))
+        shape = power[0] if place.way == "band" else power
+        levels.append(float(np.sum(wanted * shape) / np.sum(shape * shape)))
     return levels
 
 
-def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, aspect: float) -> _stripe_level.Excess:
+def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, plan: Plan) -> _stripe_power.Stripes:
     if place.way != "band":
         shear = _shear.shear_of(u.shape, _shear.checked_angle(filter.angle), "lanczos")
         whole = namespace(u).ones(u.shape, np.float32) if weight is None else weight
@@ -310,4 +311,5 @@ def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, aspect: 
             _shear.to_upright(u, shear),
             (None if shear.start is None and weight is None else _shear.nearest(whole, shear)),
         )
-    return _stripe_level.excess(u, weight, filter.sigma[1], aspect)
+    options: dict[str, Any] = {"strength": plan.strength, "difference": plan.difference}
+    return _stripe_power.measure(u, weight, length=filter.sigma[1] or None, **options)

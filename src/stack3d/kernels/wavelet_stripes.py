@@ -8,13 +8,14 @@ keeps every pixel as it was, at any size of the frame.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pywt
 from numba import njit
 
+from stack3d.kernels import _slow_rows, _stripe_power
 from stack3d.kernels._fill import ROUNDS, each, known, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
@@ -22,10 +23,10 @@ from stack3d.kernels._wavelet_plan import Plan, Tables, plan, tables_of
 
 __all__ = ["Plan", "plan", "stripes"]
 
-_DOUBT = 3.0  # 1.5 standard deviations of the ratio
+_NEAR = 16.0  # standard deviations that a mean may be from 0 before rounding sees it
+_GROUP = 8  # modes are taken in whole vectors
 
 
-@each
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     """Return the stripe field of a frame.
 
@@ -55,59 +56,144 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     >>> float(np.std(lines - found) / np.std(lines)) < 0.1
     True
     """
-    xp, tables, shear = namespace(frame), tables_of(plan), shear_of(plan.shape, plan.angle)
+    if frame.ndim == 3 and not on_host(frame) and weight is None and together(plan):
+        return stripes_xp(frame, plan)
+    return _alone(frame, plan, weight)
+
+
+def together(plan: Plan) -> bool:
+    """Whether frames of a batch are treated at once: upright stripes by measured cosines."""
+    return _cosines(plan) and shear_of(plan.shape, plan.angle).start is None
+
+
+def stripes_xp(frames: Any, plan: Plan) -> Any:
+    """`xp` form of `stripes` for frames (n, y, x) treated at once, measured one by one; where `together` is true."""
+    xp, tables, shear = namespace(frames), tables_of(plan), shear_of(plan.shape, plan.angle)
+    total = frames.sum(axis=(1, 2), dtype=np.float64)
+    if not bool(xp.isfinite(total).all()):
+        return _alone(frames, plan)
+    level = (total / max(frames[0].size, 1)).astype(np.float32)
+    upright = to_upright(frames - level[:, None, None], shear)
+    slow = _stripe_power.slow_rows(upright)
+    found = [_gains(one, None, 0.0, plan, rows) for one, rows in zip(upright, slow, strict=True)]
+    used = max(_used(gains) for gains in found)
+    if not used:
+        return xp.zeros(frames.shape, np.float32)
+    used = min(-(-used // _GROUP) * _GROUP, len(tables.cycles))
+    gains = [np.concatenate([gain[:used] for gain in level_gains]) for level_gains in zip(*found, strict=True)]
+    # Modes of all frames side by side.
+    seen = slow[:, :used].reshape(-1, slow.shape[-1])
+    lines = _joined(_damped(xp.ascontiguousarray(seen.T), plan, gains), plan.wavelet, tables).T
+    lines = lines.reshape(len(frames), used, -1)
+    lines[:, 0] -= xp.mean(lines[:, 0], axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+    field = from_upright(_slow_rows.expand(lines, upright.shape[-2]), shear)
+    return field * np.float32(plan.strength) if plan.strength < 1 else field
+
+
+def _used(gains: list[Any]) -> int:
+    """Return how many modes, from the slowest, have stripes at some level."""
+    return max((int(np.flatnonzero(gain.any(axis=1))[-1]) + 1 for gain in gains if gain.any()), default=0)
+
+
+@each
+def _alone(frame: Any, plan: Plan, weight: Any = None) -> Any:
+    xp, shear = namespace(frame), shear_of(plan.shape, plan.angle)
     frame, weight, level = known(frame, weight)
     upright = to_upright(frame, shear)
     # Beyond a sheared frame lie no holes that stripes cross: filling once is enough.
     rounds = 0 if weight is None else ROUNDS
     weight = inside(shear, upright, weight)
+    if abs(level) > _NEAR * float(upright[::8, ::8].std(dtype=np.float64)):
+        upright, level = upright - np.float32(level), 0.0
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(level))
-
-    def estimate(full: Any) -> Any:
-        details = _details(full, level, plan)
-        if plan.shrink:
-            across = [_power(detail) for detail in _details(full.T, level, plan.crosswise())]
-            details = [
-                detail * np.float32(_share(_power(detail), other, plan, len(detail)))
-                for detail, other in zip(details, across)
-            ]
-        lines = _joined(details, plan.wavelet, tables)
-        # The frame keeps its level: the last mode is constant.
-        lines[:, -1] = 0
-        lines[:, -1] = -xp.mean(lines, axis=0, dtype=np.float64) @ xp.asarray(tables.middle)
-        return xp.asarray(tables.expand) @ lines.T
-
+    estimate = _by_cosines(upright, weight, level, plan) if _cosines(plan) else _by_tables(upright, weight, level, plan)
+    if estimate is None:
+        return xp.zeros(frame.shape, np.float32)
     field = from_upright(through_missing(estimate, upright, weight, rounds), shear)
     if shear.start is not None:
         field -= np.float32(field.mean())
     return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
-def _power(detail: Any) -> float:
-    flat = detail.ravel()
-    return float(namespace(detail).vdot(flat, flat))
+def _cosines(plan: Plan) -> bool:
+    """Whether the slow modes are the cosines that stripes are measured by."""
+    return plan.damping is None and plan.boundary == "reflect"
 
 
-def _share(power: float, other: float, plan: Plan, samples: int) -> float:
-    # What chance alone makes of the ratio of two powers, of so many modes and samples each, is no stripe.
-    other *= 1 + _DOUBT / math.sqrt(2 * plan.damping * samples)
-    power *= max(plan.strength, 1.0)
-    return max(0.0, 1 - other / power) if power > 0 else 0.0
+def _by_cosines(upright: Any, weight: Any, level: float, plan: Plan) -> Callable[[Any], Any] | None:
+    """Return what finds the stripes in a frame without gaps, from its slow cosines; None where there are none."""
+    xp, tables, rows = namespace(upright), tables_of(plan), len(upright)
+    modes = len(tables.cycles)
+    slow = _stripe_power.slow_rows(upright) if weight is None else None
+    gains = _gains(upright, weight, level, plan, slow)
+    used = _used(gains)
+    if not used:
+        return None
+    used = min(-(-used // _GROUP) * _GROUP, modes)
+    gains = [gain[:used] for gain in gains]
+
+    def estimate(full: Any) -> Any:
+        seen = slow[:used] if full is upright and slow is not None else _slow_rows.project(full, used)
+        lines = _joined(_damped(xp.ascontiguousarray(seen.T), plan, gains), plan.wavelet, tables)
+        # The frame keeps its level, by the mode that is constant.
+        lines[:, 0] -= np.float32(xp.mean(lines[:, 0], dtype=np.float64))
+        return _slow_rows.expand(xp.ascontiguousarray(lines.T), rows)
+
+    return estimate
 
 
-def _details(full: Any, level: float, plan: Plan) -> list[Any]:
-    """Slow modes of the bands of details, finest first, each (x, modes of the result)."""
-    xp, tables = namespace(full), tables_of(plan)
+def _by_tables(upright: Any, weight: Any, level: float, plan: Plan) -> Callable[[Any], Any] | None:
+    """Return the same for modes of any kind."""
+    xp, tables = namespace(upright), tables_of(plan)
+    gains = _gains(upright, weight, level, plan, None)
+    if not any(np.any(gain) for gain in gains):
+        return None
     project = xp.asarray(tables.project)
-    # The level is taken off the modes, which spares a pass over the frame.
-    slow = full.T @ project.T - np.float32(level) * project.sum(axis=1)
+
+    def estimate(full: Any) -> Any:
+        # The level is taken off the modes, which spares a pass over the frame.
+        slow = xp.ascontiguousarray((project @ full).T) - np.float32(level) * project.sum(axis=1)
+        lines = _joined(_damped(slow, plan, gains), plan.wavelet, tables)
+        if tables.mix:
+            lines[:, -1] = 0
+            lines[:, -1] = -xp.mean(lines, axis=0, dtype=np.float64) @ xp.asarray(tables.middle)
+        else:
+            lines[:, 0] -= np.float32(xp.mean(lines[:, 0], dtype=np.float64))
+        return xp.asarray(tables.expand) @ xp.ascontiguousarray(lines.T)
+
+    return estimate
+
+
+def _gains(upright: Any, weight: Any, level: float, plan: Plan, slow: Any) -> list[Any]:
+    """Return how much of each mode of each level is stripes, at the frequencies across it, (modes or 1, x)."""
+    tables, rows = tables_of(plan), len(upright)
+    if not plan.shrink:
+        return [np.ones((1, 1), np.float32)] * plan.level
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference, "slow": slow}
+    if slow is None and weight is not None:
+        upright = upright - np.float32(level)
+    found = _stripe_power.measure(upright, weight, **options)
+    along = 2 * np.pi * tables.cycles[:, None] / rows
+    gains = []
+    for number, width in enumerate(tables.widths[1:]):
+        # Every second sample of a band of high frequencies: those come in the opposite order.
+        omega = (np.pi - np.pi * np.arange(width) / width / 2) / 2**number
+        gains.append(found.gain(along, omega).astype(np.float32))
+    return gains
+
+
+def _damped(slow: Any, plan: Plan, gains: list[Any]) -> list[Any]:
+    """Bands of details of slow modes (x, modes), finest first, with their damping: (x, modes of the result)."""
+    xp, tables = namespace(slow), tables_of(plan)
     bank = pywt.Wavelet(plan.wavelet)
     split = _split if on_host(slow) else split_xp
     out = []
-    for mix in tables.mix:
+    for number, gain in enumerate(gains):
         slow, detail = split(slow, bank)
-        out.append(detail @ xp.asarray(mix).T)
+        if plan.shrink:
+            detail = _stripe_power.across(detail, xp.asarray(gain.T), axis=0)
+        out.append(detail @ xp.asarray(tables.mix[number]).T if tables.mix else detail)
     return out
 
 
@@ -115,7 +201,7 @@ def _joined(details: list[Any], wavelet: str, tables: Tables) -> Any:
     """Bands of details put together along x, (x, modes of the result)."""
     xp, bank = namespace(details[0]), pywt.Wavelet(wavelet)
     join = _join if on_host(details[0]) else join_xp
-    out = xp.zeros((tables.widths[-1], tables.expand.shape[1]), np.float32)
+    out = xp.zeros((tables.widths[-1], details[0].shape[1]), np.float32)
     for detail, width in zip(details[::-1], tables.widths[-2::-1]):
         out = join(out, detail, bank, width)
     return out

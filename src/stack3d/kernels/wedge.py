@@ -1,4 +1,4 @@
-"""Stripes by a mask in Fourier space: a wedge, a band, or what stands out there.
+"""Stripes by a mask in Fourier space: what is measured of them, a wedge, a band, or what stands out there.
 
 The spectrum of stripes lies on a line through the origin at right angles to them. A frame is continued beyond its
 edges, periodically and without a jump, so that edges do not spread along that line; the origin is never masked.
@@ -14,13 +14,22 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from stack3d.kernels._fill import each, known, through_missing
+from stack3d.kernels import _shear, _slow_rows, _stripe_power
+from stack3d.kernels._fill import ROUNDS, each, known, through_missing
 from stack3d.kernels._namespace import namespace
-from stack3d.kernels._shear import check_strength, checked_angle, checked_shape
 
 __all__ = ["Plan", "mask", "plan", "stripes"]
 
-KINDS = ("wedge", "band", "auto")
+KINDS = ("measured", "wedge", "band", "auto")
+_FIXED = {  # defaults of what "measured" does not take
+    "half_angle": None,
+    "half_width": 0.005,
+    "radii": (0.01, 1.0),
+    "softness": 0.3,
+    "threshold": 1.6,
+    "averaging": 1.0,
+    "rescale": False,
+}
 _MARGIN = 1 / 8  # of a side, by which a frame is continued
 _REFERENCE = 15.0  # degrees from the wedge at which the reference of "auto" begins
 
@@ -40,13 +49,14 @@ class Plan:
     averaging: float
     rescale: bool
     strength: float
+    difference: bool = False
 
 
 def plan(
     shape: tuple[int, ...],
     *,
     angle: float = 0.0,
-    kind: str = "auto",
+    kind: str = "measured",
     half_angle: float | None = None,
     half_width: float = 0.005,
     radii: tuple[float, float] = (0.01, 1.0),
@@ -55,6 +65,7 @@ def plan(
     averaging: float = 1.0,
     rescale: bool = False,
     strength: float = 1.0,
+    difference: bool = False,
 ) -> Plan:
     """Say which part of the spectrum is taken for stripes.
 
@@ -64,9 +75,10 @@ def plan(
         Shape (y, x) of a frame.
     angle : float, default 0
         Direction of the stripes in degrees: 0 along y, 90 along x, counter-clockwise on the screen.
-    kind : {"auto", "wedge", "band"}, default "auto"
-        "wedge": directions within `half_angle`. "band": within `half_width` of the line of the stripes. "auto": what, in
-        the wedge, exceeds the mean of other directions at the same radius `threshold` times.
+    kind : {"measured", "wedge", "band", "auto"}, default "measured"
+        "measured": the gain of Wiener's filter, from the power of stripes in the frame and their length. "wedge":
+        directions within `half_angle`. "band": within `half_width` of the line of the stripes. "auto": what, in the
+        wedge, exceeds the mean of other directions at the same radius `threshold` times.
     half_angle : float, optional
         Degrees; by default 1 for "wedge" and 5 for "auto".
     half_width : float, default 0.005
@@ -83,7 +95,9 @@ def plan(
     rescale : bool, default False
         Of "auto": bring the coefficients down to the mean of other directions instead of removing them.
     strength : float, default 1
-        Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (with "auto").
+        Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (with "measured", "auto").
+    difference : bool, default False
+        The frames are differences of slices: with little structure that could be taken for stripes.
 
     Returns
     -------
@@ -100,14 +114,15 @@ def plan(
     >>> wedge.plan((512, 512), kind="wedge").half_angle
     1.0
     """
-    shape, angle = checked_shape(shape), checked_angle(angle)
+    shape, angle = _shear.checked_shape(shape), _shear.checked_angle(angle)
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}")
+    asked = half_angle
     if half_angle is None:
         half_angle = 5.0 if kind == "auto" else 1.0
     if not 0 < half_angle < 45:
         raise ValueError(f"half_angle={half_angle!r} must be between 0 and 45 degrees")
-    check_strength(strength, kind == "auto")
+    _shear.check_strength(strength, kind in ("measured", "auto"))
     if not 0 < half_width < 1:
         raise ValueError(f"half_width={half_width!r} must be a fraction of the Nyquist frequency between 0 and 1")
     low, high = radii
@@ -119,8 +134,16 @@ def plan(
         raise ValueError(f"threshold={threshold!r} must be at least 1")
     if not 0 <= averaging < math.inf:
         raise ValueError(f"averaging={averaging!r} must not be negative")
+    if kind == "measured":
+        given = {"half_width": half_width, "radii": radii, "softness": softness, "threshold": threshold}
+        given |= {"half_angle": asked, "averaging": averaging, "rescale": rescale}
+        for name, value in given.items():
+            if value != _FIXED[name]:
+                raise ValueError(f"{name}={value!r} goes with kind='auto', 'wedge' or 'band', not with 'measured'")
     numbers = (float(half_angle), float(half_width), (float(low), float(high)), float(softness))
-    return Plan(shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength))
+    return Plan(
+        shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength), difference
+    )
 
 
 @each
@@ -163,9 +186,37 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         spectrum *= 1 - mask(spectrum, wide.shape, plan)
         return fft.irfft2(spectrum, s=wide.shape)[: full.shape[0], : full.shape[1]].astype(np.float32)
 
-    field = through_missing(estimate, frame, weight)
+    measured = plan.kind == "measured"
+    field = _measured(frame, weight, level, plan) if measured else through_missing(estimate, frame, weight)
     field = field - np.float32(field.mean(dtype=np.float64))
     return field * np.float32(plan.strength) if plan.strength < 1 else field
+
+
+def _measured(frame: Any, weight: Any, level: float, plan: Plan) -> Any:
+    """Return what Wiener's filter leaves of the slow cosines along the stripes, laid upright."""
+    xp, shear = namespace(frame), _shear.shear_of(plan.shape, plan.angle)
+    upright = _shear.to_upright(frame - np.float32(level), shear)
+    # Beyond a sheared frame lie no holes that stripes cross: filling once is enough.
+    rounds = 0 if weight is None else ROUNDS
+    weight = _shear.inside(shear, upright, weight)
+    if weight is not None:
+        upright = xp.where(weight > 0, upright, np.float32(0))
+    rows, columns = upright.shape
+    slow = _stripe_power.slow_rows(upright) if weight is None else None
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference, "slow": slow}
+    found = _stripe_power.measure(upright, weight, **options)
+    if not found.ratio.any():
+        return xp.zeros(frame.shape, np.float32)
+    modes = min(_stripe_power.MODES, rows)
+    along = np.pi * np.arange(modes)[:, None] / rows
+    gain = found.gain(along, np.pi * np.arange(columns) / columns).astype(np.float32)
+    gain = xp.asarray(gain[: int(np.flatnonzero(gain.any(axis=1))[-1]) + 1])
+
+    def estimate(full: Any) -> Any:
+        seen = slow[: len(gain)] if full is upright and slow is not None else _slow_rows.project(full, len(gain))
+        return _slow_rows.expand(_stripe_power.across(seen, gain), rows)
+
+    return _shear.from_upright(through_missing(estimate, upright, weight, rounds), shear)
 
 
 def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
@@ -178,7 +229,10 @@ def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
     shape : tuple of int
         Of the frame that was transformed.
     plan : Plan
+        Of any kind but "measured", which takes cosines instead.
     """
+    if plan.kind == "measured":
+        raise ValueError("kind='measured' has no mask of a real transform: it takes cosines along the stripes")
     xp = namespace(spectrum)
     removed, ring, apart = _geometry(plan, shape)
     removed = xp.asarray(removed)

@@ -14,7 +14,7 @@ from stack3d._provenance import operation
 from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype
 from stack3d.operations import _grey
-from stack3d.operations._stripe_batches import map_batches, on_gpu
+from stack3d.operations._stripe_batches import map_batches, on_cpu, on_gpu
 from stack3d.operations._stripe_estimate import angle_of, check_angle, estimate_stripes
 from stack3d.operations._stripe_neighbours import check_neighbours, with_neighbours
 from stack3d.operations._stripe_ways import METHODS, plans_of, stripes_of
@@ -46,7 +46,7 @@ def _check(
     )
 
 
-@operation(version=1, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
+@operation(version=2, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
 def destripe(
     da: xr.DataArray,
     *,
@@ -87,9 +87,11 @@ def destripe(
     neighbours : int
         For registered stacks: the stripes of a slice are looked for in what it has and this many slices on either
         side have not, so that structure along the stripes stays. Slices marked bad (``valid``) are left out of
-        this, and a slice unlike its neighbours is treated alone.
+        this, and a slice unlike its neighbours is treated alone. In the end each slice is looked at alone for what
+        the stripes of the window have in common, no more than they may have.
     sigma : (float, float), optional
-        Standard deviations of a stripe across and along, in pixels, of ``"vsnr"`` and ``"pyvsnr"``.
+        Standard deviations of a stripe across and along, in pixels, of ``"vsnr"`` (by default as measured in each
+        frame) and ``"pyvsnr"``.
     filters : sequence of dict, optional
         Kinds of stripe for ``"vsnr"`` instead of `angle` and `sigma`, such as ``{"kind": "gabor", "sigma": (1, 200),
         "angle": 5}``, ``{"kind": "dirac", "noise_level": 3}`` or ``{"kind": "pattern", "values": array,
@@ -110,7 +112,7 @@ def destripe(
     dtype : dtype, optional
         By default that of `da`, rounded and cut to its range.
     device : {"cpu", "gpu", "auto"}, optional
-        On a GPU frames are treated in batches, by its free memory; with `neighbours` one by one.
+        On a GPU frames go in batches, by its free memory; with `neighbours` one by one. ``"pyvsnr"`` is refused there.
 
     Returns
     -------
@@ -149,6 +151,7 @@ def destripe(
         cast = map_frames(da, _cast, arguments={"dtype": out_dtype}, dtype=out_dtype, device=device, label="destripe")
         return rebuild(da, cast)
     plans = _plans(da, method, strength, sigma, filters, noise_level, boundary, max_iter, tol, options, angle=turn)
+    device = on_cpu(da, device) if method == "pyvsnr" else device
     if "mask" in da.coords:
         return _measured_only(da, method, plans, neighbours, out_dtype, device)
     return rebuild(da, _run(da, method, plans, neighbours, out_dtype, device))

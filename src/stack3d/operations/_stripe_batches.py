@@ -13,6 +13,7 @@ import xarray as xr
 from stack3d import device as devices
 from stack3d._blocks import array_from_blocks
 from stack3d.execution import Call, _name, in_threads, warn_saturated, whole_frames
+from stack3d.options import get_option
 
 _FRAMES = 24  # of float32, that a kernel needs at most for each frame it treats
 _SHARE = 0.5  # of the free memory
@@ -24,6 +25,22 @@ _turn = threading.Lock()
 def on_gpu(da: xr.DataArray, device: str | None) -> bool:
     """Return whether frames of a stack are treated on the GPU."""
     return devices.is_cupy(da.data) or devices.resolve(device) == "gpu"
+
+
+def on_cpu(da: xr.DataArray, device: str | None) -> str:
+    """Return ``"cpu"`` for a method that runs nowhere else; "auto" is that.
+
+    Raises
+    ------
+    ValueError
+        Where the GPU is asked for, or the stack lies there.
+    """
+    wanted = get_option("device") if device is None else device
+    devices.resolve("auto" if wanted == "gpu" else wanted)
+    if wanted == "gpu" or devices.is_cupy(da.data):
+        where = "the stack lies on the GPU" if devices.is_cupy(da.data) else "device='gpu'"
+        raise ValueError(f"method='pyvsnr' is computed on the CPU, but {where}; use device='cpu', or method='vsnr'")
+    return "cpu"
 
 
 def batch_size(shape: tuple[int, int]) -> int:

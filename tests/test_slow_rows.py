@@ -1,0 +1,56 @@
+"""Slow cosines of columns by blocks of rows, and what rests on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stack3d.kernels import _slow_rows, _stripe_power, wavelet_stripes
+
+
+@pytest.mark.parametrize("height", [1, 17, 40, 500, 1024, 1031, 2048])
+def test_blocks_give_the_products_with_cosines(height):
+    frame = np.random.default_rng(0).normal(size=(height, 12)).astype(np.float32)
+    count = min(64, height)
+    exact = _slow_rows.cosines(height, count).astype(np.float64) @ frame
+    found = _slow_rows.project(frame, count)
+    # The products are of unit variance.
+    np.testing.assert_allclose(found[:24], exact[:24], atol=2e-4)
+    np.testing.assert_allclose(found, exact, atol=6e-3)
+    few = exact[:23].astype(np.float32)
+    whole = _slow_rows.cosines(height, len(few)).T.astype(np.float64) @ few
+    np.testing.assert_allclose(_slow_rows.expand(few, height), whole, atol=2e-4 * whole.std() + 1e-6)
+
+
+def test_blocks_are_taken_where_they_spare_work():
+    assert _slow_rows._blocks(2048, 64).mix.shape[1] <= 2048 / 4
+    assert _slow_rows._blocks(1024, 64).mix.shape[1] < 1024 / 2
+    assert _slow_rows._blocks(100, 64) is None
+
+
+def test_rows_that_are_at_hand_are_measured_alike():
+    rng = np.random.default_rng(1)
+    frame = (rng.normal(size=(300, 256)) + 0.5 * rng.normal(size=256)).astype(np.float32)
+    own, given = _stripe_power.measure(frame), _stripe_power.measure(frame, slow=_stripe_power.slow_rows(frame))
+    assert own.ratio.max() > 3
+    np.testing.assert_allclose(given.ratio, own.ratio, rtol=1e-4)
+    assert given.reach == own.reach
+
+
+@pytest.mark.parametrize("options", [{}, {"angle": 90.0}, {"wavelet": "haar", "strength": 0.5}])
+def test_wavelets_treat_a_batch_as_each_frame(options):
+    rng = np.random.default_rng(2)
+    shape = (120, 144)
+    frames = rng.normal(size=(4, *shape)).astype(np.float32) + np.float32(100)
+    lines = rng.normal(size=(4, 1, shape[1])) * np.array([0.0, 1.0, 3.0, 0.5])[:, None, None]
+    frames += np.swapaxes(rng.normal(size=(4, 1, shape[0])), 1, 2) if "angle" in options else lines.astype(np.float32)
+    plan = wavelet_stripes.plan(shape, **options)
+    assert wavelet_stripes.together(plan)
+    found = wavelet_stripes.stripes_xp(frames, plan)
+    expected = np.stack([wavelet_stripes.stripes(frame, plan) for frame in frames])
+    assert expected.std() > 0.2
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    frames[1, 5, 7] = np.nan
+    holed = wavelet_stripes.stripes_xp(frames, plan)
+    np.testing.assert_allclose(holed[[0, 2, 3]], expected[[0, 2, 3]], atol=1e-4)
+    assert np.isfinite(holed).all()
