@@ -188,16 +188,27 @@ def _by_rays(scene: Scene, opacity: str, cmap: str) -> np.ndarray:
     """Return the colours (rows, columns, 4) between 0 and 1 of our own ray caster."""
     import matplotlib
 
+    grey, shade, covered = _cast(scene, _ramp(opacity))
+    colours = np.asarray(matplotlib.colormaps[cmap](grey), np.float32)
+    colours[..., :3] *= shade[..., None]
+    colours[..., 3] = covered
+    return colours
+
+
+def solid(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Return grey values and opacity (rows, columns) between 0 and 1 of a solid block, by our own ray caster."""
+    grey, shade, covered = _cast(scene, None)
+    return grey * shade, covered
+
+
+def _cast(scene: Scene, ramp: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return grey values, the shade of the face they are on, and opacity."""
     from stack3d import kernels
 
-    ramp = _ramp(opacity)
     density = None if ramp is None else ramp / np.float32(scene.size.max())
     light, covered, face = kernels.raycast.cast(scene.volume, scene.spacing, scene.rays(), scene.taken_out(), density)
     grey = np.divide(light, covered, out=np.zeros_like(light), where=covered > 0)
-    colours = np.asarray(matplotlib.colormaps[cmap](grey), np.float32)
-    colours[..., :3] *= np.where(face >= 0, _SHADES[face], 1)[..., None]
-    colours[..., 3] = covered
-    return colours
+    return grey, np.append(_SHADES, np.float32(1))[face], covered
 
 
 def _ramp(opacity: str) -> np.ndarray | None:

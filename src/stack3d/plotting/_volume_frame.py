@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from stack3d.grid import SPATIAL
 from stack3d.plotting._volume_scene import Scene
 
 _DOTS = 100  # per inch: sizes of text below are points at this density
+
+
+class Line(NamedTuple):
+    """A straight line in pixels, ``[(column, row), (column, row)]``: of the box, hidden, of a cut, or a tick."""
+
+    ends: np.ndarray
+    kind: str
+
+
+class Label(NamedTuple):
+    """A text about a point (column, row): its side where it begins, and how far it is turned, in degrees."""
+
+    at: np.ndarray
+    text: str
+    side: str
+    turn: int
+    points: float
+
+
+def frame_of(scene: Scene, points: float) -> tuple[list[Line], list[Label]]:
+    """Return the edges of the box and of what is cut out, and the scales, for text of a size in points."""
+    lines = [Line(scene.project(ends), "hidden" if of_corner else "box") for ends, of_corner in _edges(scene)]
+    lines += [Line(scene.project(ends), "cut") for ends in _cut_edges(scene)]
+    labels: list[Label] = []
+    for axis in range(3):
+        ticks, texts = _scale(scene, axis, points)
+        lines += ticks
+        labels += texts
+    return lines, labels
 
 
 def with_frame(scene: Scene, colours: np.ndarray, background: str) -> np.ndarray:
@@ -29,14 +60,12 @@ def with_frame(scene: Scene, colours: np.ndarray, background: str) -> np.ndarray
     ax.set_ylim(rows - 0.5, -0.5)
     # Grey is read on white and on black pages, where the background is clear.
     ink = "#8a8a8a" if back[3] == 0 else "#262626" if np.dot(back[:3], (0.3, 0.59, 0.11)) > 0.5 else "#e6e6e6"
-    for ends, of_corner in _edges(scene):
-        line = scene.project(ends)
-        ax.plot(*line.T, color=ink, lw=0.7 if of_corner else 1.0, ls=(0, (4, 3)) if of_corner else "-")
-    for ends in _cut_edges(scene):
-        line = scene.project(ends)
-        ax.plot(*line.T, color="#7f7f7f", lw=0.6)
-    for axis in range(3):
-        _scale(ax, scene, axis, ink, max(6.0, min(rows, columns) / 72))
+    lines, labels = frame_of(scene, max(6.0, min(rows, columns) / 72))
+    for ends, kind in lines:
+        width, dashes = {"hidden": (0.7, (0, (4, 3))), "cut": (0.6, "-")}.get(kind, (1.0, "-"))
+        ax.plot(*ends.T, color="#7f7f7f" if kind == "cut" else ink, lw=width, ls=dashes)  # type: ignore[arg-type]
+    for at, text, side, turn, points in labels:
+        ax.text(*at, text, color=ink, fontsize=points, ha=side, va="center", rotation=turn)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.array(canvas.buffer_rgba(), dtype=np.uint8)  # type: ignore[no-untyped-call]
 
@@ -92,10 +121,8 @@ def _near(scene: Scene) -> list[int]:
     return [0 if part > 0 else 1 for part in scene.axes[2]]
 
 
-def _scale(ax: object, scene: Scene, axis: int, ink: str, points: float) -> None:
-    """Draw ticks with numbers, and the name of the axis, along an edge at the rim of the box."""
-    from matplotlib.ticker import MaxNLocator
-
+def _scale(scene: Scene, axis: int, points: float) -> tuple[list[Line], list[Label]]:
+    """Return ticks with numbers, and the name of the axis, along an edge at the rim of the box."""
     near, size = _near(scene), scene.size
     # Along x and z the lower rim, along y the rim on the far side of the first slice.
     fixed = {0: {1: 1, 2: near[2]}, 1: {0: 0, 2: 1 - near[2]}, 2: {0: 0, 1: 1}}[axis]
@@ -106,23 +133,30 @@ def _scale(ax: object, scene: Scene, axis: int, ink: str, points: float) -> None
     )
     away = away / np.hypot(*away)
     begin, factor = scene.start[axis], _factor(scene, axis)
-    ticks = MaxNLocator(nbins=4, steps=(1, 2, 2.5, 5, 10)).tick_values(begin / factor, (begin + size[axis]) / factor)
-    inside = [t for t in ticks if begin - 1e-9 * size[axis] <= t * factor <= begin + size[axis] * (1 + 1e-9)]
     side = "left" if away[0] > 0.5 else "right" if away[0] < -0.5 else "center"
-    style = {"color": ink, "fontsize": points, "ha": side, "va": "center"}
-    for tick in inside:
+    lines, labels = [], []
+    for tick in _ticks(begin / factor, (begin + size[axis]) / factor):
         place = base.copy()
         place[axis] = tick * factor - begin
         at = scene.project(place)
-        ax.plot(*np.stack([at, at + away * points * 0.7]).T, color=ink, lw=1.0)  # type: ignore[attr-defined]
-        ax.text(*(at + away * points * (1.0 if side != "center" else 1.9)), f"{tick:g}", **style)  # type: ignore[attr-defined]
+        lines.append(Line(np.stack([at, at + away * points * 0.7]), "tick"))
+        labels.append(Label(at + away * points * (1.0 if side != "center" else 1.9), f"{tick:g}", side, 0, points))
     middle = base.copy()
     middle[axis] = size[axis] / 2
     unit = scene.units[axis]
     name = f"{SPATIAL[axis]} / {'pixel' if unit == '1' else unit}"
-    label = scene.project(middle) + away * points * (5.4 if side != "center" else 4.4)
-    turn = 90 if axis == 1 else 0
-    ax.text(*label, name, rotation=turn, **{**style, "fontsize": points * 1.1, "ha": "center" if axis == 1 else side})  # type: ignore[attr-defined]
+    at = scene.project(middle) + away * points * (5.4 if side != "center" else 4.4)
+    labels.append(Label(at, name, "center" if axis == 1 else side, 90 if axis == 1 else 0, points * 1.1))
+    return lines, labels
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round values from `low` to `high`, five at most."""
+    rough = (high - low) / 4
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= rough * (1 - 1e-9))
+    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
+    return [round(float(k), 9) * step for k in np.arange(first, last + 1)]
 
 
 def _factor(scene: Scene, axis: int) -> float:

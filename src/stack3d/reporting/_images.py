@@ -1,8 +1,14 @@
-"""Pictures as data URIs: grey frames, maps in colour, frames fitted to a window."""
+"""Pictures as data URIs: grey frames, maps in colour, frames fitted to a window.
+
+Grey frames are JPEG, which takes a twentieth of the time of WebP; WebP where pixels are missing, since JPEG has none that
+are clear, and where nothing may be lost. Maps are PNG with a palette.
+"""
 
 from __future__ import annotations
 
 import base64
+import struct
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +25,7 @@ _MAPS = {
 
 
 class Packing(NamedTuple):
-    """How small pictures are made: the quality of WebP, and their longest side."""
+    """How small pictures are made: the quality of JPEG or WebP, and their longest side."""
 
     quality: int
     longest: int
@@ -27,7 +33,7 @@ class Packing(NamedTuple):
 
 # From what is looked at with pleasure to what is still seen when nothing in the pictures is alike.
 PACKINGS = (
-    *(Packing(quality, 640) for quality in (84, 74, 62)),
+    *(Packing(quality, 640) for quality in (94, 86, 76, 64)),
     Packing(55, 480),
     Packing(45, 320),
     Packing(30, 200),
@@ -69,33 +75,52 @@ def limits_of(images: Sequence[np.ndarray], tail: float = 0.005) -> tuple[float,
 
 
 def grey_uri(image: np.ndarray, limits: tuple[float, float], quality: int | None) -> str:
-    """Return a frame as a WebP data URI, missing pixels transparent; `quality` None is without loss."""
+    """Return a frame as a data URI, missing pixels clear; `quality` None is without loss."""
+    import imagecodecs
+
     known = np.isfinite(image)
+    whole = bool(known.all())
     low, high = limits
     with np.errstate(invalid="ignore", over="ignore"):
-        scaled = (np.where(known, image, low).astype(np.float64) - low) * (255.0 / (high - low))
-    grey = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-    planes = [grey, grey, grey] + ([] if known.all() else [known.astype(np.uint8) * 255])
+        scaled = (image if whole else np.where(known, image, low)).astype(np.float64)
+        scaled -= low
+        scaled *= 255.0 / (high - low)
+    grey = np.rint(np.clip(scaled, 0, 255, out=scaled), out=scaled).astype(np.uint8)
+    if whole and quality is not None:
+        return _uri("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(grey), level=quality, optimize=True))
+    planes = [grey, grey, grey] + ([] if whole else [known.astype(np.uint8) * 255])
     return webp(np.stack(planes, axis=-1), quality)
 
 
-def colours(values: np.ndarray, limits: tuple[float, float], name: str) -> np.ndarray:
-    """Return values as colours (..., 4) of uint8; what is not finite is transparent."""
-    table = np.array([[int(code[k : k + 2], 16) for k in (0, 2, 4)] for code in _MAPS[name]], np.float64)
+def map_uri(values: np.ndarray, limits: tuple[float, float], name: str = "viridis") -> str:
+    """Return a map of values as a data URI without loss, in 255 colours; what is not finite is clear."""
     known = np.isfinite(values)
     low, high = limits
     span = high - low if high > low else 1.0
-    place = np.clip((np.where(known, values, low) - low) / span, 0, 1) * (len(table) - 1)
-    below = np.minimum(place.astype(int), len(table) - 2)
-    share = (place - below)[..., None]
-    mixed = table[below] * (1 - share) + table[below + 1] * share
-    alpha = np.where(known, 255, 0)[..., None]
-    return np.concatenate([np.rint(mixed), alpha], axis=-1).astype(np.uint8)
+    place = np.clip((np.where(known, values, low) - low) * (254 / span), 0, 254)
+    index = np.where(known, np.rint(place), 255).astype(np.uint8)
+    height, width = index.shape
+    rows = np.zeros((height, width + 1), np.uint8)  # each begins with its filter, none
+    rows[:, 1:] = index
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+        (b"PLTE", _palette(name).tobytes()),
+        (b"tRNS", b"\xff" * 255 + b"\0"),
+        (b"IDAT", zlib.compress(rows.tobytes(), 6)),
+        (b"IEND", b""),
+    )
+    parts = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks)
+    return _uri("png", b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
-def map_uri(values: np.ndarray, limits: tuple[float, float], name: str = "viridis") -> str:
-    """Return a map of values as a WebP data URI without loss."""
-    return webp(colours(np.asarray(values, np.float64), limits, name), None)
+def _palette(name: str) -> np.ndarray:
+    """Return a map as 256 colours of uint8, the last of which stands for nothing."""
+    table = np.array([[int(code[k : k + 2], 16) for k in (0, 2, 4)] for code in _MAPS[name]], np.float64)
+    place = np.minimum(np.linspace(0, len(table) - 1, 255), len(table) - 1 - 1e-9)
+    below = place.astype(int)
+    share = (place - below)[:, None]
+    mixed = np.rint(table[below] * (1 - share) + table[below + 1] * share)
+    return np.append(mixed, [[0, 0, 0]], axis=0).astype(np.uint8)
 
 
 def scale_colours(name: str) -> list[str]:
@@ -104,12 +129,16 @@ def scale_colours(name: str) -> list[str]:
 
 
 def webp(pixels: np.ndarray, quality: int | None) -> str:
-    """Return pixels (y, x, 3 or 4) of uint8 as a data URI."""
+    """Return pixels (y, x, 3 or 4) of uint8 as a data URI; `quality` None is without loss."""
     import imagecodecs
 
-    options: dict[str, Any] = {"lossless": True} if quality is None else {"level": quality}
-    packed = imagecodecs.webp_encode(np.ascontiguousarray(pixels), **options)
-    return "data:image/webp;base64," + base64.b64encode(packed).decode("ascii")
+    # The quickest method: the others take up to ten times as long for a tenth of the size.
+    options: dict[str, Any] = {"lossless": True} if quality is None else {"level": quality, "lossless": False}
+    return _uri("webp", imagecodecs.webp_encode(np.ascontiguousarray(pixels), method=0, **options))
+
+
+def _uri(kind: str, packed: bytes) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(packed).decode("ascii")
 
 
 def shrunk(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from stack3d.reporting import _images, _passes, _quality, _spectra
-from stack3d.reporting._matched import Matched
+from stack3d.reporting._matched import Matched, Side
 from stack3d.reporting._model import Channel
 
+HELD_BYTES = 2**28
 
-def look(pair: Matched, *, slices: int, longest: int, quality: bool, spectra_too: bool) -> Channel:
-    """Return everything that the page shows of a channel; only sampled slices are read."""
+
+def look(
+    pair: Matched, *, slices: int, longest: int, quality: bool, spectra_too: bool, room: float = HELD_BYTES
+) -> Channel:
+    """Return everything that the page shows of a channel; only sampled slices are read.
+
+    A side that takes at most half of `room` bytes, and of which every slice is looked at, is read once and held.
+    """
+    pair = replace(pair, after=_held(pair.after, room), before=pair.before and _held(pair.before, room))
     shape = _passes.picture_shape(pair.after, longest)
     chosen = [int(k) for k in _passes.spread(pair.after.da.sizes["z"], slices)]
     partners = pair.partners(chosen)
@@ -31,6 +40,12 @@ def look(pair: Matched, *, slices: int, longest: int, quality: bool, spectra_too
     quantities, notes = _quality.measured(pair) if quality else ([], [])
     spectra = _spectra.of(pair, chosen[len(chosen) // 2]) if spectra_too else {}
     return Channel(pair, pictures, chosen, partners, limits, profiles, quantities, notes, spectra)
+
+
+def _held(side: Side, room: float) -> Side:
+    if side.da.nbytes > room / 2 or _passes.profiled_slices(side).size < side.da.sizes["z"]:
+        return side
+    return side.held("report: slices")
 
 
 def _before(pair: Matched, partners: list[int | None], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

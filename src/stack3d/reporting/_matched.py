@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from stack3d._provenance import OPERATIONS
 from stack3d._records import decode_value
 from stack3d.grid import SPATIAL, bounds, regular, spacing_of, units_of
 from stack3d.model import in_native_order, one_channel, valid_slices, with_loaded_facts
+from stack3d.progress import compute
 from stack3d.units import conversion_factor
 
 # Steps that turn the axes: what was before is turned alike before it is laid over what is after.
@@ -27,6 +28,12 @@ class Side:
     edges: Mapping[str, np.ndarray]
     places: Mapping[str, np.ndarray]
     valid: np.ndarray
+
+    def held(self, label: str) -> Side:
+        """Return the same with its pixels in memory."""
+        if self.da.chunks is None:
+            return self
+        return replace(self, da=self.da.copy(data=compute(self.da.data, label=label)[0]))
 
     def isel(self, index: Sequence[int] | np.ndarray) -> xr.DataArray:
         """Return some slices."""

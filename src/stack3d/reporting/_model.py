@@ -37,11 +37,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture of a stage, and the same before."""
+    """One picture of a stage, and the same before; `drawn` is what is drawn over each, where they are clear at the rim."""
 
     after: str
     before: str | None
     alt: str
+    drawn: tuple[Markup | None, Markup | None] = (None, None)
 
 
 @dataclass(frozen=True)

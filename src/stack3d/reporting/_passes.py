@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from stack3d.execution import reduce_frames
+from stack3d._provenance import dear_steps
+from stack3d.execution import map_frames, reduce_frames
+from stack3d.progress import compute
 from stack3d.reporting._images import shrunk
 from stack3d.reporting._matched import Matched, Side
 
@@ -17,7 +20,7 @@ _PROFILE_BYTES = 2**30
 _LEAST_PROFILED = 32
 _MOST_PROFILED = 1000
 _MOST_ROWS = 720
-_STAGE_SLICES = 7
+_STAGE_SLICES, _DEAR_SLICES = 7, 3
 _STAGE_PIXELS = 64e6
 
 
@@ -143,12 +146,6 @@ def _numbers(frame: np.ndarray, edges: np.ndarray, place: Fit, row: int, column:
 
     numbers = statistics.frame_statistics(frame)
     median = statistics.quantiles(frame, np.array([0.5]))[0]
-    known = frame[np.isfinite(frame)] if frame.dtype.kind == "f" else frame.ravel()
-    # An even part of the pixels tells the shape of a histogram.
-    known = known[:: max(1, known.size // 1_000_000)].astype(np.float64)
-    place_of = (known - edges[0]) * ((edges.size - 1) / (edges[-1] - edges[0]))
-    index = np.clip(place_of, 0, edges.size - 2).astype(np.int64)
-    counts = np.bincount(index, minlength=edges.size - 1)
     top, bottom, left, right = place.target
     across, down = (np.full(size, np.nan, np.float32) for size in (place.shape[1], place.shape[0]))
     if not place.empty:
@@ -162,10 +159,29 @@ def _numbers(frame: np.ndarray, edges: np.ndarray, place: Fit, row: int, column:
         "standard_deviation": numbers.std,
         "median": float(median),
         "measured_share": numbers.pixels / frame.size,
-        "counts": counts,
+        "counts": binned(frame, edges),
         "across": across,
         "down": down,
     }
+
+
+def binned(frame: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return how many measured pixels lie in each of equally wide bins; those at both ends hold what lies beyond."""
+    from stack3d.kernels import statistics
+
+    levels, weights = frame.ravel(), None
+    if frame.dtype.kind == "f":
+        levels = levels[np.isfinite(levels)]
+    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
+        weights, first = statistics.level_counts(frame)
+        levels = np.flatnonzero(weights)
+        weights, levels = weights[levels], levels + first
+    else:
+        # An even part of the pixels tells the shape of a histogram.
+        levels = levels[:: max(1, levels.size // 1_000_000)]
+    place = (levels.astype(np.float64) - edges[0]) * ((edges.size - 1) / (edges[-1] - edges[0]))
+    index = np.clip(place, 0, edges.size - 2).astype(np.int64)
+    return np.bincount(index, weights, edges.size - 1)
 
 
 def planes(side: Side, found: Profile, pair: Matched) -> dict[str, np.ndarray]:
@@ -198,24 +214,44 @@ class StageLook(NamedTuple):
     picture: np.ndarray
 
 
-def look_at_stage(side: Side, window: Side, shape: tuple[int, int], place_z: float) -> StageLook:
-    """Return what is shown of the stack after a step; only a few of its slices are computed, each once."""
-    most = int(np.clip(_STAGE_PIXELS // (side.da.sizes["y"] * side.da.sizes["x"]), 1, _STAGE_SLICES))
+def look_at_stages(sides: Sequence[Side], window: Side, shape: tuple[int, int], place_z: float) -> list[StageLook]:
+    """Return what is shown of the stack after each step; only a few slices are computed, and what steps share once."""
+    chosen = [_stage_slices(side, place_z) for side in sides]
+    lazy = [
+        map_frames(
+            side.isel(slices),
+            _stage_numbers,
+            arguments={"place": fit(side, window, shape)},
+            shape=(1, 1),
+            dtype=object,
+            device="cpu",
+            label="report: steps",
+        )
+        for side, (slices, _) in zip(sides, chosen, strict=True)
+    ]
+    looks = []
+    for side, (slices, shown), found in zip(sides, chosen, compute(*lazy, label="report: steps"), strict=True):
+        numbers = found[:, 0, 0]
+        mean, spread_of = (np.array([one[name] for one in numbers]) for name in ("mean", "spread"))
+        looks.append(
+            StageLook(side.places["z"][slices], mean, spread_of, numbers[list(slices).index(shown)]["picture"])
+        )
+    return looks
+
+
+def _stage_slices(side: Side, place_z: float) -> tuple[np.ndarray, int]:
+    """Return which slices are looked at, and which of them is shown."""
+    # Blocks are computed whole, and a dear step may be among those that are not written.
+    few = _DEAR_SLICES if dear_steps(side.da) else _STAGE_SLICES
+    most = int(np.clip(_STAGE_PIXELS // (side.da.sizes["y"] * side.da.sizes["x"]), 1, few))
     shown = int(np.argmin(np.abs(side.places["z"] - place_z)))
-    chosen = np.unique(np.append(spread(side.da.sizes["z"], most) if most > 1 else [], shown)).astype(int)
-    found = reduce_frames(
-        side.isel(chosen),
-        _stage_numbers,
-        arguments={"place": fit(side, window, shape)},
-        device="cpu",
-        label="report: steps",
-    )
-    picture = found["picture"][int(np.searchsorted(chosen, shown))]
-    return StageLook(side.places["z"][chosen], found["mean"], found["spread"], picture)
+    return np.unique(np.append(spread(side.da.sizes["z"], most) if most > 1 else [], shown)).astype(int), shown
 
 
-def _stage_numbers(frame: np.ndarray, place: Fit) -> dict[str, Any]:
+def _stage_numbers(frame: np.ndarray, place: Fit) -> np.ndarray:
     from stack3d.kernels import statistics
 
     numbers = statistics.frame_statistics(frame)
-    return {"mean": numbers.mean, "spread": numbers.std, "picture": _placed(frame, place)}
+    found = np.empty((1, 1), object)
+    found[0, 0] = {"mean": numbers.mean, "spread": numbers.std, "picture": _placed(frame, place)}
+    return found

@@ -130,7 +130,8 @@ def _table(
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            table = kind.measure(da).compute()
+            # The first of each pair tells of its place; both are needed for what is measured between them.
+            table = kind.measure(da if kind.pairs else da.isel(z=slice(None, None, 2))).compute()
     except (ValueError, TypeError, ArithmeticError) as error:
         notes.append(f"{kind.name}: {error}")
         return {}
@@ -140,4 +141,4 @@ def _table(
     middle = (places[0::2] + places[1::2]) / 2
     if kind.pairs:
         return {name: (middle, values[::2]) for name, values in numbers.items()}
-    return {name: (middle, (values[0::2] + values[1::2]) / 2) for name, values in numbers.items()}
+    return {name: (places[0::2], values) for name, values in numbers.items()}

@@ -1,17 +1,25 @@
-"""The section of the volume in three dimensions: a ray-cast picture with the nearest corner cut out."""
+"""The section of the volume in three dimensions: a ray-cast picture with the nearest corner cut out, in a drawn box."""
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from markupsafe import Markup
 
-from stack3d.plotting._volume import volume_picture
+from stack3d.grid import SPATIAL
+from stack3d.plotting._volume import solid
+from stack3d.plotting._volume_frame import frame_of
+from stack3d.plotting._volume_scene import Scene, scene_of
 from stack3d.reporting._images import Packing, webp
+from stack3d.reporting._matched import Side
 from stack3d.reporting._model import Facts, Section, Shot, Stage, Viewer
-from stack3d.reporting._words import plain
+from stack3d.reporting._words import number, plain, unit_shown
 
 _SIZE = (840, 720)
 _SLICES = 96  # at most: a lazy stack may have to compute each
+_VIEW = (38.0, 26.0)
+_POINTS = 12.0  # of text, where a pixel is a hundredth of an inch
+_ANCHORS = {"left": "start", "right": "end", "center": "middle"}
 
 
 def volume(facts: Facts, packing: Packing) -> Section | None:
@@ -20,16 +28,14 @@ def volume(facts: Facts, packing: Packing) -> Section | None:
     if min(channel.pair.after.da.sizes.values()) < 2:
         return None
     cast = {
-        name: webp(
-            volume_picture(_sampled(side.da, channel.limits[name]), limits=channel.limits[name], size=_SIZE)[..., :3],
-            max(packing.quality, 60),
-        )
+        name: _seen(side, channel.limits[name], max(packing.quality, 60))
         for name, side in (("after", channel.pair.after), ("before", channel.pair.before))
         if side is not None and min(side.da.sizes.values()) > 1
     }
     of = f" of channel {plain(channel.pair.channel)}" if channel.pair.channel else ""
-    shot = Shot(cast["after"], cast.get("before"), f"the volume{of} in three dimensions, its nearest corner cut out")
-    stage = Stage([shot], _SIZE, _SIZE[0] / _SIZE[1])
+    (after, box), (before, other) = cast["after"], cast.get("before", (None, None))
+    said = f"the volume{of} in three dimensions, its nearest corner cut out"
+    stage = Stage([Shot(after, before, said, (box, other))], _SIZE, _SIZE[0] / _SIZE[1])
     caption = (
         f"The volume{of}, ray-cast in its true proportions, with the corner nearest to the eye cut out along three planes "
         "through the middle. Grey values as above."
@@ -37,8 +43,39 @@ def volume(facts: Facts, packing: Packing) -> Section | None:
     return Section("volume", "Volume", [Viewer("Volume", [stage], [""], caption)])
 
 
+def _seen(side: Side, limits: tuple[float, float], quality: int) -> tuple[str, Markup]:
+    """Return the picture, clear around the volume, and the drawing of its box."""
+    scene = scene_of(_sampled(side.da, limits), None, limits, _VIEW, _SIZE[::-1])
+    grey, covered = solid(scene)
+    planes = [np.rint(255 * values).astype(np.uint8) for values in (grey, grey, grey, covered)]
+    return webp(np.stack(planes, axis=-1), quality), _box(scene)
+
+
 def _sampled(da: xr.DataArray, limits: tuple[float, float]) -> xr.DataArray:
     some = da.isel(z=slice(None, None, -(-da.sizes["z"] // _SLICES)))
     # What lies far beyond the grey scale may not fit the floats of a picture.
     span = limits[1] - limits[0]
     return some.clip(limits[0] - span, limits[1] + span, keep_attrs=True) if da.dtype == np.float64 else some
+
+
+def _box(scene: Scene) -> Markup:
+    """Return the edges of the box and its scales as a drawing in the colours of the page."""
+    lines, labels = frame_of(scene, _POINTS)
+    paths: dict[str, str] = {}
+    for (one, other), kind in lines:
+        step = f"M{one[0]:.1f} {one[1]:.1f}L{other[0]:.1f} {other[1]:.1f}"
+        paths[kind] = paths.get(kind, "") + step
+    drawn = [Markup('<path class="{}" d="{}"/>').format(f"edge-{kind}", d) for kind, d in paths.items()]
+    for (x, y), text, side, turn, _ in labels:
+        place = f"translate({x:.1f} {y:.1f})" + (f" rotate({-turn})" if turn else "")
+        drawn.append(
+            Markup('<text transform="{}" dy=".35em" text-anchor="{}">{}</text>').format(place, _ANCHORS[side], text)
+        )
+    ends = [number(end) for end in np.stack([scene.start, scene.start + scene.size], axis=1).ravel()]
+    unit = unit_shown(scene.units[2], "pixel")
+    alt = "The box of the volume: " + ", ".join(
+        f"{dim} from {low} to {high} {unit}" for dim, low, high in zip(SPATIAL, ends[::2], ends[1::2], strict=True)
+    )
+    return Markup('<svg class="box" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        *_SIZE, alt, Markup("").join(drawn)
+    )

@@ -12,10 +12,10 @@ from stack3d import estimates as estimates_of
 from stack3d._records import provenance
 from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections, _volume_section
 from stack3d.reporting._images import PACKINGS, Packing, packing_for
-from stack3d.reporting._looked import look
+from stack3d.reporting._looked import HELD_BYTES, look
 from stack3d.reporting._matched import channels_of, check, matched
 from stack3d.reporting._model import Channel, Estimate, Facts, Section
-from stack3d.reporting._passes import StageLook, look_at_stage
+from stack3d.reporting._passes import StageLook, look_at_stages
 
 _MOST_CHANNELS = 4
 # Of all pictures together, packed and written as text; the rest of a page is small.
@@ -69,6 +69,7 @@ def write(
             longest=longest,
             quality=quality,
             spectra_too=striped,
+            room=HELD_BYTES / len(shown),
         )
         for channel in shown
     ]
@@ -136,14 +137,14 @@ def _estimates(
 
 def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, StageLook]:
     """Return what is shown of the stack after each step, of the first channel, at the slice in the middle."""
+    if not stages:
+        return {}
     pair, k = channel.pair, channel.slices[len(channel.slices) // 2]
     shape = channel.pictures["after"].shape[1:]
-    looks = {}
-    for name, da in stages.items():
-        there = pair.channel if pair.channel in channels_of(da) else ""
-        side = matched(da, None, there, (), None).after
-        looks[name] = look_at_stage(side, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]))
-    return looks
+    there = [(da, pair.channel if pair.channel in channels_of(da) else "") for da in stages.values()]
+    sides = [matched(da, None, name, (), None).after for da, name in there]
+    looks = look_at_stages(sides, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]))
+    return dict(zip(stages, looks, strict=True))
 
 
 def _fitting(facts: Facts) -> str:

@@ -271,7 +271,10 @@ class Run:
         name = OPERATIONS[chain[number - 1].step.operation].estimator.__name__  # type: ignore[union-attr]
         if self._estimate_path(number, name).is_file() or not _provenance.dear_steps(da):
             return da
-        return self._written(da, number - 1, chain[number - 2].step.operation, self.keys[number - 1])
+        written = self._written(da, number - 1, chain[number - 2].step.operation, self.keys[number - 1])
+        # The report need not do the dear step once more.
+        self.stages |= {name: written for name, stage in self.stages.items() if stage is da}
+        return written
 
     def _estimate_path(self, number: int, name: str) -> Path:
         return self.folder.estimate(number, name, self.keys[number])
