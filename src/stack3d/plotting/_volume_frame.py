@@ -63,9 +63,9 @@ def with_frame(scene: Scene, colours: np.ndarray, background: str) -> np.ndarray
     lines, labels = frame_of(scene, max(6.0, min(rows, columns) / 72))
     for ends, kind in lines:
         width, dashes = {"hidden": (0.7, (0, (4, 3))), "cut": (0.6, "-")}.get(kind, (1.0, "-"))
-        ax.plot(*ends.T, color="#7f7f7f" if kind == "cut" else ink, lw=width, ls=dashes)  # type: ignore[arg-type]
+        ax.plot(*ends.T, color="#7f7f7f" if kind == "cut" else ink, lw=width, ls=dashes)
     for at, text, side, turn, points in labels:
-        ax.text(*at, text, color=ink, fontsize=points, ha=side, va="center", rotation=turn)
+        ax.text(at[0], at[1], text, color=ink, fontsize=points, ha=side, va="center", rotation=turn)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.array(canvas.buffer_rgba(), dtype=np.uint8)  # type: ignore[no-untyped-call]
 

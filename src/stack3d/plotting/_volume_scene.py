@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,9 @@ def small_copy(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     chosen, back = np.unique(nearest, return_inverse=True)
     factors = {dim: -(-volume.sizes[dim] // LIMIT) for dim in ("y", "x")}
     part = volume.isel(z=chosen).drop_vars([name for name in volume.coords if name not in SPATIAL], errors="ignore")
-    small = merged(part, z=1, y=factors["y"], x=factors["x"], dtype=np.float32)
+    small = part
+    if max(factors.values()) > 1:
+        small = merged(part, z=1, y=factors["y"], x=factors["x"], dtype=np.float32)
     data = np.asarray(small.values, np.float32)[back]
     spacing = np.array([dz, *(spacing_of(volume, dim) * factors[dim] for dim in ("y", "x"))])
     start = [edges[0], *(_first(volume, dim) - spacing_of(volume, dim) / 2 for dim in ("y", "x"))]
@@ -52,7 +55,7 @@ def _first(volume: xr.DataArray, dim: str) -> float:
     return float(volume[dim].values[0]) if dim in volume.coords else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A volume, seen along parallel rays from one side; lengths along (z, y, x) from its first corner.
 
@@ -81,12 +84,12 @@ class Scene:
     at: np.ndarray
     shape: tuple[int, int]
 
-    @property
+    @cached_property
     def size(self) -> np.ndarray:
         """Lengths of the sides of the box."""
         return np.asarray(np.array(self.volume.shape) * self.spacing)
 
-    @property
+    @cached_property
     def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unit vectors (z, y, x) to the right, down, and into the picture."""
         a, e = np.radians(self.view)
@@ -94,7 +97,7 @@ class Scene:
         down = np.array([-np.sin(e) * np.cos(a), np.cos(e), np.sin(e) * np.sin(a)])
         return right, down, np.array([np.cos(a) * np.cos(e), np.sin(e), -np.sin(a) * np.cos(e)])
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """Length of a pixel of the picture."""
         corners = self.project(self.corners(), pixels=False)
@@ -102,7 +105,7 @@ class Scene:
         room = np.array([1 - 2 * _SIDES, 1 - _ABOVE - _BELOW]) * self.shape[::-1]
         return float((extent / room).max())
 
-    @property
+    @cached_property
     def centre(self) -> np.ndarray:
         """The point in the middle of the picture: the scales need more room below than above."""
         _, down, _ = self.axes

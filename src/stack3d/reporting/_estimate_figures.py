@@ -245,7 +245,10 @@ def _histogram(estimate: xr.Dataset) -> list[Block]:
             continue
         z, label = _z(one)
         grid = np.linspace(*_histogram_range(one), 129)
-        shares = np.stack([_rebinned(one, k, grid) for k in range(z.size)])
+        starts, steps = (one[name].values.astype(float) for name in ("low", "step"))
+        shares = np.stack(
+            [_rebinned(*of, grid) for of in zip(one["counts"].values.astype(float), starts, steps, strict=True)]
+        )
         top = float(np.nanquantile(shares, 0.998)) or 1.0
         x = (float(z[0]), float(z[-1]) if z.size > 1 else float(z[0]) + 1)
         uri = map_uri(shares.T[::-1], (0.0, top))
@@ -275,9 +278,8 @@ def _histogram_range(one: xr.Dataset) -> tuple[float, float]:
     return (float(low[known].min()), float(high[known].max())) if known.any() else (0.0, 1.0)
 
 
-def _rebinned(one: xr.Dataset, k: int, grid: np.ndarray) -> np.ndarray:
-    counts = one["counts"].values[k].astype(float)
-    edges = float(one["low"].values[k]) + float(one["step"].values[k]) * np.arange(counts.size + 1)
+def _rebinned(counts: np.ndarray, start: float, step: float, grid: np.ndarray) -> np.ndarray:
+    edges = start + step * np.arange(counts.size + 1)
     if counts.sum() == 0 or not np.isfinite(edges).all():
         return np.full(grid.size - 1, np.nan)
     total = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()

@@ -38,7 +38,8 @@ def look(
             whole = side.da.dtype.kind in "iu" or (alike and pair.after.da.dtype.kind in "iu")
             profiles[name] = _passes.profile(side, pair.after, shape, _passes.bin_edges(ends, whole))
     quantities, notes = _quality.measured(pair) if quality else ([], [])
-    spectra = _spectra.of(pair, chosen[len(chosen) // 2]) if spectra_too else {}
+    known = [k for k, partner in zip(chosen, partners, strict=True) if partner is not None] or chosen
+    spectra = _spectra.of(pair, known[len(known) // 2]) if spectra_too else {}
     return Channel(pair, pictures, chosen, partners, limits, profiles, quantities, notes, spectra)
 
 

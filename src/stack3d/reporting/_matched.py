@@ -55,7 +55,9 @@ class Matched:
         if self.before is None:
             return [None] * len(slices)
         own, theirs = self.after.places["z"], self.before.places["z"]
-        reach = 0.75 * max(_step(own), _step(theirs)) if theirs.size > 1 or own.size > 1 else np.inf
+        # Of uneven slices the far ones are neighbours too; a gap where some are missing is rare.
+        far = float(np.quantile(np.diff(theirs), 0.9)) if theirs.size > 1 else 1.0
+        reach = 0.75 * max(_step(own), far) if theirs.size > 1 or own.size > 1 else np.inf
         found: list[int | None] = []
         for k in slices:
             nearest = int(np.argmin(np.abs(theirs - own[k])))

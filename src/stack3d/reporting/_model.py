@@ -150,6 +150,15 @@ class Channel:
     notes: Sequence[str]
     spectra: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def middle(self) -> int:
+        """Which picture is shown first: that nearest to the middle of the stack, one with something before if any has."""
+        before = self.pictures.get("before")
+        far = np.abs(np.array(self.slices) - self.pair.after.da.sizes["z"] // 2).astype(float)
+        if before is not None:
+            far += self.pair.after.da.sizes["z"] * ~np.isfinite(before).any(axis=(1, 2))
+        return int(np.argmin(far))
+
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
@@ -172,6 +181,6 @@ class Facts:
     estimates: Sequence[Estimate]
     channels: Sequence[Channel]
     left_out: Sequence[str] = ()
-    stages: Mapping[str, StageLook] = field(default_factory=dict)
+    stages: Sequence[Mapping[str, StageLook]] = ()  # of each channel
     names: Mapping[str, str] = field(default_factory=dict)
     spoken: Sequence[str] = ()

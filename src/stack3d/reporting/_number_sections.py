@@ -19,6 +19,7 @@ _NUMBERS = (
     (("median",), "Median of each slice."),
     (("measured_share",), "Share of each slice that was measured."),
 )
+_OF_STEPS = {"mean": "Mean", "spread": "Standard deviation"}
 
 
 def _z_label(channel: Channel) -> str:
@@ -70,21 +71,19 @@ def _all_measured(channel: Channel) -> bool:
 
 def _of_steps(facts: Facts) -> list[Block]:
     """Return mean and spread after each step, on a few slices."""
-    if not facts.stages or not facts.channels:
-        return []
-    channel = facts.channels[0]
-    curves: dict[str, list[Curve]] = {"mean": [], "standard_deviation": []}
-    for n, (name, look) in enumerate(facts.stages.items()):
-        curves["mean"].append(Curve(name, look.z, look.mean, f"c{n % 8}"))
-        curves["standard_deviation"].append(Curve(name, look.z, look.spread, f"c{n % 8}"))
-    charts: list[Block] = [
-        Figure(
-            line_chart(found, x_label=_z_label(channel), y_label="grey value"),
-            f"{plain(name).capitalize()} after each step.",
-        )
-        for name, found in curves.items()
-    ]
-    return [Group("After each step", charts)]
+    found: list[Block] = []
+    for channel, looks in zip(facts.channels, facts.stages, strict=False):
+        charts: list[Block] = []
+        for quantity in ("mean", "spread"):
+            curves = [
+                Curve(name, look.z, getattr(look, quantity), f"c{n % 8}")
+                for n, (name, look) in enumerate(looks.items())
+            ]
+            chart = line_chart(curves, x_label=_z_label(channel), y_label="grey value")
+            charts.append(Figure(chart, f"{_OF_STEPS[quantity]} after each step."))
+        if looks:
+            found += _under(facts, channel, charts)
+    return [Group("After each step", found)] if found else []
 
 
 def histograms(facts: Facts) -> Section | None:

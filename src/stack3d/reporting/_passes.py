@@ -142,46 +142,61 @@ def profile(side: Side, window: Side, shape: tuple[int, int], edges: np.ndarray)
 
 
 def _numbers(frame: np.ndarray, edges: np.ndarray, place: Fit, row: int, column: int) -> dict[str, Any]:
-    from stack3d.kernels import statistics
-
-    numbers = statistics.frame_statistics(frame)
-    median = statistics.quantiles(frame, np.array([0.5]))[0]
     top, bottom, left, right = place.target
     across, down = (np.full(size, np.nan, np.float32) for size in (place.shape[1], place.shape[0]))
     if not place.empty:
         line = frame[row : row + 1, slice(*place.columns)]
         across[left:right] = shrunk(line, (1, right - left))[0]
         down[top:bottom] = shrunk(frame[slice(*place.rows), column : column + 1], (bottom - top, 1))[:, 0]
+    return {**grey_values(frame, edges), "across": across, "down": down}
+
+
+def grey_values(frame: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
+    """Return statistics of the measured pixels, and how many lie in each of equally wide bins.
+
+    The bins at both ends hold what lies beyond.
+    """
+    from stack3d.kernels import statistics
+
+    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
+        return _of_levels(*statistics.level_counts(frame), edges)
+    numbers = statistics.frame_statistics(frame)
+    known = frame[np.isfinite(frame)] if frame.dtype.kind == "f" else frame.ravel()
+    # An even part of the pixels tells the shape of a histogram.
+    some = known[:: max(1, known.size // 1_000_000)]
     return {
         "minimum": numbers.minimum,
         "maximum": numbers.maximum,
         "mean": numbers.mean,
         "standard_deviation": numbers.std,
-        "median": float(median),
+        "median": float(statistics.quantiles(frame, np.array([0.5]))[0]),
         "measured_share": numbers.pixels / frame.size,
-        "counts": binned(frame, edges),
-        "across": across,
-        "down": down,
+        "counts": np.bincount(_bin_of(some, edges), minlength=edges.size - 1),
     }
 
 
-def binned(frame: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return how many measured pixels lie in each of equally wide bins; those at both ends hold what lies beyond."""
-    from stack3d.kernels import statistics
+def _of_levels(counts: np.ndarray, first: int, edges: np.ndarray) -> dict[str, Any]:
+    """Return the same from the number of pixels of each level, counted once."""
+    present = np.flatnonzero(counts)
+    number, level = counts[present], present + first
+    up_to = np.cumsum(number)
+    total = int(up_to[-1])
+    mean = int(number @ level) / total
+    middle = np.searchsorted(up_to, [(total - 1) // 2, total // 2], side="right")
+    return {
+        "minimum": float(level[0]),
+        "maximum": float(level[-1]),
+        "mean": mean,
+        "standard_deviation": float(np.sqrt(number @ (level - mean) ** 2 / total)),
+        "median": float(level[middle].mean()),
+        "measured_share": 1.0,
+        "counts": np.bincount(_bin_of(level, edges), number, edges.size - 1),
+    }
 
-    levels, weights = frame.ravel(), None
-    if frame.dtype.kind == "f":
-        levels = levels[np.isfinite(levels)]
-    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
-        weights, first = statistics.level_counts(frame)
-        levels = np.flatnonzero(weights)
-        weights, levels = weights[levels], levels + first
-    else:
-        # An even part of the pixels tells the shape of a histogram.
-        levels = levels[:: max(1, levels.size // 1_000_000)]
-    place = (levels.astype(np.float64) - edges[0]) * ((edges.size - 1) / (edges[-1] - edges[0]))
-    index = np.clip(place, 0, edges.size - 2).astype(np.int64)
-    return np.bincount(index, weights, edges.size - 1)
+
+def _bin_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    place = (values.astype(np.float64) - edges[0]) * ((edges.size - 1) / (edges[-1] - edges[0]))
+    return np.asarray(np.clip(place, 0, edges.size - 2), np.int64)
 
 
 def planes(side: Side, found: Profile, pair: Matched) -> dict[str, np.ndarray]:
@@ -217,7 +232,7 @@ class StageLook(NamedTuple):
 def look_at_stages(sides: Sequence[Side], window: Side, shape: tuple[int, int], place_z: float) -> list[StageLook]:
     """Return what is shown of the stack after each step; only a few slices are computed, and what steps share once."""
     chosen = [_stage_slices(side, place_z) for side in sides]
-    lazy = [
+    found = [
         map_frames(
             side.isel(slices),
             _stage_numbers,
@@ -229,14 +244,18 @@ def look_at_stages(sides: Sequence[Side], window: Side, shape: tuple[int, int], 
         )
         for side, (slices, _) in zip(sides, chosen, strict=True)
     ]
-    looks = []
-    for side, (slices, shown), found in zip(sides, chosen, compute(*lazy, label="report: steps"), strict=True):
-        numbers = found[:, 0, 0]
-        mean, spread_of = (np.array([one[name] for one in numbers]) for name in ("mean", "spread"))
-        looks.append(
-            StageLook(side.places["z"][slices], mean, spread_of, numbers[list(slices).index(shown)]["picture"])
-        )
-    return looks
+    lazy = [k for k, side in enumerate(sides) if side.da.chunks is not None]
+    for k, done in zip(lazy, compute(*(found[k] for k in lazy), label="report: steps"), strict=True):
+        found[k] = done
+    return [
+        _stage_look(side.places["z"][slices], list(slices).index(shown), numbers[:, 0, 0])
+        for side, (slices, shown), numbers in zip(sides, chosen, found, strict=True)
+    ]
+
+
+def _stage_look(z: np.ndarray, shown: int, found: Sequence[dict[str, Any]]) -> StageLook:
+    mean, spread_of = (np.array([one[name] for one in found]) for name in ("mean", "spread"))
+    return StageLook(z, mean, spread_of, found[shown]["picture"])
 
 
 def _stage_slices(side: Side, place_z: float) -> tuple[np.ndarray, int]:

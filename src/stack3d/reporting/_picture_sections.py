@@ -29,7 +29,7 @@ def comparison(facts: Facts, packing: Packing) -> Section | None:
             labels,
             _caption(channel),
             slider="slice",
-            start=int(np.argmin(np.abs(np.array(channel.slices) - channel.pair.after.da.sizes["z"] // 2))),
+            start=channel.middle,
         )
         blocks += _under(facts, channel, [viewer])
         if channel.pair.why_not:
@@ -45,7 +45,7 @@ def cut_planes(facts: Facts, packing: Packing) -> Section | None:
         pair = channel.pair
         if pair.after.da.sizes["z"] < 2:
             continue
-        k = int(np.argmin(np.abs(np.array(channel.slices) - pair.after.da.sizes["z"] // 2)))
+        k = channel.middle
         cuts = {"after": _passes.planes(pair.after, channel.profiles["after"], pair)}
         cuts["after"]["xy"] = channel.pictures["after"][k]
         if pair.before is not None:
@@ -72,29 +72,24 @@ def cut_planes(facts: Facts, packing: Packing) -> Section | None:
 
 def steps_in_pictures(facts: Facts, packing: Packing) -> Section | None:
     """Return one slice after each step."""
-    if not facts.stages or facts.before is None or not facts.channels:
-        return None
-    channel = facts.channels[0]
-    pair, middle = channel.pair, len(channel.slices) // 2
-    k = channel.slices[middle]
-    before = channel.pictures.get("before")
-    if before is None or not np.isfinite(before[middle]).any():
-        return None
-    shots, labels = [], []
-    for name, look in facts.stages.items():
-        shots.append(_shot(channel, look.picture, before[middle], f"after {name}", packing, name))
-        labels.append(f"after {name}")
-    viewer = Viewer(
-        "Each step",
-        [_stage(channel, shots)],
-        labels,
-        f"The slice at {pair.place_shown(k)} after each step, over the raw one. Slide through the steps. "
-        + _caption(channel),
-        slider="step",
-        names=("raw", "after the step"),
-        start=len(shots) - 1,
-    )
-    return Section("each-step", "Step by step", [viewer])
+    blocks: list[Block] = []
+    for channel, looks in zip(facts.channels, facts.stages, strict=False):
+        before = _of(channel, "before", channel.middle)
+        if not looks or before is None or not np.isfinite(before).any():
+            continue
+        shots = [_shot(channel, look.picture, before, f"after {name}", packing, name) for name, look in looks.items()]
+        viewer = Viewer(
+            "Each step",
+            [_stage(channel, shots)],
+            [f"after {name}" for name in looks],
+            f"The slice at {channel.pair.place_shown(channel.slices[channel.middle])} after each step, over the raw one. "
+            f"Slide through the steps. {_caption(channel)}",
+            slider="step",
+            names=("raw", "after the step"),
+            start=len(shots) - 1,
+        )
+        blocks += _under(facts, channel, [viewer])
+    return Section("each-step", "Step by step", blocks) if blocks else None
 
 
 def _of(channel: Channel, name: str, n: int) -> np.ndarray | None:

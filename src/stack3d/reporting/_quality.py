@@ -130,15 +130,26 @@ def _table(
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            # The first of each pair tells of its place; both are needed for what is measured between them.
-            table = kind.measure(da if kind.pairs else da.isel(z=slice(None, None, 2))).compute()
+            table = kind.measure(_paired(da) if kind.pairs else da.isel(z=slice(None, None, 2))).compute()
     except (ValueError, TypeError, ArithmeticError) as error:
         notes.append(f"{kind.name}: {error}")
         return {}
-    numbers = {str(n): v.values for n, v in table.data_vars.items() if v.dims == ("z",) and v.dtype.kind == "f"}
-    if da.sizes["z"] < 2:
-        return {name: (places, values) for name, values in numbers.items()}
-    middle = (places[0::2] + places[1::2]) / 2
+    dims = ("channel", "z") if kind.pairs else ("z",)
+    numbers = {str(n): v.values for n, v in table.data_vars.items() if v.dims == dims and v.dtype.kind == "f"}
     if kind.pairs:
-        return {name: (middle, values[::2]) for name, values in numbers.items()}
-    return {name: (places[0::2], values) for name, values in numbers.items()}
+        middle = (places[0::2] + places[1::2]) / 2
+        return {name: (middle, values[:, 0]) for name, values in numbers.items()}
+    # The first of each pair tells of its place.
+    return {name: (places[::2], values) for name, values in numbers.items()}
+
+
+def _paired(da: xr.DataArray) -> xr.DataArray:
+    """Return each pair as a channel of two slices, so that nothing is measured between pairs."""
+    data = da.values.reshape(-1, 2, *da.shape[1:])
+    coords = {name: da.coords[name] for name in ("y", "x") if name in da.coords}
+    return xr.DataArray(
+        data,
+        dims=("channel", "z", "y", "x"),
+        coords={"channel": np.arange(len(data)), "z": [0.0, 1.0], **coords},
+        attrs=da.attrs,
+    )

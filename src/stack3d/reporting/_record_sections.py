@@ -58,7 +58,19 @@ def _peak(state: Mapping[str, Any]) -> float | None:
 
 def _memory_said(state: Mapping[str, Any]) -> str:
     peak = _peak(state)
-    return f"peak memory {amount(peak)}" if peak else ""
+    if not peak:
+        return ""
+    of_workers = state.get("machine", {}).get("peak_memory_of_workers")
+    return f"peak memory {amount(peak)}" + (f", workers {of_workers}" if of_workers else "")
+
+
+def _whose_memory(state: Mapping[str, Any]) -> str:
+    machine: Mapping[str, Any] = state.get("machine", {})
+    if machine.get("scheduler") in ("threads", "synchronous"):
+        return "One process did all of it: the memory is its own."
+    if "peak_memory_of_workers" in machine:
+        return "The memory of steps and passes is that of the process that led; its workers have a line of their own."
+    return "The memory is that of the process that led: what its workers took is not known."
 
 
 def _quality_tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
@@ -255,9 +267,7 @@ def run(facts: Facts) -> Section | None:
     if "seconds" in state:
         whole = [("all of it", duration(state["seconds"])), ("peak memory", amount(_peak(state)))]
         whole += [(plain(str(key)), str(value)) for key, value in state.get("machine", {}).items()]
-        blocks.append(
-            Table(("run", "value"), whole, "The run; memory is that of this process, not of workers elsewhere.")
-        )
+        blocks.append(Table(("run", "value"), whole, f"The run. {_whose_memory(state)}"))
     lines = [*facts.notes.warnings, *facts.spoken]
     if lines:
         blocks += [Text("Warnings", code=False), Items(lines)]

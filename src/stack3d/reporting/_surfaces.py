@@ -17,18 +17,28 @@ _DETAILED = 8  # terms that are drawn over z
 
 
 def blocks(estimate: xr.Dataset) -> list[Block]:
-    """Return coefficients and surface of an estimate of background or shading, of its first channel."""
-    one = estimate.isel(channel=0) if "channel" in estimate.dims else estimate
+    """Return coefficients and surface of an estimate of background or shading, of each of its channels."""
+    if "channel" not in estimate.dims:
+        return _of_one(estimate, "")
+    names = [str(name) for name in estimate["channel"].values] if "channel" in estimate.coords else []
     found: list[Block] = []
-    surface = _polynomial(one) if "coefficient" in one else _grid(one) if "grid" in one else None
-    if "coefficient" in one:
-        found += _coefficients(one)
-    if surface is not None and np.isfinite(surface).any():
-        found.append(_map(one, surface, estimate.sizes.get("channel", 1) > 1))
+    for k in range(estimate.sizes["channel"]):
+        of = f", {names[k]}" if names and len(names) > 1 else ""
+        found += _of_one(estimate.isel(channel=k), of)
     return found
 
 
-def _coefficients(one: xr.Dataset) -> list[Block]:
+def _of_one(one: xr.Dataset, of: str) -> list[Block]:
+    found: list[Block] = []
+    surface = _polynomial(one) if "coefficient" in one else _grid(one) if "grid" in one else None
+    if "coefficient" in one:
+        found += _coefficients(one, of)
+    if surface is not None and np.isfinite(surface).any():
+        found.append(_map(one, surface, of))
+    return found
+
+
+def _coefficients(one: xr.Dataset, of: str) -> list[Block]:
     values = one["coefficient"].transpose(..., "term").values
     terms = (
         [str(term) for term in one["term"].values] if "term" in one.coords else list(map(str, range(values.shape[-1])))
@@ -39,7 +49,7 @@ def _coefficients(one: xr.Dataset) -> list[Block]:
             Table(
                 ("term", "coefficient / grey value"),
                 rows,
-                "Coefficients of the polynomial; z, y and x run from 0 to 1.",
+                f"Coefficients of the polynomial; z, y and x run from 0 to 1{of}.",
             )
         ]
     z = one["z"].values if "z" in one.coords else np.arange(values.shape[0])
@@ -52,7 +62,7 @@ def _coefficients(one: xr.Dataset) -> list[Block]:
         found.append(
             Figure(
                 line_chart(curves, x_label=f"z / {unit}", y_label="coefficient / grey value"),
-                "Coefficients of the polynomial of each slice.",
+                f"Coefficients of the polynomial of each slice{of}.",
             )
         )
     return found
@@ -83,7 +93,7 @@ def _grid(one: xr.Dataset) -> np.ndarray:
     return np.asarray(values if values.ndim == 2 else values[values.shape[0] // 2], np.float64)
 
 
-def _map(one: xr.Dataset, surface: np.ndarray, several: bool) -> Figure:
+def _map(one: xr.Dataset, surface: np.ndarray, of: str) -> Figure:
     frame = json.loads(one.attrs["frame"])
     (height, width), (dy, dx), (oy, ox) = frame["shape"], frame["spacing"], frame["origin"]
     unit = unit_shown(str(frame["units"]), "pixel")
@@ -96,7 +106,7 @@ def _map(one: xr.Dataset, surface: np.ndarray, several: bool) -> Figure:
         x_label=f"x / {unit}",
         y_label=f"y / {unit}",
         ratio=(y[1] - y[0]) / (x[1] - x[0]),
-        alt=f"Fitted surface in the middle of the stack, from {number(low)} to {number(high)}",
+        alt=f"Fitted surface in the middle of the stack{of}, from {number(low)} to {number(high)}",
     )
-    caption = "Fitted surface in the middle of the stack" + (", first channel." if several else ".")
+    caption = f"Fitted surface in the middle of the stack{of}."
     return Figure(chart + scale(low, high, "grey value", scale_colours("viridis")), caption)

@@ -85,7 +85,7 @@ def write(
         estimates=known,
         channels=looked,
         left_out=left_out,
-        stages=_looks(stages, looked[0]),
+        stages=[_looks(stages, channel) for channel in looked],
         names=names or {},
     )
     return _page.save(target, _fitting(facts))
@@ -136,13 +136,15 @@ def _estimates(
 
 
 def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, StageLook]:
-    """Return what is shown of the stack after each step, of the first channel, at the slice in the middle."""
+    """Return what is shown of a channel after each step, at the slice in the middle."""
     if not stages:
         return {}
-    pair, k = channel.pair, channel.slices[len(channel.slices) // 2]
+    pair, k = channel.pair, channel.slices[channel.middle]
     shape = channel.pictures["after"].shape[1:]
     there = [(da, pair.channel if pair.channel in channels_of(da) else "") for da in stages.values()]
     sides = [matched(da, None, name, (), None).after for da, name in there]
+    # What comes after the last step was read already, rounded as it is kept.
+    sides[-1] = pair.after if sides[-1].da.shape == pair.after.da.shape else sides[-1]
     looks = look_at_stages(sides, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]))
     return dict(zip(stages, looks, strict=True))
 
@@ -151,9 +153,8 @@ def _fitting(facts: Facts) -> str:
     """Return the page, its pictures packed so that it stays small."""
     samples = [images[len(images) // 2] for channel in facts.channels for images in channel.pictures.values()]
     # The three cut planes take about as much as two more slices.
-    count = sum(len(images) + 2 for channel in facts.channels for images in channel.pictures.values()) + len(
-        facts.stages
-    )
+    count = sum(len(images) + 2 for channel in facts.channels for images in channel.pictures.values())
+    count += 2 * sum(len(looks) for looks in facts.stages)
     packing = packing_for(samples, count, _ROOM)
     sections = [
         _record_sections.overview(facts),

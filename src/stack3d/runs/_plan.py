@@ -17,6 +17,7 @@ import xarray as xr
 from stack3d._version import __version__
 from stack3d.io import _atomic
 from stack3d.options import worker_count
+from stack3d.runs._workers import workers
 
 if TYPE_CHECKING:
     from stack3d.runs._forecast import Stage
@@ -142,6 +143,7 @@ def machine() -> dict[str, str]:
         "scheduler": scheduler if isinstance(scheduler, str) else "threads" if scheduler is None else "cluster",
         "python": platform.python_version(),
         "stack3d": __version__,
+        **workers(),
     }
 
 
