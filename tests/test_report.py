@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -288,8 +289,8 @@ def test_before_may_be_of_another_kind(stack, tmp_path):
 
 def test_large_frames_of_many_slices_stay_below_10_mb(tmp_path, monkeypatch):
     # Noise cannot be packed: no real stack is worse.
-    frames = np.random.default_rng(0).integers(0, 65535, (6, 700, 700), dtype=np.uint16)
-    data = np.broadcast_to(frames[:, None], (6, 84, 700, 700)).reshape(504, 700, 700)[:500]
+    frame = np.random.default_rng(0).integers(0, 65535, (700, 700), dtype=np.uint16)
+    data = np.broadcast_to(frame, (500, 700, 700))
     da = stack3d.from_array(data, pixel_size=5)
     monkeypatch.setattr(_passes, "_PROFILE_BYTES", 0)
     path = da.stack3d.report(tmp_path / "page.html", before=da, quality=False)
@@ -457,3 +458,107 @@ def test_bins_of_whole_numbers_hold_equally_many_levels_and_all_of_them(limits):
     assert edges[0] <= limits[0]
     assert limits[1] <= edges[-1]
     assert edges.size <= _passes.BINS + 1
+
+
+def test_grey_values_are_those_of_numpy_whatever_the_dtype():
+    rng = np.random.default_rng(0)
+    holes = rng.normal(100, 30, (40, 50)).astype(np.float32)
+    holes[3:9, 4] = np.nan
+    for frame in (
+        rng.integers(0, 256, (40, 51), dtype=np.uint8),
+        rng.integers(-900, 900, (40, 50), dtype=np.int16),
+        rng.integers(0, 10**6, (40, 50), dtype=np.uint32),
+        holes,
+    ):
+        edges = np.linspace(-50.5, 300.5, 28)
+        known = frame[np.isfinite(frame)].astype(float)
+        found = _passes.grey_values(frame, edges)
+        truth = known.min(), known.max(), known.mean(), known.std(), np.median(known), known.size / frame.size
+        names = ("minimum", "maximum", "mean", "standard_deviation", "median", "measured_share")
+        np.testing.assert_allclose([found[name] for name in names], truth, rtol=1e-6)
+        np.testing.assert_array_equal(found["counts"], np.histogram(np.clip(known, -50, 300), edges)[0])
+
+
+def test_maps_keep_their_order_and_are_clear_where_nothing_is_known():
+    values = np.arange(300.0).reshape(10, 30)
+    values[2, 5] = np.nan
+    shown = pixels({"src": _images.map_uri(values, (0.0, 299.0))})
+    assert shown.shape == (10, 30, 4)
+    assert (shown[..., 3] == np.where(np.isnan(values), 0, 255)).all()
+    # Viridis runs from 440154 to fde725, its green only upwards.
+    assert shown[0, 0, :3].tolist() == [0x44, 0x01, 0x54]
+    assert shown[-1, -1, :3].tolist() == [0xFD, 0xE7, 0x25]
+    green = shown[..., 1][np.isfinite(values)]
+    assert (np.diff(green) >= 0).all()
+
+
+def test_pictures_are_near_to_what_was_measured_and_clear_where_nothing_was():
+    y, x = np.mgrid[:200, :220]
+    image = (100 + 50 * np.sin(y / 9) * np.cos(x / 11)).astype(np.float32)
+    shown = pixels({"src": _images.grey_uri(image, (0.0, 255.0), _images.PACKINGS[0].quality)})
+    assert np.abs(shown - image).max() < 4
+    image[:20] = np.nan
+    shown = pixels({"src": _images.grey_uri(image, (0.0, 255.0), _images.PACKINGS[0].quality)})
+    assert (shown[..., 3] == np.where(np.isnan(image), 0, 255)).all()
+    assert np.abs(shown[24:, :, 0] - image[24:]).mean() < 2
+    lossless = pixels({"src": _images.grey_uri(image, (0.0, 255.0), None)})
+    np.testing.assert_array_equal(lossless[20:, :, 1], np.rint(image[20:]))
+
+
+def test_what_steps_have_in_common_is_computed_once():
+    import dask.array
+
+    seen = []
+
+    def block(block_info=None):
+        seen.append(block_info[None]["chunk-location"][0])
+        return np.full((1, 24, 24), seen[-1], np.uint8)
+
+    lazy = dask.array.map_blocks(block, chunks=((1,) * 40, (24,), (24,)), dtype=np.uint8)
+    first = stack3d.from_array(lazy, pixel_size=5)
+    seen.clear()
+    sides = [_matched.matched(da, None, "", [], None).after for da in (first, first.stack3d.invert())]
+    one, other = _passes.look_at_stages(sides, sides[0], (24, 24), 100.0)
+    assert sorted(seen) == sorted(set(seen))
+    np.testing.assert_array_equal(one.mean, one.z / 5)
+    np.testing.assert_array_equal(other.mean, 255 - one.mean)
+    assert (one.picture == 20).all()
+    assert (other.picture == 235).all()
+
+
+def test_slices_between_far_ones_have_one_before_and_the_middle_is_a_good_one():
+    raw = stack3d.from_array(np.ones((30, 8, 8), np.uint8), pixel_size=10)
+    uneven = raw.assign_coords(z=raw.z.copy(data=np.cumsum([10.0] * 15 + [20.0] * 15)))
+    fine = uneven.stack3d.resample(dz=10)
+    pair = _matched.matched(fine, uneven, "", [], None)
+    assert None not in pair.partners(range(fine.sizes["z"]))
+    gap = uneven.isel(z=[*range(8), *range(22, 30)])
+    assert _matched.matched(fine, gap, "", [], None).partners([14]) == [None]
+
+
+def test_every_channel_is_shown_after_every_step(tmp_path, stack):
+    two = stack3d.from_array(np.stack([stack.values, stack.values // 2]), pixel_size=5, channel=["SE", "BSE"])
+    stack3d.run(Recipe(["invert", "flip"]), two, out=tmp_path / "clean.zarr", report=True)
+    found = Page(tmp_path / "clean.zarr.html")
+    steps = [e["alt"] for e in found.all("img", class_="after") if e["alt"].startswith("after ")]
+    assert [alt.split(",")[:2] for alt in steps] == [
+        [f"after {step}", f" channel {channel}"] for channel in ("SE", "BSE") for step in ("1. invert", "2. flip")
+    ]
+    assert {"1. invert", "2. flip"} <= set(found.curves("grey value by z / nm. 1. invert"))
+
+
+def test_the_memory_of_workers_is_told_apart():
+    import dask.base
+
+    from stack3d.reporting import _record_sections
+    from stack3d.runs import _plan
+
+    said = []
+    for name in ("threads", "processes"):
+        with dask.config.set(scheduler=dask.base.named_schedulers[name]):
+            state = {"machine": _plan.machine(), "peak_memory": 1e9}
+        said.append((_record_sections._memory_said(state), _record_sections._whose_memory(state)))
+    assert said[0] == ("peak memory 1 GB", "One process did all of it: the memory is its own.")
+    if sys.platform != "win32":
+        assert said[1][0].startswith("peak memory 1 GB, workers up to ")
+        assert "its workers have a line of their own" in said[1][1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 
@@ -87,6 +88,16 @@ def test_a_cluster_does_not_change_a_bit_and_progress_works_on_it(expected, clie
         result = chain(lazy_stack(2))
         np.testing.assert_array_equal(result.values, expected)
     assert "estimate transforms" in capsys.readouterr().err
+
+
+def test_the_memory_of_each_worker_of_a_cluster_is_asked_for(client):
+    from stack3d.runs import _plan
+
+    with client.as_current():
+        found = _plan.machine()
+    assert found["workers"] == "2"
+    assert re.fullmatch(r"up to [\d.]+ [MG]B each", found["peak_memory_of_workers"])
+    assert "workers" not in _plan.machine()
 
 
 def test_a_cluster_saves(expected, client, tmp_path):

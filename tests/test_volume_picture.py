@@ -14,6 +14,7 @@ import stack3d
 from stack3d import kernels
 from stack3d.kernels.raycast import Rays, cast, cast_xp
 from stack3d.plotting import _volume, _volume_pyvista, volume_picture
+from stack3d.plotting._volume_frame import frame_of
 from stack3d.plotting._volume_scene import scene_of, small_copy
 
 needs_pyvista = pytest.mark.skipif(find_spec("pyvista") is None, reason="pyvista is not installed")
@@ -96,6 +97,28 @@ def test_at_most_256_frames_are_read_and_bad_ones_are_not():
     assert not {k for k in reads if k % 50 == 7}
     np.testing.assert_allclose(spacing, [600 / 256, 2, 1])
     assert np.abs(small[:, 0, 0] - (np.arange(256) + 0.5) * 600 / 256 + 0.5).max() <= 1.5
+
+
+def test_where_axes_are_not_calibrated_alike_a_slice_is_as_thick_as_a_pixel():
+    da = cube(np.ones((6, 8, 9)), (40.0, 1.0, 1.0))
+    for dim in "yx":
+        da[dim].attrs["units"] = "1"
+    made = scene(da)
+    np.testing.assert_allclose(made.size, [6, 8, 9])
+    # The scale along z is still in its own unit.
+    _, labels = frame_of(made, 5.0)
+    numbers = [float(label.text) for label in labels if "/" not in label.text]
+    assert max(numbers) > 100
+
+
+@pytest.mark.parametrize("depth", [2, 8, 60])
+def test_scales_have_room_for_their_numbers(depth):
+    _, labels = frame_of(scene(cube(np.ones((depth, 8, 8))), shape=(720, 840)), 12.0)
+    numbers = [label for label in labels if "/" not in label.text]
+    assert all(label.text != "-0" for label in numbers)
+    places = np.array([label.at for label in numbers])
+    gaps = np.abs(places[:, None] - places[None]).max(axis=-1)[~np.eye(len(places), dtype=bool)]
+    assert gaps.min() > 12
 
 
 def test_the_picture_shows_bright_where_the_volume_is_bright():

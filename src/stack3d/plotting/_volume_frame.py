@@ -132,35 +132,36 @@ def _scale(scene: Scene, axis: int, points: float) -> tuple[list[Line], list[Lab
         {0: (np.sign(outward[0]), 0.55), 1: (np.sign(outward[0]), 0.0), 2: (-0.25 * np.sign(scene.view[0]), 1.0)}[axis]
     )
     away = away / np.hypot(*away)
-    begin, factor = scene.start[axis], _factor(scene, axis)
+    begin, factor = scene.start[axis], scene.factors[axis]
+    along = np.hypot(*(scene.project(np.eye(3)[axis] * size[axis]) - scene.project(np.zeros(3))))
+    # Numbers along x stand below each other's corners, those along y and z beside them.
+    most = int(np.clip(along / (points * (4.5 if axis == 2 else 3)), 1, 4))
     side = "left" if away[0] > 0.5 else "right" if away[0] < -0.5 else "center"
     lines, labels = [], []
-    for tick in _ticks(begin / factor, (begin + size[axis]) / factor):
+    for tick in _ticks(begin / factor, (begin + size[axis]) / factor, most):
         place = base.copy()
         place[axis] = tick * factor - begin
         at = scene.project(place)
         lines.append(Line(np.stack([at, at + away * points * 0.7]), "tick"))
-        labels.append(Label(at + away * points * (1.0 if side != "center" else 1.9), f"{tick:g}", side, 0, points))
+        labels.append(
+            Label(at + away * points * (1.0 if side != "center" else 1.9), f"{tick + 0.0:g}", side, 0, points)
+        )
     middle = base.copy()
     middle[axis] = size[axis] / 2
     unit = scene.units[axis]
     name = f"{SPATIAL[axis]} / {'pixel' if unit == '1' else unit}"
-    at = scene.project(middle) + away * points * (5.4 if side != "center" else 4.4)
+    at = scene.project(middle) + away * points * (6.2 if side != "center" else 4.4)
     labels.append(Label(at, name, "center" if axis == 1 else side, 90 if axis == 1 else 0, points * 1.1))
     return lines, labels
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round values from `low` to `high`, five at most."""
-    rough = (high - low) / 4
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    """Return round values from `low` to `high`, two at least, at about `most` steps."""
+    rough = (high - low) / most
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= rough * (1 - 1e-9))
-    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
-    return [round(float(k), 9) * step for k in np.arange(first, last + 1)]
-
-
-def _factor(scene: Scene, axis: int) -> float:
-    """Return the length of the axis' own unit in that of the picture."""
-    from stack3d.plotting._volume_scene import _in_one_unit
-
-    return float(_in_one_unit(scene.units)[axis])
+    for smaller in (1.0, 0.5, 0.4, 0.2):
+        first, last = np.ceil(low / step / smaller - 1e-9), np.floor(high / step / smaller + 1e-9)
+        if last > first:
+            break
+    return [float(k) * step * smaller for k in np.arange(first, last + 1)]

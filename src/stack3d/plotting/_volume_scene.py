@@ -74,6 +74,8 @@ class Scene:
         Where the three cut planes meet.
     shape : (rows, columns)
         Of the picture.
+    factors : (3,) array
+        Length of the own unit of each axis.
     """
 
     volume: np.ndarray
@@ -83,6 +85,7 @@ class Scene:
     view: tuple[float, float]
     at: np.ndarray
     shape: tuple[int, int]
+    factors: np.ndarray
 
     @cached_property
     def size(self) -> np.ndarray:
@@ -146,20 +149,24 @@ def scene_of(
     limits: tuple[float, float] | None,
     view: tuple[float, float],
     shape: tuple[int, int],
+    factors: np.ndarray | None = None,
 ) -> Scene:
-    """Return the scene of a stack without channels; what it shows of it is computed."""
+    """Return the scene of a stack without channels; what it shows of it is computed.
+
+    `factors` are the lengths of the units along z, y and x, by default as `in_one_unit` has them.
+    """
     from stack3d.plotting._image import grey_limits
 
     units = tuple(units_of(volume, dim) for dim in SPATIAL)
     places = {dim: _place(volume, dim, place) for dim, place in (at or {}).items()}
-    factors = _in_one_unit(units)
+    factors = in_one_unit(volume) if factors is None else factors
     data, spacing, start = small_copy(volume)
     low, high = limits or grey_limits(data)
     data = np.nan_to_num((data - np.float32(low)) / np.float32(high - low), nan=0.0, posinf=1.0, neginf=0.0)
     spacing, size = spacing * factors, np.array(data.shape) * spacing
     middle = [places[dim] - start[k] if dim in places else size[k] / 2 for k, dim in enumerate(SPATIAL)]
     cut = np.clip(middle, 0, size) * factors
-    return Scene(np.clip(data, 0, 1).astype(np.float32), spacing, start * factors, units, view, cut, shape)  # type: ignore[arg-type]
+    return Scene(np.clip(data, 0, 1).astype(np.float32), spacing, start * factors, units, view, cut, shape, factors)  # type: ignore[arg-type]
 
 
 def _place(volume: xr.DataArray, dim: str, place: Any) -> float:
@@ -173,11 +180,15 @@ def _place(volume: xr.DataArray, dim: str, place: Any) -> float:
     return number
 
 
-def _in_one_unit(units: tuple[str, ...]) -> np.ndarray:
-    """Return what makes the lengths along z and y those of x; pixels count as one length where nothing is known."""
+def in_one_unit(volume: xr.DataArray) -> np.ndarray:
+    """Return what makes the lengths along z and y those of x.
+
+    Where pixels are not calibrated alike, a slice is as thick as a pixel is wide.
+    """
     from stack3d.units import conversion_factor
 
-    known = [unit for unit in units if unit != "1"]
-    if len(known) < 3:
-        return np.ones(3)
-    return np.array([conversion_factor(unit, units[2]) for unit in units])
+    units = [units_of(volume, dim) for dim in SPATIAL]
+    if "1" not in units:
+        return np.array([conversion_factor(unit, units[2]) for unit in units])
+    steps = np.array([spacing_of(volume, dim) for dim in SPATIAL])
+    return np.where([unit == units[2] for unit in units], 1.0, steps[2] / steps)

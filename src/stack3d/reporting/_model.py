@@ -152,11 +152,11 @@ class Channel:
 
     @property
     def middle(self) -> int:
-        """Which picture is shown first: that nearest to the middle of the stack, one with something before if any has."""
-        before = self.pictures.get("before")
-        far = np.abs(np.array(self.slices) - self.pair.after.da.sizes["z"] // 2).astype(float)
+        """Which picture is shown first: that nearest to the middle, of a good slice with one before, where there are such."""
+        before, count = self.pictures.get("before"), self.pair.after.da.sizes["z"]
+        far = np.abs(np.array(self.slices) - count // 2) + count * ~self.pair.after.valid[list(self.slices)]
         if before is not None:
-            far += self.pair.after.da.sizes["z"] * ~np.isfinite(before).any(axis=(1, 2))
+            far = far + 2 * count * ~np.isfinite(before).any(axis=(1, 2))
         return int(np.argmin(far))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 from markupsafe import Markup
@@ -9,7 +11,7 @@ from markupsafe import Markup
 from stack3d.grid import SPATIAL
 from stack3d.plotting._volume import solid
 from stack3d.plotting._volume_frame import frame_of
-from stack3d.plotting._volume_scene import Scene, scene_of
+from stack3d.plotting._volume_scene import Scene, in_one_unit, scene_of
 from stack3d.reporting._images import Packing, webp
 from stack3d.reporting._matched import Side
 from stack3d.reporting._model import Facts, Section, Shot, Stage, Viewer
@@ -37,15 +39,20 @@ def volume(facts: Facts, packing: Packing) -> Section | None:
     said = f"the volume{of} in three dimensions, its nearest corner cut out"
     stage = Stage([Shot(after, before, said, (box, other))], _SIZE, _SIZE[0] / _SIZE[1])
     caption = (
-        f"The volume{of}, ray-cast in its true proportions, with the corner nearest to the eye cut out along three planes "
-        "through the middle. Grey values as above."
+        f"The volume{of}, ray-cast {_proportions(channel.pair.units)}, with the corner nearest to the eye cut out along "
+        "three planes through the middle. Grey values as above."
     )
     return Section("volume", "Volume", [Viewer("Volume", [stage], [""], caption)])
 
 
+def _proportions(units: Mapping[str, str]) -> str:
+    alike = len(set(units.values())) == 1 or "1" not in units.values()
+    return "in its true proportions" if alike else "with slices as thick as a pixel, since not all axes are calibrated"
+
+
 def _seen(side: Side, limits: tuple[float, float], quality: int) -> tuple[str, Markup]:
     """Return the picture, clear around the volume, and the drawing of its box."""
-    scene = scene_of(_sampled(side.da, limits), None, limits, _VIEW, _SIZE[::-1])
+    scene = scene_of(_sampled(side.da, limits), None, limits, _VIEW, _SIZE[::-1], in_one_unit(side.da))
     grey, covered = solid(scene)
     planes = [np.rint(255 * values).astype(np.uint8) for values in (grey, grey, grey, covered)]
     return webp(np.stack(planes, axis=-1), quality), _box(scene)
@@ -71,10 +78,10 @@ def _box(scene: Scene) -> Markup:
         drawn.append(
             Markup('<text transform="{}" dy=".35em" text-anchor="{}">{}</text>').format(place, _ANCHORS[side], text)
         )
-    ends = [number(end) for end in np.stack([scene.start, scene.start + scene.size], axis=1).ravel()]
-    unit = unit_shown(scene.units[2], "pixel")
+    ends = np.stack([scene.start, scene.start + scene.size], axis=1) / scene.factors[:, None]
     alt = "The box of the volume: " + ", ".join(
-        f"{dim} from {low} to {high} {unit}" for dim, low, high in zip(SPATIAL, ends[::2], ends[1::2], strict=True)
+        f"{dim} from {number(low)} to {number(high)} {unit_shown(unit, 'pixel')}"
+        for dim, low, high, unit in zip(SPATIAL, *ends.T, scene.units, strict=True)
     )
     return Markup('<svg class="box" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         *_SIZE, alt, Markup("").join(drawn)
