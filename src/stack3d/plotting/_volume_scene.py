@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from stack3d.execution import map_frames
 from stack3d.grid import SPATIAL, bounds, spacing_of, units_of
 from stack3d.model import valid_slices
+from stack3d.progress import compute
 from stack3d.units import parse_length
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ def small_copy(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
     At most 256 slices are read, the nearest good ones to even positions; their pixels are averaged in squares.
     """
-    from stack3d.operations import bin as merged
-
     good = np.flatnonzero(valid_slices(volume))
     if good.size == 0:
         raise ValueError("da has no valid slice to show")
@@ -41,14 +41,28 @@ def small_copy(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     nearest = good[np.abs(z[good][None] - (edges[0] + (np.arange(count) + 0.5) * dz)[:, None]).argmin(axis=1)]
     chosen, back = np.unique(nearest, return_inverse=True)
     factors = {dim: -(-volume.sizes[dim] // LIMIT) for dim in ("y", "x")}
-    part = volume.isel(z=chosen).drop_vars([name for name in volume.coords if name not in SPATIAL], errors="ignore")
-    small = part
-    if max(factors.values()) > 1:
-        small = merged(part, z=1, y=factors["y"], x=factors["x"], dtype=np.float32)
-    data = np.asarray(small.values, np.float32)[back]
+    shape = (volume.sizes["y"] // factors["y"], volume.sizes["x"] // factors["x"])
+    binned = map_frames(
+        volume.isel(z=chosen),
+        _binned,
+        arguments={"by": factors["y"], "bx": factors["x"]},
+        shape=shape,
+        dtype=np.float32,
+        device="cpu",
+        label="volume",
+    )
+    (small,) = (binned,) if volume.chunks is None else compute(binned, label="volume")
+    data = np.asarray(small)[back]
     spacing = np.array([dz, *(spacing_of(volume, dim) * factors[dim] for dim in ("y", "x"))])
     start = [edges[0], *(_first(volume, dim) - spacing_of(volume, dim) / 2 for dim in ("y", "x"))]
     return data, spacing, np.array(start)
+
+
+def _binned(frame: np.ndarray, by: int, bx: int) -> np.ndarray:
+    from stack3d.kernels import binning
+
+    whole = frame.astype(np.uint8) if frame.dtype == bool else frame
+    return np.asarray(whole if by == bx == 1 else binning.bin_frame(whole, by, bx), np.float32)
 
 
 def _first(volume: xr.DataArray, dim: str) -> float:

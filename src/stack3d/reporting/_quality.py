@@ -36,6 +36,7 @@ class _Kind(NamedTuple):
     better: int
     hint: str
     pairs: bool
+    every: int = 1  # of so many pairs one is measured
 
 
 _KINDS = (
@@ -44,7 +45,7 @@ _KINDS = (
         "snr", "signal-to-noise ratio (power)", "signal-to-noise ratio", 1, "autocorrelation within each slice", False),
     _Kind(lambda da: quality.snr(da), "noise", "standard deviation of the noise", "noise", -1, "grey values", False),
     _Kind(lambda da: quality.sharpness(da), "sharpness", "sharpness", "sharpness", 1, "of each slice", False),
-    _Kind(lambda da: quality.streak_index(da), "streak_index", "streak index", "streak index", -1, "share that is stripes", False),
+    _Kind(lambda da: quality.streak_index(da), "streak_index", "streak index", "streak index", -1, "share that is stripes", False, 2),
     _Kind(
         lambda da: quality.registration_quality(da, metrics=("ncc", "nmi", "frc")),
         "ncc", "correlation of neighbours", "correlation", 1, "normalised cross-correlation", True,
@@ -130,7 +131,8 @@ def _table(
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            table = kind.measure(_paired(da) if kind.pairs else da.isel(z=slice(None, None, 2))).compute()
+            part = _paired(da) if kind.pairs else da.isel(z=slice(None, None, 2 * kind.every))
+            table = kind.measure(part).compute()
     except (ValueError, TypeError, ArithmeticError) as error:
         notes.append(f"{kind.name}: {error}")
         return {}
@@ -140,7 +142,7 @@ def _table(
         middle = (places[0::2] + places[1::2]) / 2
         return {name: (middle, values[:, 0]) for name, values in numbers.items()}
     # The first of each pair tells of its place.
-    return {name: (places[::2], values) for name, values in numbers.items()}
+    return {name: (places[:: 2 * kind.every], values) for name, values in numbers.items()}
 
 
 def _paired(da: xr.DataArray) -> xr.DataArray:
