@@ -178,7 +178,10 @@ def quality(facts: Facts) -> Section | None:
         blocks += _under(facts, channel, parts)
     if not blocks:
         return None
-    said = f"Measured on up to {PAIRS} pairs of neighbouring slices, in the middle {BOX} × {BOX} pixels of the frame."
+    said = (
+        f"Measured on up to {PAIRS} pairs of neighbouring slices, stripes on every second of them, in the middle "
+        f"{BOX} × {BOX} pixels of the frame."
+    )
     return Section(
         "quality", "Quality before and after" if facts.before is not None else "Quality", [Text(said), *blocks]
     )
