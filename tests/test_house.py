@@ -54,10 +54,9 @@ print(*sorted(set(sys.modules) - before), sep="\\n")
 
 def test_import_costs_under_300_ms_beyond_xarray(tmp_path):
     code = "import time, xarray; start = time.process_time(); import stack3d; print(time.process_time() - start)"
-    # Byte code is kept, whatever the environment says. The least of five: the first compiles it, and others share the
-    # machine.
+    # Byte code is kept, whatever the environment says. One of five: the first compiles it, and others share the machine.
     kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    assert min(float(run_python(code, **kept)) for _ in range(5)) < 0.3
+    assert any(float(run_python(code, **kept)) < 0.3 for _ in range(5))
 
 
 def test_all_lists_each_public_name_once_and_every_name_exists():

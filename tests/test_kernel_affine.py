@@ -31,13 +31,12 @@ class Waves:
 
     def frame(self, matrix, shape=SHAPE):
         """What a frame shows whose content was moved by the matrix."""
+        # A plane wave moved by an affine transform is one again: a function of y times one of x.
         back = np.linalg.inv(matrix)
-        y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
-        sx, sy = (back[i, 0] * x + back[i, 1] * y + back[i, 2] for i in (0, 1))
-        total = np.zeros(shape)
-        for (kx, ky), phase, amplitude in zip(self.k.T, self.phase, self.amplitude):
-            total += amplitude * np.cos(kx * sx + ky * sy + phase)
-        return total
+        ky, kx = back[1, 1] * self.k[1] + back[0, 1] * self.k[0], back[0, 0] * self.k[0] + back[1, 0] * self.k[1]
+        phase = self.phase + self.k[0] * back[0, 2] + self.k[1] * back[1, 2]
+        along_y = self.amplitude * np.exp(1j * (np.multiply.outer(np.arange(shape[0]), ky) + phase))
+        return (along_y @ np.exp(1j * np.multiply.outer(kx, np.arange(shape[1])))).real
 
 
 def centre_of(shape):
