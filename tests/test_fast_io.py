@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 import zarr
 
-from stack3d.io import _plain_tiff, _zarr_chunks
+import stack3d
+from stack3d.io import _plain_tiff, _zarr_chunks, _zarr_headers
 from stack3d.io.write_zarr import _compressors
 
 RNG = np.random.default_rng(0)
@@ -59,19 +62,27 @@ def test_a_file_cut_short_or_gone_is_left_to_the_general_reader(tmp_path):
     assert _plain_tiff.read(str(tmp_path / "gone.tif")) is None
 
 
+@pytest.mark.parametrize("separator", ["/", "."])
 @pytest.mark.parametrize("compression", ["lz4", "zstd", None])
-@pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "f8", "?"])
-def test_chunks_have_the_bytes_that_zarr_writes(tmp_path, compression, dtype):
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "f4", "f8", "?"])
+def test_chunks_have_the_bytes_that_zarr_writes_and_are_read_as_zarr_reads_them(
+    tmp_path, compression, dtype, separator
+):
     # Frames in parts with ragged edges, and one that is all fill value and is not written.
     data = (RNG.random((3, 21, 30)) * 90).astype(dtype)
     data[1] = 0
     stores = {}
     for name in ("theirs", "ours"):
         stores[name] = zarr.create_array(
-            tmp_path / name, shape=data.shape, chunks=(1, 8, 30), dtype=dtype, compressors=_compressors(compression)
+            tmp_path / name,
+            shape=data.shape,
+            chunks=(1, 8, 30),
+            dtype=dtype,
+            compressors=_compressors(compression, data.dtype.itemsize),
+            chunk_key_encoding={"name": "default", "separator": separator},
         )
     stores["theirs"][:] = data
-    chunks = _zarr_chunks.of(stores["ours"], str(tmp_path / "ours"))
+    chunks = _zarr_chunks.of(tmp_path / "ours")
     assert chunks is not None
     _zarr_chunks.write(chunks, data[:2], (0, 0, 0))
     _zarr_chunks.write(chunks, data[2:], (2, 0, 0))
@@ -81,10 +92,88 @@ def test_chunks_have_the_bytes_that_zarr_writes(tmp_path, compression, dtype):
     }
     assert files["ours"] == files["theirs"]
     np.testing.assert_array_equal(stores["ours"][:], data)
+    for place in (np.s_[:, :, :], np.s_[1:3, 5:20, 3:29], np.s_[2:2, :, :], np.s_[0:1, 8:16, :]):
+        found = _zarr_chunks.read(chunks, place)
+        assert found.dtype == data.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(found, stores["theirs"][place])
+
+
+def test_small_arrays_in_zstandard_and_fill_values_are_read_as_zarr_reads_them(tmp_path):
+    for number, fill in enumerate((np.nan, -np.inf, 3.0)):
+        made = zarr.create_array(tmp_path / str(number), shape=(5, 4), chunks=(2, 4), dtype="f8", fill_value=fill)
+        made[2:4] = RNG.random((2, 4))
+        chunks = _zarr_chunks.of(tmp_path / str(number))
+        assert chunks is not None
+        np.testing.assert_array_equal(_zarr_chunks.read(chunks, np.s_[:, 1:3]), made[:, 1:3])
 
 
 def test_other_codecs_are_left_to_zarr(tmp_path):
-    made = zarr.create_array(tmp_path / "a", shape=(4, 4), dtype="u1", compressors=_compressors("gzip"))
-    assert _zarr_chunks.of(made, str(tmp_path / "a")) is None
-    sharded = zarr.create_array(tmp_path / "b", shape=(4, 4), chunks=(2, 2), shards=(4, 4), dtype="u1")
-    assert _zarr_chunks.of(sharded, str(tmp_path / "b")) is None
+    zarr.create_array(tmp_path / "a", shape=(4, 4), dtype="u1", compressors=_compressors("gzip", 1))
+    assert _zarr_chunks.of(tmp_path / "a") is None
+    zarr.create_array(tmp_path / "b", shape=(4, 4), chunks=(2, 2), shards=(4, 4), dtype="u1")
+    assert _zarr_chunks.of(tmp_path / "b") is None
+    zarr.create_array(tmp_path / "c", shape=(4, 4), chunks=(2, 2), dtype="u1", zarr_format=2)
+    assert _zarr_chunks.of(tmp_path / "c") is None
+
+
+@pytest.mark.parametrize("compression", ["lz4", None])
+def test_a_chunk_that_is_cut_short_is_named(tmp_path, compression):
+    made = zarr.create_array(tmp_path / "a", shape=(4, 40), dtype="u2", compressors=_compressors(compression, 2))
+    made[:] = RNG.integers(0, 999, (4, 40))
+    chunks = _zarr_chunks.of(tmp_path / "a")
+    (file,) = (path for path in (tmp_path / "a" / "c").rglob("*") if path.is_file())
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(OSError, match=f"the chunk '{file}'"):
+        _zarr_chunks.read(chunks, np.s_[:, :])
+
+
+def stack_of_numbers(dtype: str) -> xr.DataArray:
+    values = (RNG.random((5, 8, 9)) * 90).astype(dtype)
+    da = stack3d.from_array(values, pixel_size=(20, 5, 5), attrs={"voltage": 2.0, "offsets": np.array([1, 2])})
+    return da.assign_coords(
+        valid=("z", np.arange(5) % 2 == 0),
+        mask=(("z", "y", "x"), values > 3),
+        spot=np.float32(2),
+        number=("z", range(5)),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "bool", "int64"])
+def test_the_header_of_a_store_is_that_of_xarray(tmp_path, dtype, monkeypatch):
+    da = stack_of_numbers(dtype)
+    da.stack3d.save(tmp_path / "ours.zarr")
+    monkeypatch.setattr(_zarr_headers, "declare", lambda *_: False)
+    monkeypatch.setattr(_zarr_headers, "dataset", lambda _: None)
+    da.stack3d.save(tmp_path / "theirs.zarr")
+    files = {
+        name: {str(path.relative_to(tmp_path / name)): path for path in (tmp_path / name).rglob("*") if path.is_file()}
+        for name in ("ours.zarr", "theirs.zarr")
+    }
+    ours, theirs = files.values()
+    assert ours.keys() == theirs.keys()
+    for name, path in ours.items():
+        if name.endswith("zarr.json"):
+            assert json.loads(path.read_text()) == json.loads(theirs[name].read_text()), name
+        else:
+            assert path.read_bytes() == theirs[name].read_bytes(), name
+    xr.testing.assert_identical(stack3d.open_stack(tmp_path / "ours.zarr").compute(), da)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_store_is_opened_as_through_xarray(tmp_path, chunked, monkeypatch):
+    da = stack_of_numbers("float32").assign_coords(flat=(("y", "x"), RNG.random((8, 9))))
+    (da.chunk(z=2) if chunked else da).stack3d.save(tmp_path / "a.zarr")
+    found = stack3d.open_stack(tmp_path / "a.zarr")
+    monkeypatch.setattr(_zarr_headers, "dataset", lambda _: None)
+    through = stack3d.open_stack(tmp_path / "a.zarr")
+    assert found.chunks == through.chunks
+    assert found["mask"].chunks == through["mask"].chunks
+    xr.testing.assert_identical(found.compute(), through.compute())
+    xr.testing.assert_identical(found.compute(), da)
+
+
+def test_text_in_a_store_is_left_to_xarray(tmp_path):
+    da = stack_of_numbers("uint8").expand_dims(channel=["SE2", "ESB"])
+    da.stack3d.save(tmp_path / "a.zarr")
+    assert _zarr_headers.dataset(tmp_path / "a.zarr") is None
+    xr.testing.assert_identical(stack3d.open_stack(tmp_path / "a.zarr").compute(), da)

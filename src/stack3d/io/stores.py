@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import _blocks, grid
+from stack3d.io import _zarr_chunks, _zarr_headers
 from stack3d.io._attrs import decode_stack
 from stack3d.io._source import Settings, adjusted
 from stack3d.model import DIMS
@@ -39,7 +40,7 @@ def open_store(path: Path, settings: Settings, frames_per_block: int | None) -> 
 
 
 def _raw_dataset(path: Path) -> xr.Dataset:
-    """Return everything in the file as it is stored, nothing loaded."""
+    """Return everything in the file as it is stored, frames not loaded."""
     if not path.is_dir():
         try:
             return xr.open_dataset(path, engine="netcdf4", decode_cf=False, cache=False)
@@ -53,6 +54,9 @@ def _raw_dataset(path: Path) -> xr.Dataset:
         )
     if _is_array(path):
         return _bare(path, [""])
+    plain = _zarr_headers.dataset(path)
+    if plain is not None:
+        return plain
     try:
         return xr.open_dataset(
             path, engine="zarr", decode_cf=False, cache=False, consolidated=(path / ".zmetadata").is_file()
@@ -153,7 +157,7 @@ def _decoded(raw: xr.Dataset, path: Path, name: Hashable, frames_per_block: int 
         if key == name or (_is_image(raw[key]) and variable.size == raw[name].size):
             variables[key] = _lazy(variable, path, key, frames_per_block)
         else:
-            variables[key] = variable.load()
+            variables[key] = _zarr_headers.loaded(variable)
     ds = xr.Dataset(variables, attrs=raw.attrs)
     # Whole numbers stay so: a fill value would make them floats.
     scaled = {
@@ -271,6 +275,9 @@ def _read_block(
 
 
 def _read_zarr(path: str, place: tuple[slice, ...]) -> np.ndarray:
+    chunks = _zarr_chunks.of(path)
+    if chunks is not None:
+        return _zarr_chunks.read(chunks, place)
     import zarr
 
     return np.asarray(zarr.open_array(path, mode="r")[place])

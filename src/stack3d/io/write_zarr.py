@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stack3d.io import _stream, _zarr_chunks
+from stack3d.io import _stream, _zarr_chunks, _zarr_headers
 
 COMPRESSIONS: tuple[str | None, ...] = ("lz4", "zstd", "gzip", None)
 FOLDER = True
@@ -50,15 +49,26 @@ def declare(ds: xr.Dataset, path: Path, *, compression: str | None) -> None:
     ds, path, compression
         As for `write`.
     """
+    large = {
+        name: {
+            "chunks": _stream.frame_chunk(dict(variable.sizes), variable.dtype.itemsize),
+            "compressors": _compressors(compression, variable.dtype.itemsize),
+            # All in one folder: two more for each frame would take longer to make than its file.
+            "chunk_key_encoding": {"name": "default", "separator": "."},
+        }
+        for name, variable in ds.variables.items()
+        if _stream.is_large(variable)
+    }
+    if _zarr_headers.declare(ds, path, large):
+        return
     # Of fixed width they have no specification in Zarr v3.
     texts = {name: variable.astype(object) for name, variable in ds.variables.items() if variable.dtype.kind == "U"}
     ds = ds.assign_coords(texts)
     encoding: dict[Any, dict[str, Any]] = {}
     for name, variable in ds.variables.items():
         encoding[name] = {"_FillValue": None} if variable.dtype.kind == "f" else {}
-        if _stream.is_large(variable):
-            encoding[name]["chunks"] = _stream.frame_chunk(dict(variable.sizes), variable.dtype.itemsize)
-            encoding[name]["compressors"] = _compressors(compression)
+        if name in large:
+            encoding[name] |= large[name]
         elif variable.ndim:
             encoding[name]["chunks"] = variable.shape
     # Lazy variables are declared, and written by the call that is not made.
@@ -70,28 +80,21 @@ def declare(ds: xr.Dataset, path: Path, *, compression: str | None) -> None:
 def write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
     """Write a block of whole frames into the declared variable `name`."""
     # Blocks hold whole frames and a chunk is at most one, so that no two blocks share a chunk.
-    array, chunks = _array(path, name)
+    folder = os.path.join(path, name)
+    chunks = _zarr_chunks.of(folder)
     if chunks is not None and all(begin % n == 0 for begin, n in zip(start, chunks.shape)):
         _zarr_chunks.write(chunks, block, start)
         return
+    import zarr
+
+    array = zarr.open_array(folder, mode="r+", zarr_format=3)
     array[tuple(slice(begin, begin + length) for begin, length in zip(start, block.shape))] = block
 
 
-@functools.lru_cache(maxsize=8)
-def _array(path: str, name: str) -> tuple[Any, _zarr_chunks.Chunks | None]:
-    import zarr
-
-    folder = os.path.join(path, name)
-    array = zarr.open_array(folder, mode="r+", zarr_format=3)
-    return array, _zarr_chunks.of(array, folder)
-
-
-def _compressors(compression: str | None) -> tuple[Any, ...]:
-    from zarr.codecs import BloscCodec, GzipCodec
-
+def _compressors(compression: str | None, itemsize: int) -> tuple[dict[str, Any], ...]:
     if compression is None:
         return ()
     if compression == "gzip":
-        return (GzipCodec(level=1),)
-    level = {"lz4": 5, "zstd": 3}[compression]
-    return (BloscCodec(cname=compression, clevel=level, shuffle="shuffle"),)  # type: ignore[arg-type]
+        return ({"name": "gzip", "configuration": {"level": 1}},)
+    settings = {"typesize": itemsize, "cname": compression, "clevel": {"lz4": 5, "zstd": 3}[compression]}
+    return ({"name": "blosc", "configuration": {**settings, "shuffle": "shuffle", "blocksize": 0}},)
