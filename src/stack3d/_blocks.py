@@ -59,17 +59,20 @@ def array_from_blocks(
     from dask.blockwise import blockwise
     from dask.highlevelgraph import HighLevelGraph
 
+    from stack3d._fusion import Recipe
     from stack3d._per_block import PerBlock
 
     counts = tuple(len(lengths) for lengths in chunks)
     indices = tuple(range(len(chunks)))
     pairs: list[Any] = []
+    values = None
     for source in sources:
         if source.numblocks != counts:
             raise ValueError(f"source has {source.numblocks} blocks, the result {counts}")
         pairs += [source.name, indices]
     if per_block is not None:
-        pairs += [PerBlock({index: per_block(index) for index in np.ndindex(counts)}, counts), indices]
+        values = {index: per_block(index) for index in np.ndindex(counts)}
+        pairs += [PerBlock(values, counts), indices]
     layer = blockwise(
         function,
         name,
@@ -80,6 +83,7 @@ def array_from_blocks(
         concatenate=True,
         **(arguments or {}),
     )
+    layer.stack3d_recipe = Recipe(function, tuple(source.name for source in sources), values, dict(arguments or {}))
     graph = HighLevelGraph.from_collections(name, layer, dependencies=cast(Any, sources))
     meta = np.empty((0,) * len(chunks), dtype) if meta is None else meta
     return dask.array.Array(graph, name, chunks, dtype=np.dtype(dtype), meta=meta)

@@ -34,9 +34,13 @@ def ready(arrays: Sequence[dask.array.Array]) -> tuple[dict[Any, Any], Any | Non
     from dask.core import flatten
     from dask.highlevelgraph import HighLevelGraph
 
+    from stack3d._fusion import fused
+
     keys = [key for array in arrays for key in flatten(array.__dask_keys__())]
     merged = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
-    graph = _without_aliases(dict(optimize(merged, keys)), keys)
+    graph = fused(merged, keys)
+    if graph is None:
+        graph = _without_aliases(dict(optimize(merged, keys)), keys)
     if not any(task.dependencies for task in graph.values()):
         return graph, None
     joined, root = joining(keys)
