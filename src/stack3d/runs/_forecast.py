@@ -11,6 +11,7 @@ import xarray as xr
 
 from stack3d import progress
 from stack3d._provenance import OPERATIONS
+from stack3d.io import _kept_chunks
 from stack3d.runs.recipe import Step
 
 # Bytes of a process that has loaded the libraries and compiled code; arrays of the size of a frame, in float32, that a
@@ -67,4 +68,4 @@ def forecast(steps: Sequence[Step], da: xr.DataArray) -> list[Stage]:
 def peak_memory(shape: tuple[int, int], workers: int) -> int:
     """Return how many bytes a process with `workers` threads takes at most, for frames of a shape."""
     frame = 4 * shape[0] * shape[1]
-    return PROCESS + frame * (workers * FRAMES_IN_TASK + workers + HELD_BESIDE)
+    return PROCESS + _kept_chunks.LIMIT + frame * (workers * FRAMES_IN_TASK + workers + HELD_BESIDE)

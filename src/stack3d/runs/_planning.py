@@ -68,7 +68,7 @@ class Plan:
 def plan(recipe: Recipe, da: xr.DataArray | None, *, workers: int | None, trial: bool) -> Plan:
     """Return the plan of a run; see `Recipe.plan`."""
     from stack3d.io import open_stack
-    from stack3d.runs.runner import links
+    from stack3d.runs._links import links
 
     raw = open_stack(_plan.source_of(recipe), **_plan.opening(recipe)) if da is None else da
     recipe.check(raw)

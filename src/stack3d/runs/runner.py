@@ -8,57 +8,26 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from stack3d import _provenance
 from stack3d._meter import peak_memory
 from stack3d._provenance import OPERATIONS
-from stack3d.io import _atomic, open_stack
+from stack3d.io import _atomic, _kept_chunks, open_stack
 from stack3d.io import checkpoint as write_again
 from stack3d.options import get_option
 from stack3d.runs import _plan, _store
-from stack3d.runs._check import EXACT, problems
+from stack3d.runs._check import REFUSALS, problems
 from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
-from stack3d.runs._forecast import forecast
+from stack3d.runs._forecast import Stage, forecast
+from stack3d.runs._links import Link, links
 from stack3d.runs._reported import page_of, write_report
 from stack3d.runs._scheduler import on_scheduler
 from stack3d.runs.recipe import Recipe, RecipeError, Step
 
 _LOGGER = logging.getLogger("stack3d")
-_INSERTED = {"inserted": True}
-
-
-class Link(NamedTuple):
-    """A step as it is done: what its record says besides, and the place (from 0) in the recipe that it belongs to."""
-
-    step: Step
-    context: dict[str, Any]
-    place: int
-
-
-def links(recipe: Recipe, kind: np.dtype[Any], chosen: list[int]) -> list[Link]:
-    """Return the steps to do on pixels of a dtype, with the conversions around them."""
-    chain: list[Link] = []
-    floating = False
-    for number in chosen:
-        step, context = recipe.steps[number], {}
-        if step.operation not in EXACT and not floating and kind.kind in "uib":
-            chain.append(Link(Step("astype", {"dtype": str(_plan.working_dtype(kind))}), _INSERTED, number))
-            floating = True
-        if step.operation == "invert" and floating and step.parameters.get("range") is None and kind.kind in "ui":
-            limits = np.iinfo(kind)
-            step = Step("invert", {**step.parameters, "range": [int(limits.min), int(limits.max)]}, step.checkpoint)
-            context = {"filled": ["range"]}
-        if step.parameters.get("dtype") is not None:
-            kind, floating = np.dtype(step.parameters["dtype"]), False
-        chain.append(Link(step, context, number))
-    wanted = recipe.output.get("dtype")
-    if wanted is not None or (floating and not _plan.leaves_holes(recipe)):
-        chain.append(Link(Step("astype", {"dtype": str(wanted or kind)}), _INSERTED, len(recipe.steps)))
-    return chain
 
 
 def run(
@@ -150,12 +119,27 @@ def prepared(
     source = _plan.source_of(recipe) if da is None else None
     with on_scheduler(scheduler):
         raw = open_stack(_plan.source_of(recipe), **_plan.opening(recipe)) if da is None else da
-        wrong = problems(recipe, raw, carried=True)
-        if wrong:
-            raise RecipeError(wrong)
-        chosen = _plan.chosen(recipe, steps)
+        chosen, stages = _checked(recipe, raw, steps)
         folder = RunFolder(Path(f"{target}.run"))
-        yield Run(recipe, folder, raw, source, target, chosen)
+        with _kept_chunks.until_done():
+            yield Run(recipe, folder, raw, source, target, chosen, stages)
+
+
+def _checked(
+    recipe: Recipe, raw: xr.DataArray, steps: Sequence[str | int] | None
+) -> tuple[list[int], list[Stage] | None]:
+    """Return the steps to do and what they will make, in one walk where nothing is wrong, or raise RecipeError."""
+    wrong = problems(recipe, None)
+    stages = None
+    if not wrong and steps is None:
+        everything = list(range(len(recipe)))
+        with contextlib.suppress(*REFUSALS):
+            stages = forecast([link.step for link in links(recipe, raw.dtype, everything)], raw)
+    if stages is None:
+        wrong = problems(recipe, raw, carried=True)
+    if wrong:
+        raise RecipeError(wrong)
+    return _plan.chosen(recipe, steps), stages
 
 
 def clean(result: str | os.PathLike[str]) -> int:
@@ -183,7 +167,14 @@ class Run:
     """One run: what has been done so far, and its notes."""
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, raw: xr.DataArray, source: str | None, target: Path, chosen: list[int]
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        raw: xr.DataArray,
+        source: str | None,
+        target: Path,
+        chosen: list[int],
+        stages: list[Stage] | None = None,
     ) -> None:
         self.recipe, self.folder, self.raw, self.source, self.target = recipe, folder, raw, source, target
         key = key_of_input(raw, source, target)
@@ -200,6 +191,7 @@ class Run:
         for step, _, _ in self.chain:
             self.keys.append(key_of(self.keys[-1], step.operation, OPERATIONS[step.operation].version, step.complete()))
         self.stages: dict[str, xr.DataArray] = {}
+        self._forecast = stages
         # Who writes a store, and opens it when it is whole.
         self.write: Callable[..., xr.DataArray] = _store.written
 
@@ -222,7 +214,8 @@ class Run:
             places = [link.place >= first for link in self.chain]
             self.folder.forget(places.index(True) + 1 if any(places) else len(places) + 1)
         _plan.check_target(self.target, self.before.get("result", {}), overwrite)
-        _plan.check_space(self.folder.path, forecast([link.step for link in self.chain], self.raw), self.raw)
+        stages = forecast([link.step for link in self.chain], self.raw) if self._forecast is None else self._forecast
+        _plan.check_space(self.folder.path, stages, self.raw)
         self.recipe.save(self.folder.path / "recipe.toml")
         start = time.perf_counter()
         with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
@@ -296,8 +289,11 @@ class Run:
         path = self.folder.checkpoint(number, name, key)
         if path.is_dir():
             return open_stack(path)
-        with self._timed("result" if name == "result" else "checkpoint", name):
-            return self.write(da, path, label=name if name != "result" else "write result")
+        if name == "result":
+            with self._timed("result", name):
+                return self.write(da, path, label="write result")
+        with self._timed("checkpoint", name), _kept_chunks.keeping(da.nbytes):
+            return self.write(da, path, label=name)
 
     @contextlib.contextmanager
     def _timed(self, kind: str, name: str) -> Iterator[None]:
