@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 import stack3d
 from stack3d import estimates
-from stack3d._provenance import OPERATIONS
+from stack3d._provenance import OPERATIONS, keeping_estimates
 from stack3d._replay import ReplayWarning
 from stack3d.execution import SaturationWarning
 from stack3d.grid import spacing_of
+from stack3d.runs._folder import RunFolder, load_estimate
 
 # Small random frames share nothing: registration says so, which is not the subject here.
 pytestmark = pytest.mark.filterwarnings(
@@ -281,3 +282,29 @@ def test_an_estimate_that_repeats_a_dear_step_warns_until_a_checkpoint(tmp_path)
         striped.stack3d.estimate_levels()
     striped.stack3d.checkpoint(tmp_path / "clean.zarr").stack3d.estimate_levels()
     striped.load().stack3d.estimate_levels()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_estimate_is_read_back_as_it_was_made(tmp_path):
+    folder, seen = RunFolder(tmp_path / "a.run"), set()
+
+    def keeper(estimator, da, parameters):
+        path = folder.estimate(1, estimator.__name__, f"{len(seen)}")
+        returned = folder.keep_estimate(path, estimator(da, **parameters))
+        again = load_estimate(path)
+        xr.testing.assert_identical(returned, again)
+        assert {n: v.dtype.kind for n, v in returned.variables.items() if v.dtype.kind not in "UO"} == {
+            n: v.dtype.kind for n, v in again.variables.items() if v.dtype.kind not in "UO"
+        }
+        seen.add(estimator.__name__)
+        return returned
+
+    with keeping_estimates(keeper):
+        for name, step in STEPS.items():
+            if OPERATIONS[name].estimator is not None:
+                step(raw(channels=2))
+    for known in OPERATIONS.values():
+        if known.estimator is not None and known.estimator.__name__ not in seen:
+            keeper(known.estimator, raw(), {})
+    expected = {known.estimator.__name__ for known in OPERATIONS.values() if known.estimator is not None}
+    assert seen == expected

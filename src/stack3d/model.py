@@ -211,6 +211,8 @@ def rebuild(
     kept (a copy), encoding is not.
     """
     coords = dict(coords or {})
+    if not coords and not drop and tuple(data.shape) == da.shape:
+        return da.copy(deep=False, data=data).drop_encoding()
     kept = {key: value for key, value in grid.variables_of(da).items() if key not in coords and key not in drop}
     kept.update(coords)
     result = xr.DataArray(data, dims=da.dims, name=da.name, attrs=dict(da.attrs))

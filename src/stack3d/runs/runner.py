@@ -279,7 +279,7 @@ class Run:
             if not path.is_file():
                 with self._timed("estimate", estimator.__name__):
                     made = estimator(da, **parameters)
-                self.folder.keep_estimate(path, made)
+                return self.folder.keep_estimate(path, made)
             return load_estimate(path)
 
         with _provenance.keeping_estimates(keeper):
