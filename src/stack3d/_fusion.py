@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from dask.highlevelgraph import HighLevelGraph
 
 
+# One object for all tasks: a graph has some for every block.
+_PLACES = tuple((number,) for number in range(64))
+
+
 class Recipe(NamedTuple):
     """How `_blocks.array_from_blocks` makes any block of a layer: kept with the layer, so that no task is parsed."""
 
@@ -85,11 +89,11 @@ def fused(graph: HighLevelGraph, wanted: Iterable[Any]) -> dict[Any, Any] | None
     members: dict[Any, list[Any]] = {}
     apart = set(wanted)
     for key in reversed(order):
-        group = key
-        if key not in apart and users[key]:
-            found = {groups[user] for user in users[key]}
-            if len(found) == 1 and all(nodes.goes_along(key, user) for user in users[key]):
-                (group,) = found
+        group, of_key = key, users[key]
+        if of_key and key not in apart:
+            first = groups[of_key[0]]
+            if all(groups[user] == first and nodes.goes_along(key, user) for user in of_key):
+                group = first
         groups[key] = group
         members.setdefault(group, []).append(key)
     return {group: _task(nodes, group, inside[::-1]) for group, inside in reversed(members.items())}
@@ -170,20 +174,25 @@ def _task(nodes: _Nodes, group: Any, members: list[Any]) -> Any:
 
     if len(members) == 1 and group in nodes.tasks:
         return nodes.tasks[group]
+    recipes = [nodes.recipe(key) for key in members]
+    if all(recipe is not None and len(recipe.sources) < 2 for recipe in recipes):
+        needs = nodes.needs(members[0])
+        steps = _along(members, recipes, bool(needs))  # type: ignore[arg-type]
+        return Task(group, Fused(steps), *map(TaskRef, needs))
     inside = set(members)
     outside = dict.fromkeys(other for key in members for other in nodes.needs(key) if other not in inside)
     place = {key: number for number, key in enumerate([*outside, *members])}
     last: dict[int, int] = {}
     calls = []
-    for number, key in enumerate(members):
-        recipe = nodes.recipe(key)
+    for number, (key, recipe) in enumerate(zip(members, recipes, strict=True)):
         if recipe is None:
             needs = nodes.needs(key)
-            call = (_Evaluated(nodes.tasks[key], needs), tuple(place[other] for other in needs), (), {})
+            taken = tuple(place[other] for other in needs)
+            call: tuple[Any, ...] = (_Evaluated(nodes.tasks[key], needs), taken, (), {})
         else:
             more = () if recipe.per_block is None else (recipe.per_block[key[1:]],)
-            places = tuple(place[(source, *key[1:])] for source in recipe.sources)
-            call = (recipe.function, places, more, recipe.arguments)
+            taken = tuple(place[(source, *key[1:])] for source in recipe.sources)
+            call = (recipe.function, taken, more, recipe.arguments)
         calls.append(call)
         last.update(dict.fromkeys(call[1], number))
     ends: list[list[int]] = [[] for _ in members]
@@ -194,3 +203,14 @@ def _task(nodes: _Nodes, group: Any, members: list[Any]) -> Any:
         for (function, places, more, arguments), end in zip(calls, ends, strict=True)
     )
     return Task(group, Fused(steps), *map(TaskRef, outside))
+
+
+def _along(members: list[Any], recipes: list[Recipe], takes: bool) -> tuple[_Step, ...]:
+    """Return the steps of a chain, each of which takes what came of the one before, and the first a block or nothing."""
+    index = members[0][1:]
+    steps = []
+    for number, recipe in enumerate(recipes, start=int(takes) - 1):
+        place = () if number < 0 else _PLACES[number] if number < len(_PLACES) else (number,)
+        more = () if recipe.per_block is None else (recipe.per_block[index],)
+        steps.append(_Step(recipe.function, place, place, more, recipe.arguments))
+    return tuple(steps)

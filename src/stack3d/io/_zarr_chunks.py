@@ -100,7 +100,8 @@ def read(chunks: Chunks, place: Sequence[slice]) -> np.ndarray:
     ]
     for step in np.ndindex(*counts):
         index = [a + b for a, b in zip(first, step)]
-        ours, theirs = [], []
+        ours: list[Any] = []
+        theirs: list[slice] = []
         for k, length, (start, stop) in zip(index, chunks.shape, bounds):
             low, high = max(start, k * length), min(stop, (k + 1) * length)
             ours.append(slice(low - start, high - start))
