@@ -31,12 +31,14 @@ _SAMPLE = 8192  # cells that the deviation is measured on
 class Common(NamedTuple):
     """What two frames show in common: a grey value of the first, the one it became in the second, and the gain.
 
-    ``second = second_level + gain * (first - first_level)``; NaN where nothing can be compared.
+    ``second = second_level + gain * (first - first_level)``, which cells miss by `deviation`, in units of how much they
+    differ among themselves; NaN where nothing can be compared.
     """
 
     first_level: float
     second_level: float
     gain: float
+    deviation: float
 
 
 def width(shape: tuple[int, int]) -> int:
@@ -178,21 +180,22 @@ def _compared(first: Any, second: Any, fit: Any) -> Common:
     for cell_values in (first, second):
         values = cell_values[known].astype(np.float64)
         if values.size < 4:
-            return Common(np.nan, np.nan, np.nan)
+            return Common(np.nan, np.nan, np.nan, np.nan)
         centre = float(xp.median(values))
         spread = _NORMAL * float(xp.median(xp.abs(values - centre))) or float(values.std())
         centres.append(centre)
         spreads.append(spread)
     if not min(spreads) > 0:
-        return Common(np.nan, np.nan, np.nan)
+        return Common(np.nan, np.nan, np.nan, np.nan)
     ratio = math.sqrt(spreads[1] / spreads[0])
     one = xp.where(known, (first - centres[0]) * ratio, 0.0)
     two = xp.where(known, (second - centres[1]) / ratio, 0.0)
     mean, change = ((one + two) / 2).astype(np.float32), (two - one).astype(np.float32)
     sure = 1 / (_FLOOR + _STEEP * _slopes(mean, known, xp))
-    level, rise, slope = fit(mean, change, known, sure.astype(np.float32))
+    level, rise, slope, missed = fit(mean, change, known, sure.astype(np.float32))
     gain = ratio * ratio * (1 + slope / 2) / (1 - slope / 2) if abs(slope) < 2 else np.nan
-    return Common(centres[0] + (level - rise / 2) / ratio, centres[1] + (level + rise / 2) * ratio, gain)
+    missed /= math.sqrt(spreads[0] * spreads[1])
+    return Common(centres[0] + (level - rise / 2) / ratio, centres[1] + (level + rise / 2) * ratio, gain, missed)
 
 
 def _slopes(values: Any, known: Any, xp: Any) -> Any:
@@ -213,15 +216,15 @@ def _stride(shape: tuple[int, ...]) -> int:
     return max(1, math.isqrt(shape[0] * shape[1] // _SAMPLE))
 
 
-def fit_xp(mean: Any, change: Any, known: Any, sure: Any) -> tuple[float, float, float]:
-    """`xp` form of the fit: mean of the unchanged cells, their change, and its slope against the mean."""
+def fit_xp(mean: Any, change: Any, known: Any, sure: Any) -> tuple[float, float, float, float]:
+    """`xp` form of the fit: mean of the unchanged cells, their change, its slope against the mean, what cells miss it by."""
     xp = namespace(mean)
     mean, change, sure = (part.astype(np.float64) for part in (mean, change, sure))
     skip = _stride(mean.shape)
     some = known[::skip, ::skip]
     pivot, rise, slope = 0.0, float(xp.median(change[known])), 0.0
     floor = 1e-6 * max(float(xp.abs(mean).max()), 1e-300)
-    beside = _around(known.astype(np.float64), xp)
+    deviation, beside = floor, _around(known.astype(np.float64), xp)
     for _ in range(_ROUNDS):
         missed = change - rise - slope * (mean - pivot)
         sample = xp.abs(missed[::skip, ::skip][some])
@@ -236,7 +239,7 @@ def fit_xp(mean: Any, change: Any, known: Any, sure: Any) -> tuple[float, float,
         apart = mean - pivot
         spread = float((weight * apart * apart).sum())
         slope = float((weight * apart * (change - rise)).sum()) / spread if spread > 0 else 0.0
-    return pivot, rise, slope
+    return pivot, rise, slope, deviation
 
 
 def _around(values: Any, xp: Any) -> Any:
@@ -250,7 +253,7 @@ def _around(values: Any, xp: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _fit(mean: Any, change: Any, known: Any, sure: Any) -> tuple[float, float, float]:
+def _fit(mean: Any, change: Any, known: Any, sure: Any) -> tuple[float, float, float, float]:
     rows, cols = mean.shape
     skip = max(1, int(math.sqrt(rows * cols // _SAMPLE)))
     squares = np.zeros((rows + 2, cols + 2), np.float32)
@@ -266,6 +269,7 @@ def _fit(mean: Any, change: Any, known: Any, sure: Any) -> tuple[float, float, f
                 top = max(top, abs(mean[i, j]))
     pivot, rise, slope = 0.0, float(np.median(values[:count])), 0.0
     floor = 1e-6 * max(top, 1e-300)
+    deviation = floor
     for _ in range(_ROUNDS):
         size = 0
         for i in range(0, rows, skip):
@@ -285,7 +289,7 @@ def _fit(mean: Any, change: Any, known: Any, sure: Any) -> tuple[float, float, f
         pivot, rise = first / total, second / total
         spread = square - total * pivot * pivot
         slope = (both - total * pivot * rise) / spread if spread > 0 else 0.0
-    return pivot, rise, slope
+    return pivot, rise, slope, deviation
 
 
 @njit(cache=True, nogil=True)

@@ -52,7 +52,7 @@ def slow(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     else:
         found = np.zeros(len(values))
         for ratio, share in zip(_RATIOS, _shares((steps - jumps) / unit, gaps), strict=True):
-            if share > 1e-6:
+            if share > 0:
                 found += share * _given(steady, gaps, ratio)
     return found + float(np.median(level))
 
@@ -77,6 +77,7 @@ def _shares(steps: np.ndarray, gaps: np.ndarray) -> np.ndarray:
         likelihood.append(-0.5 * len(steps) * np.log(variance) - float(np.log(factor[1]).sum()))
     # Before anything is known, series without noise are improbable: few slices cannot tell noise from a rough walk.
     share = np.exp(np.array(likelihood) - max(likelihood)) * np.sqrt(_RATIOS / (1 + _RATIOS))
+    share[share < 1e-6 * share.sum()] = 0.0
     return np.asarray(share / share.sum())
 
 

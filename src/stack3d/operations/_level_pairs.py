@@ -24,7 +24,8 @@ class _Frame(NamedTuple):
 
 
 def measured(da: xr.DataArray, lags: int, arguments: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return centre and spread of each slice, and ``pairs`` (..., z, lag, 4): those of it and of the one `lag` on.
+    """Return centre and spread of each slice, and ``pairs`` (..., z, lag, 5): those of it and of the one `lag` on,
+    and by how much the two contradict a line, in spreads (1 where this is not asked).
 
     Over the pixels measured in both, or over what did not change between them; one pass, NaN where there is no pair.
     """
@@ -52,9 +53,9 @@ def _prepared(frame: Any, given: Mapping[str, Any]) -> _Frame:
 
 def _compared(frames: list[_Frame], given: Mapping[str, Any], lags: int) -> dict[str, Any]:
     first = frames[0]
-    pairs = np.full((lags, 4), np.nan)
+    pairs = np.full((lags, 5), np.nan)
     for lag, second in enumerate(frames[1:]):
-        pairs[lag] = _of_both(first, second, given)
+        pairs[lag] = [*_of_both(first, second, given), 1.0]
     return {"centre": first.centre, "spread": first.spread, "pairs": pairs}
 
 
@@ -81,13 +82,13 @@ def _cells(frame: Any, given: Mapping[str, Any]) -> _Frame:
 
 def _changes(frames: list[_Frame], lags: int) -> dict[str, Any]:
     first = frames[0]
-    pairs = np.full((lags, 4), np.nan)
+    pairs = np.full((lags, 5), np.nan)
     for lag, second in enumerate(frames[1:]):
         found = kernels.unchanged.compare(first.pixels, second.pixels)
         if found.gain > 0:
             # Only the ratio of the two counts; their mean says how large a change of level is.
             half, spread = np.sqrt(found.gain), np.sqrt(first.spread * second.spread)
-            pairs[lag] = found.first_level, spread / half, found.second_level, spread * half
+            pairs[lag] = found.first_level, spread / half, found.second_level, spread * half, found.deviation
     return {"centre": first.centre, "spread": first.spread, "pairs": pairs}
 
 
@@ -116,9 +117,10 @@ def solved(
         before, after = usable[gap], usable[gap + 1]
         first, second = np.concatenate([left, before]), np.concatenate([right, after])
         own = [found[name][index][side] for side in (before, after) for name in ("centre", "spread")]
+        own.append(np.ones(gap.size))
         table = np.concatenate([pairs[index][left, right - left - 1], np.stack(own, axis=1)])
         # What is real in the change from slice to slice adds up as in a random walk.
-        weights = 1.0 / (second - first) * (good[index][first] & good[index][second])
+        weights = _trust(table[:, 4]) / (second - first) * (good[index][first] & good[index][second])
         centres, spreads = table[:, [0, 2]], table[:, [1, 3]]
         beyond = np.zeros(count)
         if model != "offset":
@@ -129,6 +131,9 @@ def solved(
             target = _level_measures.targets(level, ok[index], window, slice)
             gain[index] = np.where(ok[index], np.clip(np.exp(target - level), *bounds), 1.0)
             beyond = level - target
+            # A slice whose gain is held is off by more at some grey values than at others: no bridge, if there is another.
+            held = ok[index] & (gain[index] != np.exp(target - level))
+            weights = weights * np.where(held[first] | held[second], 0.01, 1.0)
         if model != "gain":
             typical = np.nanmedian(spreads) if np.isfinite(spreads).any() else 1.0
             change = gain[index][second] * centres[:, 1] - gain[index][first] * centres[:, 0]
@@ -141,6 +146,13 @@ def solved(
             offset[index] = np.where(ok[index], target - level, 0.0)
             gain[index] = np.where(ok[index], gain[index], 1.0)
     return gain, offset, ok
+
+
+def _trust(missed: np.ndarray) -> np.ndarray:
+    """Return weights of pairs as the variance of what they tell has them; about 1, less for pairs that fit no line."""
+    known = np.isfinite(missed)
+    usual = float(np.median(missed[known])) if known.any() else 1.0
+    return np.where(known, 2 * usual**2 / (usual**2 + missed**2), 0.0) if usual > 0 else known.astype(np.float64)
 
 
 def _levels(
