@@ -103,10 +103,10 @@ def steps(truth: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray, list
         )
         for given in (
             {},
-            {"window": None},
             {"window": 31},
-            {"lags": 3},
-            {"statistic": "unchanged"},
+            {"window": "auto"},
+            {"lags": 3, "window": "auto"},
+            {"statistic": "unchanged", "window": "auto"},
             {"statistic": "unchanged", "window": 31},
         )
     ]
@@ -165,7 +165,7 @@ def joint(truth: np.ndarray, title: str) -> None:
         noise = NOISE * rng.standard_normal(truth.shape, np.float32)
         da = stack((truth + background(truth)) * gain + offset + noise)
         row = [psnr(noise, np.zeros_like(noise)), psnr(da, truth)]
-        for given in ({"window": None}, {"window": 31}, {}, {"statistic": "unchanged"}):
+        for given in ({}, {"window": 31}, {"window": "auto"}, {"window": "auto", "statistic": "unchanged"}):
             level = da.stack3d.level_slices(**given)
             row.append(psnr(level.stack3d.remove_background(terms=TERMS), truth))
         row.append(psnr(level.stack3d.remove_background(terms=TERMS, regress_content=False), truth))
@@ -238,7 +238,7 @@ def main() -> None:
     truth = volume(given.folder)
     if not given.only:
         print(
-            "| | noise alone | before | window=None | window=31 | default | 'unchanged' | the same, not regressed | levels known |"
+            "| | noise alone | before | default | window=31 | window='auto' | and 'unchanged' | the same, not regressed | levels known |"
         )
         joint(truth, "as it is")
         joint(without_its_own(truth), "without a background of its own")

@@ -41,8 +41,8 @@ def left(da, truth, **given) -> float:
 def test_what_did_not_change_tells_levels_better_than_what_slices_hold(planted):
     truth, _, _, da = planted
     before = float(np.std(da.values - truth))
-    found = left(da, truth, statistic="unchanged")
-    assert found < 0.75 * left(da, truth)
+    found = left(da, truth, statistic="unchanged", window="auto")
+    assert found < 0.75 * left(da, truth, window="auto")
     assert found < 0.25 * before
 
 
@@ -118,7 +118,7 @@ def test_slices_on_either_side_of_a_long_gap_come_to_one_level(planted):
 def test_an_undamaged_stack_is_left_nearly_as_it_is():
     truth = tissue(7).astype("float32")
     for statistic in ("trimmed", "unchanged"):
-        level = stack3d.from_array(truth, pixel_size=5.0).stack3d.level_slices(statistic=statistic)
+        level = stack3d.from_array(truth, pixel_size=5.0).stack3d.level_slices(statistic=statistic, window="auto")
         assert np.std(level.values - truth) < 1.0  # of a deviation of 30
     flat = stack3d.from_array(truth, pixel_size=5.0).stack3d.level_slices(window=None)
     assert np.std(flat.values - truth) > 2 * np.std(level.values - truth)
@@ -145,7 +145,7 @@ def test_the_slow_part_does_not_depend_on_units():
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 def test_short_stacks_are_brought_to_one_level(planted, count):
     truth, _, _, da = planted
-    level = da[19 : 19 + count].stack3d.level_slices(statistic="unchanged").values
+    level = da[19 : 19 + count].stack3d.level_slices(statistic="unchanged", window="auto").values
     if count == 1:
         np.testing.assert_array_equal(level, da.values[19:20])
     else:
@@ -155,8 +155,8 @@ def test_short_stacks_are_brought_to_one_level(planted, count):
 
 def test_chunks_change_nothing_and_it_replays(planted):
     da = planted[3].isel(z=slice(0, 26))
-    level = da.stack3d.level_slices(statistic="unchanged")
-    np.testing.assert_array_equal(da.chunk(z=7).stack3d.level_slices(statistic="unchanged"), level)
+    level = da.stack3d.level_slices(statistic="unchanged", window="auto")
+    np.testing.assert_array_equal(da.chunk(z=7).stack3d.level_slices(statistic="unchanged", window="auto"), level)
     np.testing.assert_array_equal(stack3d.replay(da, level), level)
 
 

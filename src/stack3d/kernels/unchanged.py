@@ -48,7 +48,7 @@ def width(shape: tuple[int, int]) -> int:
     --------
     >>> from stack3d.kernels import unchanged
     >>> [unchanged.width(shape) for shape in ((20, 20), (512, 512), (4096, 4096))]
-    [1, 4, 16]
+    [1, 4, 32]
     """
     pixels = shape[0] * shape[1]
     return max(1, min(_WIDE, math.isqrt(pixels // _FEW)), round(math.sqrt(pixels / _CELLS)))

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded, solveh_banded
 
 _RATIOS = np.logspace(-4, 6, 41)  # variance of the noise, in variances of a step of the walk
-_JUMP = 6.0  # robust standard deviations of the steps
+_JUMP = 10.0  # robust standard deviations of the steps
 _NORMAL = 1.482602218505602
 
 

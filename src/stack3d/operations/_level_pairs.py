@@ -24,9 +24,9 @@ class _Frame(NamedTuple):
 
 
 def measured(da: xr.DataArray, lags: int, arguments: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return centre and spread of each slice, and ``pairs`` (..., z, lag, 5): those of it and of the one `lag` on,
-    and by how much the two contradict a line, in spreads (1 where this is not asked).
+    """Return centre and spread of each slice, and ``pairs`` (..., z, lag, 5).
 
+    Those of it and of the one `lag` on, and by how much the two contradict a line, in spreads (1 where this is not asked).
     Over the pixels measured in both, or over what did not change between them; one pass, NaN where there is no pair.
     """
     unchanged = arguments["statistic"] == "unchanged"
@@ -103,8 +103,8 @@ def solved(
     """Return gain, offset and which slices are levelled, by weighted least squares over all pairs.
 
     `found` is what `measured` returns. Pairs that contradict the others lose weight. Good slices too far apart for a pair,
-    because those between are bad, are tied by the centres and spreads of each. What slices differ by is known but for one constant, so the median of all
-    (or of those around, or one slice) keeps its level.
+    because those between are bad, are tied by the centres and spreads of each. What slices differ by is known but for one
+    constant, so the median of all (or of those around, or one slice) keeps its level.
     """
     pairs, lags = found["pairs"], found["pairs"].shape[-2]
     count = good.shape[-1]

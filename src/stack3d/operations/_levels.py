@@ -33,7 +33,7 @@ def estimate_levels(
     region: Mapping[str, Any] | None = None,
     low: float | None = None,
     high: float | None = None,
-    window: Window = "auto",
+    window: Window = None,
     slice: int | None = None,
     lags: int | None = None,
     limits: tuple[float, float] = (0.8, 1.2),
@@ -61,11 +61,11 @@ def estimate_levels(
         ``by="index"`` to count pixels. Best one that shows the same thing in every slice.
     low, high : float, optional
         Only pixels in this range, both ends included, are measured.
-    window : int or "auto" or None
-        What is kept along z. ``"auto"``: slow changes, as of a specimen that changes or of a drift; how slow is estimated
-        from the stack, and of fewer than 24 slices all are brought to one level. A number: of this many slices around
-        each one, fewer at the ends, the median, or from 9 slices on the robust line through them. None: nothing, all
-        slices are brought to one level, the median.
+    window : int or "auto", optional
+        What is kept along z. A number: slow changes, the target being of this many slices around each one, fewer at the
+        ends, the median, or from 9 slices on the robust line through them. ``"auto"``: slow changes, how slow being
+        estimated from the stack; fewer than 24 slices are brought to one level. By default nothing: the target is the
+        median of all.
     slice : int, optional
         One slice gives the target of all instead, counted from 0 (or from the end, if negative).
     lags : int, optional
@@ -160,7 +160,7 @@ def level_slices(
     region: Mapping[str, Any] | None = None,
     low: float | None = None,
     high: float | None = None,
-    window: Window = "auto",
+    window: Window = None,
     slice: int | None = None,
     lags: int | None = None,
     limits: tuple[float, float] = (0.8, 1.2),
@@ -170,7 +170,7 @@ def level_slices(
     """Level brightness and contrast from slice to slice by an offset, a gain, or both: ``gain * old + offset``.
 
     Unlike `match_histograms` it cannot bend the grey scale: two materials stay as far apart, in relation, as they were.
-    Slow changes along z are kept, unless `window` is None.
+    Where the specimen itself changes along z, give a `window`, or all slices are brought to one level.
 
     Parameters
     ----------
@@ -193,11 +193,11 @@ def level_slices(
         ``by="index"`` to count pixels. Best one that shows the same thing in every slice.
     low, high : float, optional
         Only pixels in this range, both ends included, are measured.
-    window : int or "auto" or None
-        What is kept along z. ``"auto"``: slow changes, as of a specimen that changes or of a drift; how slow is estimated
-        from the stack, and of fewer than 24 slices all are brought to one level. A number: of this many slices around
-        each one, fewer at the ends, the median, or from 9 slices on the robust line through them. None: nothing, all
-        slices are brought to one level, the median.
+    window : int or "auto", optional
+        What is kept along z. A number: slow changes, the target being of this many slices around each one, fewer at the
+        ends, the median, or from 9 slices on the robust line through them. ``"auto"``: slow changes, how slow being
+        estimated from the stack; fewer than 24 slices are brought to one level. By default nothing: the target is the
+        median of all.
     slice : int, optional
         One slice gives the target of all instead, counted from 0 (or from the end, if negative).
     lags : int, optional
@@ -229,7 +229,7 @@ def level_slices(
 
     Notes
     -----
-    ``model="gain", statistic="mean", window=None`` with `region`, `low`, `high` and `limits` is the "intensity_rescaling_area" of
+    ``model="gain", statistic="mean"`` with `region`, `low`, `high` and `limits` is the "intensity_rescaling_area" of
     PyStack3D: each slice is multiplied by the median over slices of their means, divided by its own, but rounded
     instead of truncated, and without the stack turning to 0 when a slice has no pixel in the range.
 

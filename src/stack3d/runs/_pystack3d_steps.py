@@ -169,7 +169,7 @@ class Translation:
     def _intensity_rescaling_area(self, table: dict[str, Any]) -> Step:
         name = "intensity_rescaling_area"
         self._unknown(name, table, {"area", "threshold_min", "threshold_max", "factors_range"})
-        parameters: dict[str, Any] = {"model": "gain", "statistic": "mean", "window": None}
+        parameters: dict[str, Any] = {"model": "gain", "statistic": "mean"}
         region = self._area(name, table.get("area"))
         if region is not None:
             parameters["region"] = region
