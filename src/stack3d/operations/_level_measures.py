@@ -62,8 +62,9 @@ def targets(
 ) -> np.ndarray:
     """Return the target of each slice: the slow part of the good ones, their median, of all or around it, or the value of one.
 
-    The slow part (``"auto"``) of fewer than `_SLOW` slices cannot be told: the median stands for it. Around it, from `_LINE` slices on, the value there of a line through them from which those far off are left out: it
-    follows the slow change within the window, and is less moved by what the slices scatter than a median.
+    The slow part (``"auto"``) of fewer than `_SLOW` slices cannot be told: the median stands for it. Around it, from
+    `_LINE` slices on, the value there of a line through them from which those far off are left out: it follows the slow
+    change within the window, and is less moved by what the slices scatter than a median.
     """
     count = values.shape[-1]
     if slice is not None:
