@@ -98,10 +98,17 @@ def steps(truth: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray, list
     gain, offset = uneven(truth, rng)
     ways = [
         (
-            f"level_slices({', '.join(f'{k}={v}' for k, v in given.items())})",
+            f"level_slices({', '.join(f'{k}={v!r}' for k, v in given.items())})",
             lambda da, g=given: da.stack3d.level_slices(**g),
         )
-        for given in ({}, {"window": 31}, {"lags": 3}, {"lags": 3, "window": 31})
+        for given in (
+            {},
+            {"window": 31},
+            {"window": "auto"},
+            {"lags": 3, "window": "auto"},
+            {"statistic": "unchanged", "window": "auto"},
+            {"statistic": "unchanged", "window": 31},
+        )
     ]
     ways.append(("match_histograms(window=31)", lambda da: da.stack3d.match_histograms(window=31)))
     yield "gains of 5 %, offsets of 5", truth, gain * truth + offset, ways
@@ -158,7 +165,7 @@ def joint(truth: np.ndarray, title: str) -> None:
         noise = NOISE * rng.standard_normal(truth.shape, np.float32)
         da = stack((truth + background(truth)) * gain + offset + noise)
         row = [psnr(noise, np.zeros_like(noise)), psnr(da, truth)]
-        for given in ({}, {"window": 31}, {"window": 31, "statistic": "mean"}):
+        for given in ({}, {"window": 31}, {"window": "auto"}, {"window": "auto", "statistic": "unchanged"}):
             level = da.stack3d.level_slices(**given)
             row.append(psnr(level.stack3d.remove_background(terms=TERMS), truth))
         row.append(psnr(level.stack3d.remove_background(terms=TERMS, regress_content=False), truth))
@@ -193,6 +200,7 @@ def speed() -> None:
         "fill_pixels, inpaint, apply": lambda: da.stack3d.fill_pixels(estimate=known["hot"], method="inpaint"),
         "level_slices, estimate": da.stack3d.estimate_levels,
         "level_slices, estimate, lags=3": lambda: da.stack3d.estimate_levels(lags=3),
+        "level_slices, estimate, unchanged": lambda: da.stack3d.estimate_levels(statistic="unchanged"),
         "level_slices, apply": lambda: da.stack3d.level_slices(estimate=known["levels"]),
         "remove_background, estimate": da.stack3d.estimate_background,
         "remove_background, apply": lambda: da.stack3d.remove_background(estimate=known["background"]),
@@ -229,7 +237,9 @@ def main() -> None:
         return
     truth = volume(given.folder)
     if not given.only:
-        print("| | noise alone | before | default | window=31 | and 'mean' | the same, not regressed | levels known |")
+        print(
+            "| | noise alone | before | default | window=31 | window='auto' | and 'unchanged' | the same, not regressed | levels known |"
+        )
         joint(truth, "as it is")
         joint(without_its_own(truth), "without a background of its own")
     if given.joint:

@@ -87,10 +87,10 @@ def accuracy(truth: np.ndarray, gain: np.ndarray, offset: np.ndarray, title: str
     distorted = np.rint(truth * gain[:, None, None] + offset[:, None, None]).clip(0, 65535).astype(np.uint16)
     da = stack3d.from_array(distorted, pixel_size=5.0)
     print(f"\n{title}: before {error(da):.0f} (standard deviation of the truth {truth.std():.0f})")
-    for window in (None, 31):
-        found = {"match_histograms": da.stack3d.match_histograms(window=window)}
+    for window in (None, 31, "auto"):
+        found = {} if window == "auto" else {"match_histograms": da.stack3d.match_histograms(window=window)}
         for model in ("gain", "offset", "both"):
-            for statistic in ("trimmed", "median", "mean"):
+            for statistic in ("trimmed", "mean", "unchanged"):
                 name = f"level_slices {model} {statistic}"
                 found[name] = da.stack3d.level_slices(
                     model=model, statistic=statistic, window=window, limits=(0.6, 1.5)

@@ -40,7 +40,7 @@ def wrong(found: np.ndarray, expected: np.ndarray) -> float:
 @pytest.mark.parametrize("statistic", ["mean", "trimmed", "median"])
 def test_gains_are_recovered_within_the_noise_where_slices_show_different_parts(statistic):
     da, gains, _ = covered(offset=False)
-    arguments = {"model": "gain", "statistic": statistic, "limits": (0.5, 2.0)}
+    arguments = {"model": "gain", "statistic": statistic, "window": None, "limits": (0.5, 2.0)}
     found = da.stack3d.estimate_levels(lags=3, **arguments)
     apart = da.stack3d.estimate_levels(**arguments)
     # A mean over some 4500 shared pixels is known to 2e-4; thirty steps of a walk, tied at three lags, to 1e-3.
@@ -50,19 +50,19 @@ def test_gains_are_recovered_within_the_noise_where_slices_show_different_parts(
 
 def test_offsets_are_recovered_within_the_noise():
     da, _, offsets = covered(gain=False)
-    found = da.stack3d.estimate_levels(model="offset", statistic="mean", lags=3)
+    found = da.stack3d.estimate_levels(model="offset", statistic="mean", lags=3, window=None)
     # A difference of two means of 4500 pixels: 6 counts; a walk of thirty steps about five times that.
     assert wrong(found["offset"].values, -offsets) < 40
-    assert wrong(da.stack3d.estimate_levels(model="offset", statistic="mean")["offset"].values, -offsets) > 1000
+    assert wrong(da.stack3d.estimate_levels(model="offset", statistic="mean", window=None)["offset"].values, -offsets) > 1000
 
 
 def test_gain_and_offset_together_level_the_stack():
     da, *_ = covered()
-    level = da.stack3d.level_slices(lags=3, statistic="mean", limits=(0.5, 2.0))
+    level = da.stack3d.level_slices(lags=3, statistic="mean", window=None, limits=(0.5, 2.0))
     # What one place shows along z: noise, and no more than 2 % of the content's range on top.
     left = float(level.std("z").mean())
     assert left < 1.3 * NOISE
-    assert float(da.stack3d.level_slices(statistic="mean", limits=(0.5, 2.0)).std("z").mean()) > 4 * NOISE
+    assert float(da.stack3d.level_slices(statistic="mean", window=None, limits=(0.5, 2.0)).std("z").mean()) > 4 * NOISE
 
 
 def test_a_mask_says_what_was_measured_as_nan_does():
@@ -77,7 +77,7 @@ def test_a_mask_says_what_was_measured_as_nan_does():
 def test_whole_frames_give_the_differences_of_their_means():
     da, *_ = covered()
     whole = da.isel(x=slice(0, SEEN)).fillna(1e4)
-    found = whole.stack3d.estimate_levels(model="offset", statistic="mean", lags=1)
+    found = whole.stack3d.estimate_levels(model="offset", statistic="mean", lags=1, window=None)
     means = whole.mean(("y", "x"), dtype=np.float64).values
     np.testing.assert_allclose(found["offset"], np.median(means) - means, atol=1e-2)
 

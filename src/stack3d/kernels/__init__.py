@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from stack3d.kernels import stripe_frame as stripe_frame
     from stack3d.kernels import surface as surface
     from stack3d.kernels import thickness as thickness
+    from stack3d.kernels import unchanged as unchanged
     from stack3d.kernels import vsnr as vsnr
+    from stack3d.kernels import walk as walk
     from stack3d.kernels import warp as warp
     from stack3d.kernels import wavelet_stripes as wavelet_stripes
     from stack3d.kernels import wedge as wedge
@@ -100,7 +102,9 @@ _MODULES = (
     "surface",
     "thickness",
     "stripe_frame",
+    "unchanged",
     "vsnr",
+    "walk",
     "warp",
     "wiener",
     "wavelet_stripes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from stack3d import kernels
 from stack3d.operations import _grey
 
 _LINE = 9  # good slices in a window, from which on a line is put through them
+_SLOW = 24  # good slices from which on what is slow can be told from what is not
 _FINE = 4096  # bins of a frame whose levels cannot be counted one by one
 
 
@@ -56,11 +57,14 @@ def _trimmed(values: np.ndarray, counts: np.ndarray, trim: float) -> tuple[float
     return middle + mean, float(np.sqrt(variance))
 
 
-def targets(values: np.ndarray, good: np.ndarray, window: int | None, slice: int | None) -> np.ndarray:
-    """Return the target of each slice: the median of good ones, of all or around it, or the value of one.
+def targets(
+    values: np.ndarray, good: np.ndarray, window: int | Literal["auto"] | None, slice: int | None
+) -> np.ndarray:
+    """Return the target of each slice: the slow part of the good ones, their median, of all or around it, or the value of one.
 
-    Around it, from `_LINE` slices on, the value there of a line through them from which those far off are left out: it
-    follows the slow change within the window, and is less moved by what the slices scatter than a median.
+    The slow part (``"auto"``) of fewer than `_SLOW` slices cannot be told: the median stands for it. Around it, from
+    `_LINE` slices on, the value there of a line through them from which those far off are left out: it follows the slow
+    change within the window, and is less moved by what the slices scatter than a median.
     """
     count = values.shape[-1]
     if slice is not None:
@@ -68,8 +72,11 @@ def targets(values: np.ndarray, good: np.ndarray, window: int | None, slice: int
     targets = np.full(values.shape, np.nan)
     for group in np.ndindex(values.shape[:-1]):
         row, use = values[group], good[group]
-        if window is None:
+        if window is None or (window == "auto" and np.count_nonzero(use) < _SLOW):
             targets[group] = np.median(row[use]) if np.any(use) else np.nan
+            continue
+        if window == "auto":
+            targets[group][use] = kernels.walk.slow(row[use], np.flatnonzero(use))
             continue
         for k in np.flatnonzero(use):
             near = _grey.neighbours(window, int(k), count)

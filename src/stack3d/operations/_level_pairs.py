@@ -12,6 +12,7 @@ from stack3d import kernels
 from stack3d.operations import _level_measures
 from stack3d.windows import reduce_windows
 
+_NORMAL = 1.482602218505602
 _WRONG_GAIN, _WRONG_OFFSET = 0.05, 0.25  # how far a pair may contradict the others: log of the gain, spreads
 
 
@@ -23,20 +24,23 @@ class _Frame(NamedTuple):
 
 
 def measured(da: xr.DataArray, lags: int, arguments: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return centre and spread of each slice, and ``pairs`` (..., z, lag, 4): those of it and of the one `lag` on.
+    """Return centre and spread of each slice, and ``pairs`` (..., z, lag, 5).
 
-    Over the pixels measured in both; one pass, NaN where there is no pair.
+    Those of it and of the one `lag` on, and by how much the two contradict a line, in spreads (1 where this is not asked).
+    Over the pixels measured in both, or over what did not change between them; one pass, NaN where there is no pair.
     """
+    unchanged = arguments["statistic"] == "unchanged"
+    given = {name: arguments[name] for name in (("low", "high") if unchanged else arguments)}
     count = da.sizes["z"]
     start = np.arange(count)
     windows = np.stack([start, np.minimum(start + lags + 1, count)], axis=1)
     return reduce_windows(
         da,
-        _compared,
+        _changes if unchanged else _compared,
         windows,
-        prepare=_prepared,
-        prepare_arguments={"given": dict(arguments)},
-        arguments={"given": dict(arguments), "lags": lags},
+        prepare=_cells if unchanged else _prepared,
+        prepare_arguments={"given": given},
+        arguments={"lags": lags} if unchanged else {"given": given, "lags": lags},
         label="estimate levels",
     )
 
@@ -49,9 +53,9 @@ def _prepared(frame: Any, given: Mapping[str, Any]) -> _Frame:
 
 def _compared(frames: list[_Frame], given: Mapping[str, Any], lags: int) -> dict[str, Any]:
     first = frames[0]
-    pairs = np.full((lags, 4), np.nan)
+    pairs = np.full((lags, 5), np.nan)
     for lag, second in enumerate(frames[1:]):
-        pairs[lag] = _of_both(first, second, given)
+        pairs[lag] = [*_of_both(first, second, given), 1.0]
     return {"centre": first.centre, "spread": first.spread, "pairs": pairs}
 
 
@@ -66,25 +70,59 @@ def _of_both(first: _Frame, second: _Frame, given: Mapping[str, Any]) -> list[fl
     return out
 
 
+def _cells(frame: Any, given: Mapping[str, Any]) -> _Frame:
+    means = kernels.unchanged.cells(frame, **given)
+    known = means[np.isfinite(means)].astype(np.float64)
+    if not known.size:
+        return _Frame(means, False, np.nan, np.nan)
+    centre = float(np.median(known))
+    deviation = float(np.median(np.abs(known - centre))) * _NORMAL
+    return _Frame(means, True, centre, deviation or float(known.std()))
+
+
+def _changes(frames: list[_Frame], lags: int) -> dict[str, Any]:
+    first = frames[0]
+    pairs = np.full((lags, 5), np.nan)
+    for lag, second in enumerate(frames[1:]):
+        found = kernels.unchanged.compare(first.pixels, second.pixels)
+        if found.gain > 0:
+            # Only the ratio of the two counts; their mean says how large a change of level is.
+            half, spread = np.sqrt(found.gain), np.sqrt(first.spread * second.spread)
+            pairs[lag] = found.first_level, spread / half, found.second_level, spread * half, found.deviation
+    return {"centre": first.centre, "spread": first.spread, "pairs": pairs}
+
+
 def solved(
-    pairs: np.ndarray, good: np.ndarray, model: str, bounds: tuple[float, float], window: int | None, slice: int | None
+    found: Mapping[str, np.ndarray],
+    good: np.ndarray,
+    model: str,
+    bounds: tuple[float, float],
+    window: Any,
+    slice: int | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return gain, offset and which slices are levelled, by weighted least squares over all pairs.
 
-    Pairs that contradict the others lose weight. What slices differ by is known but for one constant, so the median of all
-    (or of those around, or one slice) keeps its level.
+    `found` is what `measured` returns. Pairs that contradict the others lose weight. Good slices too far apart for a pair,
+    because those between are bad, are tied by the centres and spreads of each. What slices differ by is known but for one
+    constant, so the median of all (or of those around, or one slice) keeps its level.
     """
-    lags = pairs.shape[-2]
+    pairs, lags = found["pairs"], found["pairs"].shape[-2]
     count = good.shape[-1]
-    first = np.concatenate([np.arange(max(count - lag, 0)) for lag in range(1, lags + 1)])
-    second = np.concatenate([np.arange(lag, max(count, lag)) for lag in range(1, lags + 1)])
-    # What is real in the change from slice to slice adds up as in a random walk.
-    near = 1.0 / (second - first)
+    left = np.concatenate([np.arange(max(count - lag, 0)) for lag in range(1, lags + 1)])
+    right = np.concatenate([np.arange(lag, max(count, lag)) for lag in range(1, lags + 1)])
     gain, offset, ok = np.ones(good.shape), np.zeros(good.shape), good.copy()
     for index in np.ndindex(good.shape[:-1]):
-        table = pairs[index][first, second - first - 1]
-        weights = near * (good[index][first] & good[index][second])
+        usable = np.flatnonzero(good[index])
+        gap = np.flatnonzero(np.diff(usable) > lags)
+        before, after = usable[gap], usable[gap + 1]
+        first, second = np.concatenate([left, before]), np.concatenate([right, after])
+        own = [found[name][index][side] for side in (before, after) for name in ("centre", "spread")]
+        own.append(np.ones(gap.size))
+        table = np.concatenate([pairs[index][left, right - left - 1], np.stack(own, axis=1)])
+        # What is real in the change from slice to slice adds up as in a random walk.
+        weights = _trust(table[:, 4]) / (second - first) * (good[index][first] & good[index][second])
         centres, spreads = table[:, [0, 2]], table[:, [1, 3]]
+        beyond = np.zeros(count)
         if model != "offset":
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios = np.log(centres if model == "gain" else spreads)
@@ -92,16 +130,29 @@ def solved(
             ok[index] &= tied
             target = _level_measures.targets(level, ok[index], window, slice)
             gain[index] = np.where(ok[index], np.clip(np.exp(target - level), *bounds), 1.0)
+            beyond = level - target
+            # A slice whose gain is held is off by more at some grey values than at others: no bridge, if there is another.
+            held = ok[index] & (gain[index] != np.exp(target - level))
+            weights = weights * np.where(held[first] | held[second], 0.01, 1.0)
         if model != "gain":
             typical = np.nanmedian(spreads) if np.isfinite(spreads).any() else 1.0
             change = gain[index][second] * centres[:, 1] - gain[index][first] * centres[:, 0]
             weights = weights * (ok[index][first] & ok[index][second])
             level, tied = _levels(first, second, change, weights, count, _WRONG_OFFSET * (float(typical) or 1.0))
             ok[index] &= tied
-            target = _level_measures.targets(level, ok[index], window, slice)
+            # What is slow is looked for in grey values as they came, where the tissue is, not about a grey value of 0.
+            came = level + np.nanmedian(centres) * beyond if np.isfinite(centres).any() else level
+            target = _level_measures.targets(came, ok[index], window, slice)
             offset[index] = np.where(ok[index], target - level, 0.0)
             gain[index] = np.where(ok[index], gain[index], 1.0)
     return gain, offset, ok
+
+
+def _trust(missed: np.ndarray) -> np.ndarray:
+    """Return weights of pairs as the variance of what they tell has them; about 1, less for pairs that fit no line."""
+    known = np.isfinite(missed)
+    usual = float(np.median(missed[known])) if known.any() else 1.0
+    return np.where(known, 2 * usual**2 / (usual**2 + missed**2), 0.0) if usual > 0 else known.astype(np.float64)
 
 
 def _levels(

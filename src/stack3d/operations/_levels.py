@@ -16,12 +16,14 @@ from stack3d.model import rebuild, result_dtype
 from stack3d.operations import _grey, _level_measures, _level_pairs
 
 Model = Literal["gain", "offset", "both"]
-Statistic = Literal["trimmed", "median", "mean"]
+Statistic = Literal["trimmed", "median", "mean", "unchanged"]
+Window = int | Literal["auto"] | None
 _MODELS = ("gain", "offset", "both")
-_STATISTICS = ("trimmed", "median", "mean")
+_STATISTICS = ("trimmed", "median", "mean", "unchanged")
+_LAGS = 2  # of "unchanged": the second lag bridges a slice that spoils the first
 
 
-@estimator(version=2, needs=("z",))
+@estimator(version=3, needs=("z",))
 def estimate_levels(
     da: xr.DataArray,
     *,
@@ -31,7 +33,7 @@ def estimate_levels(
     region: Mapping[str, Any] | None = None,
     low: float | None = None,
     high: float | None = None,
-    window: int | None = None,
+    window: Window = None,
     slice: int | None = None,
     lags: int | None = None,
     limits: tuple[float, float] = (0.8, 1.2),
@@ -39,7 +41,7 @@ def estimate_levels(
 ) -> xr.Dataset:
     """Measure the centre and spread of the grey values of each slice, and find the offset and gain that level them.
 
-    Each frame is read once; two numbers of each are kept.
+    Each frame is read once; a few numbers of each are kept.
 
     Parameters
     ----------
@@ -47,9 +49,11 @@ def estimate_levels(
     model : {"both", "gain", "offset"}
         ``"gain"``: the centre is multiplied onto its target, for detectors whose zero is true. ``"offset"``: it is
         shifted there. ``"both"``: the gain brings the spread to its target, the offset then the centre.
-    statistic : {"trimmed", "median", "mean"}
+    statistic : {"trimmed", "median", "mean", "unchanged"}
         What centre and spread are: mean and standard deviation without the fraction `trim` at each end; median and
-        median absolute deviation; or mean and standard deviation of all.
+        median absolute deviation; or mean and standard deviation of all. ``"unchanged"`` compares neighbouring slices
+        instead (see `lags`), by those small cells in which the specimen did not change: more exact where neighbours show
+        the same place.
     trim : float
         Fraction left out at each end by ``"trimmed"``, from 0 to below 0.5.
     region : dict, optional
@@ -57,15 +61,17 @@ def estimate_levels(
         ``by="index"`` to count pixels. Best one that shows the same thing in every slice.
     low, high : float, optional
         Only pixels in this range, both ends included, are measured.
-    window : int, optional
-        The target follows slow changes: of this many slices around each one, fewer at the ends, the median, or from 9
-        slices on the robust line through them, instead of the median of all.
+    window : int or "auto", optional
+        What is kept along z. A number: slow changes, the target being of this many slices around each one, fewer at the
+        ends, the median, or from 9 slices on the robust line through them. ``"auto"``: slow changes, how slow being
+        estimated from the stack; fewer than 24 slices are brought to one level. By default nothing: the target is the
+        median of all.
     slice : int, optional
-        One slice gives the target, counted from 0 (or from the end, if negative).
+        One slice gives the target of all instead, counted from 0 (or from the end, if negative).
     lags : int, optional
-        Level by pairs: each slice is compared with the next ones, up to this many, over the pixels measured in both (NaN
-        and ``mask`` have no part); all pairs are solved for at once. For registered stacks whose slices show different
-        parts of the specimen. By default each slice is measured by itself.
+        Compare each slice with the next ones, up to this many, over the pixels measured in both (NaN and ``mask`` have no
+        part); all pairs are solved for at once. By default 2 with ``"unchanged"``; with the other statistics each slice
+        is measured by itself, and pairs are for registered stacks whose slices show different parts of the specimen.
     limits : (low, high)
         Between which the gain is held. With ``"both"``, the offset belongs to the gain as held.
     device : {"cpu", "gpu", "auto"}, optional
@@ -99,6 +105,8 @@ def estimate_levels(
     bounds = _check(da, model, statistic, trim, low, high, window, slice, lags, limits)
     arguments = {"statistic": statistic, "trim": float(trim), "low": low, "high": high}
     part = _grey.measured(da, region)
+    if lags is None and statistic == "unchanged":
+        lags = _LAGS
     if lags is None:
         found = reduce_frames(
             part, _level_measures.centre_and_spread, arguments=arguments, device=device, label="estimate levels"
@@ -112,7 +120,7 @@ def estimate_levels(
     if slice is not None and not np.all(good[..., slice]):
         raise ValueError(f"slice={slice} is marked bad or cannot be measured, so it gives no target")
     if lags is not None:
-        gain, offset, good = _level_pairs.solved(found["pairs"], good, model, bounds, window, slice)
+        gain, offset, good = _level_pairs.solved(found, good, model, bounds, window, slice)
         target_centre, target_spread = (
             np.where(good, gain * centre + offset, np.nan),
             np.where(good, gain * spread, np.nan),
@@ -141,7 +149,7 @@ def estimate_levels(
     return estimates.make("levels", variables, da)
 
 
-@operation(version=2, needs=("z",), estimator=estimate_levels)
+@operation(version=3, needs=("z",), estimator=estimate_levels)
 def level_slices(
     da: xr.DataArray,
     *,
@@ -152,7 +160,7 @@ def level_slices(
     region: Mapping[str, Any] | None = None,
     low: float | None = None,
     high: float | None = None,
-    window: int | None = None,
+    window: Window = None,
     slice: int | None = None,
     lags: int | None = None,
     limits: tuple[float, float] = (0.8, 1.2),
@@ -162,6 +170,7 @@ def level_slices(
     """Level brightness and contrast from slice to slice by an offset, a gain, or both: ``gain * old + offset``.
 
     Unlike `match_histograms` it cannot bend the grey scale: two materials stay as far apart, in relation, as they were.
+    Where the specimen itself changes along z, give a `window`, or all slices are brought to one level.
 
     Parameters
     ----------
@@ -172,9 +181,11 @@ def level_slices(
     model : {"both", "gain", "offset"}
         ``"gain"``: the centre is multiplied onto its target, for detectors whose zero is true. ``"offset"``: it is
         shifted there. ``"both"``: the gain brings the spread to its target, the offset then the centre.
-    statistic : {"trimmed", "median", "mean"}
+    statistic : {"trimmed", "median", "mean", "unchanged"}
         What centre and spread are: mean and standard deviation without the fraction `trim` at each end; median and
-        median absolute deviation; or mean and standard deviation of all.
+        median absolute deviation; or mean and standard deviation of all. ``"unchanged"`` compares neighbouring slices
+        instead (see `lags`), by those small cells in which the specimen did not change: more exact where neighbours show
+        the same place.
     trim : float
         Fraction left out at each end by ``"trimmed"``, from 0 to below 0.5.
     region : dict, optional
@@ -182,15 +193,17 @@ def level_slices(
         ``by="index"`` to count pixels. Best one that shows the same thing in every slice.
     low, high : float, optional
         Only pixels in this range, both ends included, are measured.
-    window : int, optional
-        The target follows slow changes: of this many slices around each one, fewer at the ends, the median, or from 9
-        slices on the robust line through them, instead of the median of all.
+    window : int or "auto", optional
+        What is kept along z. A number: slow changes, the target being of this many slices around each one, fewer at the
+        ends, the median, or from 9 slices on the robust line through them. ``"auto"``: slow changes, how slow being
+        estimated from the stack; fewer than 24 slices are brought to one level. By default nothing: the target is the
+        median of all.
     slice : int, optional
-        One slice gives the target, counted from 0 (or from the end, if negative).
+        One slice gives the target of all instead, counted from 0 (or from the end, if negative).
     lags : int, optional
-        Level by pairs: each slice is compared with the next ones, up to this many, over the pixels measured in both (NaN
-        and ``mask`` have no part); all pairs are solved for at once. For registered stacks whose slices show different
-        parts of the specimen. By default each slice is measured by itself.
+        Compare each slice with the next ones, up to this many, over the pixels measured in both (NaN and ``mask`` have no
+        part); all pairs are solved for at once. By default 2 with ``"unchanged"``; with the other statistics each slice
+        is measured by itself, and pairs are for registered stacks whose slices show different parts of the specimen.
     limits : (low, high)
         Between which the gain is held. With ``"both"``, the offset belongs to the gain as held.
     dtype : dtype, optional
@@ -276,6 +289,10 @@ def _check(
             raise ValueError(f"{name}={value!r} must be a finite grey value")
     if low is not None and high is not None and not low < high:
         raise ValueError(f"low={low!r} must be below high={high!r}")
+    if isinstance(window, str):
+        if window != "auto":
+            raise ValueError(f"window={window!r} must be 'auto', None or a number of slices")
+        window = None
     _grey.check_window(window, da)
     if lags is not None and (isinstance(lags, bool) or not isinstance(lags, int | np.integer) or lags < 1):
         raise ValueError(f"lags={lags!r} must be a whole number of slices, at least 1")
