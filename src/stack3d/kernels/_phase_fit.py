@@ -10,12 +10,19 @@ import scipy.fft
 
 from stack3d.kernels import _phase_arrays as arrays
 from stack3d.kernels import _phase_loops as loops
+from stack3d.kernels import _phase_pair_loops as pair_loops
 from stack3d.kernels._phase_plan import Plan, Tables
 
 SIGNIFICANCE = 5.5  # deviations above chance that a peak must have
 _DISAGREEMENT = 5.0  # deviations by which two bands may differ
 _FLOOR = 0.005  # systematic part of the error, in binned pixels, added to the statistical one
 _LOW = 2  # rings of the band that are compared as its lowest part
+_REFUSED = {
+    pair_loops.GOOD: "",
+    pair_loops.CHANCE: "no displacement stands out from chance",
+    pair_loops.ONE_DIRECTION: "the frames fix the displacement in one direction only",
+    pair_loops.DISAGREE: "two bands of the spectrum disagree",
+}
 
 
 class Detail(NamedTuple):
@@ -97,6 +104,31 @@ class CompiledSums:
         return dy, dx
 
 
+def compiled_pair(first: Any, second: Any, tables: Tables, plan: Plan, guess: tuple[float, float] | None) -> PairShift:
+    """Displacement of a pair of usable spectra on the host."""
+    t, powers = tables, (first.power, second.power)
+    product, squares, half = pair_loops.opened(
+        first.coefficients, second.coefficients, *powers, t.cell, t.start, t.first, t.signed, *t.grid
+    )
+    limits = (plan.binning, plan.slack, SIGNIFICANCE, _DISAGREEMENT, _FLOOR, _LOW)
+    geometry = (t.cell, t.start, t.first, t.signed, *t.step, t.columns, t.counts, t.ring, t.axis, t.rings, t.spread)
+    rest = (*geometry, t.dof, t.reach, t.slope_y, t.slope_x, *limits)
+    if guess is not None:
+        starts = np.array([guess], dtype=np.float64)
+        found = _told(*pair_loops.settled(product, squares, *powers, starts, *rest))
+        if found.extra.weight > 0:
+            return found
+    correlation = scipy.fft.irfft2(half, t.grid, workers=1, overwrite_x=True)
+    starts = pair_loops.summits(correlation, t.transformed[0] * plan.binning, t.transformed[1] * plan.binning)
+    return _told(*pair_loops.settled(product, squares, *powers, starts, *rest))
+
+
+def _told(numbers: np.ndarray[Any, Any], rings: np.ndarray[Any, Any]) -> PairShift:
+    dy, dx, quality, weight, error_y, error_x, significance, disagreement, why = numbers.tolist()
+    detail = Detail(weight, error_y, error_x, significance, disagreement, rings, _REFUSED[int(why)])
+    return PairShift(dy, dx, quality, detail)
+
+
 def candidates(machine: Any, first: Any, second: Any, tables: Tables, plan: Plan) -> np.ndarray[Any, Any]:
     """Displacements at the highest peaks of the coarse correlation; the others only where they come near the first."""
     power = arrays.to_host(first.power).astype(np.float64) * arrays.to_host(second.power).astype(np.float64)
@@ -156,12 +188,12 @@ def judge(machine: Any, d: tuple[float, float], first: Any, second: Any, tables:
     share = share * prior
     quality = float(np.clip((share * coherence).sum() / max(share.sum(), 1e-300), 0, 1))
     if not significance >= SIGNIFICANCE:
-        return refusal("no displacement stands out from chance", t, quality, significance, rings, d)
+        return refusal(_REFUSED[pair_loops.CHANCE], t, quality, significance, rings, d)
     trusted = np.minimum(coherence, loops.LIMIT)
     per_cell = 2 * t.dof * trusted**2 / (1 - trusted**2) * t.spread
     information = per_cell.sum(axis=1)
     if not information[0] * information[2] - information[1] ** 2 > 1e-9 * information[0] * information[2]:
-        return refusal("the frames fix the displacement in one direction only", t, quality, significance, rings, d)
+        return refusal(_REFUSED[pair_loops.ONE_DIRECTION], t, quality, significance, rings, d)
     variance = _inverse(information)
     # the window favours small displacements by a factor that is known; its slope moves the maximum
     pull = np.array([_slope(t.slope_y, d[0] / plan.binning), _slope(t.slope_x, d[1] / plan.binning)]) / plan.binning
@@ -171,7 +203,7 @@ def judge(machine: Any, d: tuple[float, float], first: Any, second: Any, tables:
         push = _solve(both[3:] / both[0], pull - both[1:3] / both[0])
         dy, dx = dy + float(push[0]), dx + float(push[1])
     if disagreement > _DISAGREEMENT:
-        return refusal("two bands of the spectrum disagree", t, quality, significance, rings, (dy, dx), disagreement)
+        return refusal(_REFUSED[pair_loops.DISAGREE], t, quality, significance, rings, (dy, dx), disagreement)
     floor = (_FLOOR * plan.binning) ** 2
     variance = variance + np.array([floor, 0.0, floor])
     error = np.sqrt(variance[[0, 2]])

@@ -61,9 +61,19 @@ def bin_reals(frame: Any, b: int, n: int, m: int) -> Any:
                 found += 1
                 reference += (value - reference) / found
                 largest = max(largest, abs(value))
+    missing = 0
+    if b == 1:
+        for i in range(n):
+            row, new, unknown = frame[i], out[i], np.int32(0)
+            for j in range(m):
+                value = np.float64(row[j]) - reference
+                good = abs(value) < np.inf
+                new[j] = value if good else np.nan
+                unknown = np.int32(unknown + (0 if good else 1))
+            missing += unknown
+        return out, missing, largest
     total = np.empty(m * b, np.float64)
     count = np.empty(m * b, np.int32)
-    missing = 0
     for i in range(n):
         total[:] = 0.0
         count[:] = 0
@@ -73,7 +83,7 @@ def bin_reals(frame: Any, b: int, n: int, m: int) -> Any:
                 value = np.float64(row[x]) - reference
                 good = abs(value) < np.inf
                 total[x] += value if good else 0.0
-                count[x] += 1 if good else 0
+                count[x] += np.int32(1 if good else 0)
         for j in range(m):
             value, number = np.float64(0), 0
             for k in range(b):

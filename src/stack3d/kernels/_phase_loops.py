@@ -22,13 +22,65 @@ def cross(a: Any, b: Any, cell: Any, number: int) -> Any:
     """Cross-spectrum conj(a) b of two bands, and the sum of its squared magnitude in each cell."""
     out = np.empty_like(a)
     a0, a1, b0, b1, o0, o1 = a[0], a[1], b[0], b[1], out[0], out[1]
-    for k in range(a0.size):
+    size = a0.size
+    squared = np.empty(size, np.float32)
+    for k in range(size):
         o0[k] = a0[k] * b0[k] + a1[k] * b1[k]
         o1[k] = a0[k] * b1[k] - a1[k] * b0[k]
-    squares = np.zeros(number, np.float64)
-    for k in range(a0.size):
-        squares[cell[k]] += o0[k] * o0[k] + o1[k] * o1[k]
-    return out, squares
+        squared[k] = o0[k] * o0[k] + o1[k] * o1[k]
+    sums = np.zeros((4, number), np.float64)
+    add_to_cells(squared, cell, size, sums)
+    return out, sums_of_four(sums)
+
+
+@njit(**_OPTIONS)
+def add_to_cells(values: Any, cell: Any, size: int, sums: Any) -> None:
+    """Add values to the sums of their cells, in four tables: neighbours share a cell and would wait for each other."""
+    s0, s1, s2, s3 = sums[0], sums[1], sums[2], sums[3]
+    whole = size - size % 4
+    for k in range(0, whole, 4):
+        s0[cell[k]] += values[k]
+        s1[cell[k + 1]] += values[k + 1]
+        s2[cell[k + 2]] += values[k + 2]
+        s3[cell[k + 3]] += values[k + 3]
+    for k in range(whole, size):
+        s0[cell[k]] += values[k]
+
+
+@njit(**_OPTIONS)
+def sums_of_four(sums: Any) -> Any:
+    total = np.empty(sums.shape[1], np.float64)
+    for c in range(total.size):
+        total[c] = (sums[0, c] + sums[1, c]) + (sums[2, c] + sums[3, c])
+    return total
+
+
+@njit(**_OPTIONS)
+def turns(angle: float, count: int) -> Any:
+    """Cosine and sine of 0, 1, 2 ... times an angle: those of multiples of 16 turned by those below, to float64."""
+    low_c, low_s = np.empty(16), np.empty(16)
+    for k in range(16):
+        low_c[k], low_s[k] = math.cos(angle * k), math.sin(angle * k)
+    c, s = np.empty(count), np.empty(count)
+    for begin in range(0, count, 16):
+        high_c, high_s = math.cos(angle * begin), math.sin(angle * begin)
+        for k in range(min(16, count - begin)):
+            c[begin + k] = high_c * low_c[k] - high_s * low_s[k]
+            s[begin + k] = high_s * low_c[k] + high_c * low_s[k]
+    return c, s
+
+
+@njit(**_OPTIONS)
+def _row_turns(signed: Any, angle: float) -> Any:
+    """Cosine and sine of an angle times the number of each row, float32."""
+    rows = signed.size
+    c, s = turns(angle, max(abs(signed[0]), abs(signed[-1])) + 1 if rows else 1)
+    out_c, out_s = np.empty(rows, np.float32), np.empty(rows, np.float32)
+    for r in range(rows):
+        n = abs(signed[r])
+        out_c[r] = c[n]
+        out_s[r] = s[n] if signed[r] >= 0 else -s[n]
+    return out_c, out_s
 
 
 @njit(**_OPTIONS)
@@ -75,35 +127,25 @@ def peaks(values: Any, number: int) -> Any:
 
 
 @njit(**_OPTIONS)
-def _waves(dx: float, step: float, columns: int) -> Any:
-    c, s = np.empty(columns, np.float32), np.empty(columns, np.float32)
-    for x in range(columns):
-        c[x] = math.cos(step * dx * x)
-        s[x] = math.sin(step * dx * x)
-    return c, s
-
-
-@njit(**_OPTIONS)
 def cells(
     cross: Any, cell: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, number: int,
     dy: float, dx: float,
 ) -> Any:  # fmt: skip
     """Sum of the real part of the cross-spectrum, rotated back by a displacement, in each cell."""
-    sums = np.zeros(number, np.float64)
-    wave_c, wave_s = _waves(dx, step_x, columns)
-    line = np.empty(columns, np.float32)
+    sums = np.zeros((4, number), np.float64)
+    column_c, column_s = turns(step_x * dx, columns)
+    wave_c, wave_s = column_c.astype(np.float32), column_s.astype(np.float32)
+    row_c, row_s = _row_turns(signed, step_y * dy)
+    line = np.empty(cell.size, np.float32)
     for r in range(signed.size):
-        angle = step_y * dy * signed[r]
-        cy, sy = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-        begin, count = start[r], start[r + 1] - start[r]
-        re, im = cross[0, begin : begin + count], cross[1, begin : begin + count]
-        c, s = wave_c[first[r] : first[r] + count], wave_s[first[r] : first[r] + count]
-        for k in range(count):
-            line[k] = re[k] * (c[k] * cy - s[k] * sy) - im[k] * (s[k] * cy + c[k] * sy)
-        where = cell[begin : begin + count]
-        for k in range(count):
-            sums[where[k]] += line[k]
-    return sums
+        cy, sy = row_c[r], row_s[r]
+        begin, end = start[r], start[r + 1]
+        re, im, out = cross[0, begin:end], cross[1, begin:end], line[begin:end]
+        c, s = wave_c[first[r] : first[r] + end - begin], wave_s[first[r] : first[r] + end - begin]
+        for k in range(end - begin):
+            out[k] = re[k] * (c[k] * cy - s[k] * sy) - im[k] * (s[k] * cy + c[k] * sy)
+    add_to_cells(line, cell, cell.size, sums)
+    return sums_of_four(sums)
 
 
 @njit(**_OPTIONS)
@@ -120,42 +162,60 @@ def moments(
     weighed: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, dy: float, dx: float
 ) -> Any:
     """Objective at a displacement, with its gradient and Hessian: (L, gy, gx, hyy, hyx, hxx)."""
-    s0r, s0i = np.zeros(columns, np.float32), np.zeros(columns, np.float32)
-    s1r, s1i = np.zeros(columns, np.float32), np.zeros(columns, np.float32)
-    s2r = np.zeros(columns, np.float32)
-    s2i = np.zeros(columns, np.float32)
+    ends = np.empty((signed.size, 2), np.int64)
     for r in range(signed.size):
-        angle = step_y * dy * signed[r]
-        cy, sy = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+        ends[r, 0], ends[r, 1] = start[r], start[r + 1]
+    return moments_of_parts(weighed, ends, start, first, signed, step_y, step_x, columns, dy, dx)[0]
+
+
+@njit(**_OPTIONS)
+def moments_of_parts(
+    weighed: Any, ends: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, dy: float,
+    dx: float,
+) -> Any:  # fmt: skip
+    """:func:`moments` of the parts of the band that lie, in row `r`, between ``ends[r, p]`` and ``ends[r, p + 1]``."""
+    parts = ends.shape[1] - 1
+    sums = np.zeros((parts, 6, columns), np.float32)
+    row_c, row_s = _row_turns(signed, step_y * dy)
+    for r in range(signed.size):
+        cy, sy = row_c[r], row_s[r]
         k1 = np.float32(step_y * signed[r])
         k2 = k1 * k1
-        begin, count, at = start[r], start[r + 1] - start[r], first[r]
-        re, im = weighed[0, begin : begin + count], weighed[1, begin : begin + count]
-        p0, q0 = s0r[at : at + count], s0i[at : at + count]
-        p1, q1 = s1r[at : at + count], s1i[at : at + count]
-        p2, q2 = s2r[at : at + count], s2i[at : at + count]
-        for k in range(count):
-            tr = re[k] * cy - im[k] * sy
-            ti = re[k] * sy + im[k] * cy
-            p0[k] += tr
-            q0[k] += ti
-            p1[k] += k1 * tr
-            q1[k] += k1 * ti
-            p2[k] += k2 * tr
-            q2[k] += k2 * ti
-    out = np.zeros(6)
-    for x in range(columns):
-        kx = step_x * x
-        c, s = math.cos(kx * dx), math.sin(kx * dx)
-        real, imag = s0r[x] * c - s0i[x] * s, s0r[x] * s + s0i[x] * c
-        slope_r, slope_i = s1r[x] * c - s1i[x] * s, s1r[x] * s + s1i[x] * c
+        for p in range(parts):
+            begin, count = ends[r, p], ends[r, p + 1] - ends[r, p]
+            at = first[r] + begin - start[r]
+            re, im = weighed[0, begin : begin + count], weighed[1, begin : begin + count]
+            p0, q0 = sums[p, 0, at : at + count], sums[p, 1, at : at + count]
+            p1, q1 = sums[p, 2, at : at + count], sums[p, 3, at : at + count]
+            p2, q2 = sums[p, 4, at : at + count], sums[p, 5, at : at + count]
+            for k in range(count):
+                tr = re[k] * cy - im[k] * sy
+                ti = re[k] * sy + im[k] * cy
+                p0[k] += tr
+                q0[k] += ti
+                p1[k] += k1 * tr
+                q1[k] += k1 * ti
+                p2[k] += k2 * tr
+                q2[k] += k2 * ti
+    column_c, column_s = turns(step_x * dx, columns)
+    out = np.zeros((parts, 6))
+    for p in range(parts):
+        _add_columns(sums[p], column_c, column_s, step_x, out[p])
+    return out
+
+
+@njit(**_OPTIONS)
+def _add_columns(sums: Any, column_c: Any, column_s: Any, step_x: float, out: Any) -> None:
+    for x in range(column_c.size):
+        kx, c, s = step_x * x, column_c[x], column_s[x]
+        real, imag = sums[0, x] * c - sums[1, x] * s, sums[0, x] * s + sums[1, x] * c
+        slope_r, slope_i = sums[2, x] * c - sums[3, x] * s, sums[2, x] * s + sums[3, x] * c
         out[0] += real
         out[1] -= slope_i
         out[2] -= kx * imag
-        out[3] -= s2r[x] * c - s2i[x] * s
+        out[3] -= sums[4, x] * c - sums[5, x] * s
         out[4] -= kx * slope_r
         out[5] -= kx * kx * real
-    return out
 
 
 @njit(**_OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -134,6 +135,7 @@ class Tables(NamedTuple):
     grid: tuple[int, int]
     slope_y: np.ndarray[Any, Any]  # slope of the logarithm of the autocorrelation of the window, a binned pixel
     slope_x: np.ndarray[Any, Any]
+    reach: np.ndarray[Any, Any]  # (rows, rings + 1): coefficients of a row before each ring; rings grow along a row
 
 
 def _taper(n: int, fraction: float) -> np.ndarray[Any, Any]:
@@ -239,7 +241,13 @@ def tables_of(plan: Plan) -> Tables:
         (grid[0], grid[1]),
         _favour(window_y),
         _favour(window_x),
+        _reach(ring, start, rings),
     )
+
+
+def _reach(ring: np.ndarray[Any, Any], start: np.ndarray[Any, Any], rings: int) -> np.ndarray[Any, Any]:
+    parts = [np.searchsorted(ring[a:b], np.arange(rings + 1)) for a, b in itertools.pairwise(start)]
+    return np.array(parts, dtype=np.int64).reshape(len(parts), rings + 1)
 
 
 def _even_fast(size: int) -> int:

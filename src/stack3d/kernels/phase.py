@@ -221,8 +221,9 @@ def _pair_shift(
     if not (first.usable and second.usable):
         which = "first" if not first.usable else "second"
         return fit.refusal(f"the {which} frame holds nothing to compare", tables)
-    xp = namespace(first.coefficients)
-    machine: Any = fit.CompiledSums(first, second, tables) if compiled else arrays.PairSums(first, second, tables, xp)
+    if compiled:
+        return fit.compiled_pair(first, second, tables, plan, guess)
+    machine = arrays.PairSums(first, second, tables, namespace(first.coefficients))
     if guess is not None:
         d = fit.refine(machine, np.array([guess], dtype=np.float64), tables, plan)
         found = fit.judge(machine, d, first, second, tables, plan)
