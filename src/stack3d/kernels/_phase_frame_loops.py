@@ -64,12 +64,12 @@ def bin_reals(frame: Any, b: int, n: int, m: int) -> Any:
     missing = 0
     if b == 1:
         for i in range(n):
-            row, new, unknown = frame[i], out[i], np.int32(0)
+            row, new, unknown = frame[i], out[i], 0
             for j in range(m):
                 value = np.float64(row[j]) - reference
                 good = abs(value) < np.inf
                 new[j] = value if good else np.nan
-                unknown = np.int32(unknown + (0 if good else 1))
+                unknown += 0 if good else 1
             missing += unknown
         return out, missing, largest
     total = np.empty(m * b, np.float64)

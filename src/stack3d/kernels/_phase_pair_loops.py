@@ -199,7 +199,7 @@ def _compared(found: Any, known: Any, bounds: Any, pull_y: float, pull_x: float,
 
 @njit(**_OPTIONS)
 def _is_hill(found: Any) -> bool:
-    return found[3] < 0 and found[5] < 0 and found[3] * found[5] > found[4] ** 2
+    return bool(found[3] < 0 and found[5] < 0 and found[3] * found[5] > found[4] ** 2)
 
 
 @njit(**_OPTIONS)
@@ -214,5 +214,5 @@ def _slope(slope: Any, at: float) -> float:
     place = min(max(abs(at) + 0.5, 0.0), slope.size - 1.0)
     low = min(int(place), max(slope.size - 2, 0))
     high = min(low + 1, slope.size - 1)
-    value = slope[low] + (slope[high] - slope[low]) * (place - low)
+    value = float(slope[low] + (slope[high] - slope[low]) * (place - low))
     return -value if at < 0 else value

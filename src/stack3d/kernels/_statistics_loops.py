@@ -74,72 +74,126 @@ def squares(frame: Any, mask: Any, bottom: Any, top: Any, mean: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def count_levels(frame: Any, mask: Any, levels: int) -> Any:
-    # Four tables, so that runs of one level do not wait for each other's stores.
-    counts = np.zeros((4, levels), np.uint32)
-    first, second, third, fourth = counts[0], counts[1], counts[2], counts[3]
+def extent(frame: Any, bottom: Any, top: Any) -> Any:
+    """Return the least and the largest pixel of a frame of small integers, whose dtype ends at `bottom` and `top`."""
+    least, most = top, bottom
+    for y in range(frame.shape[0]):
+        row, low, high = frame[y], top, bottom
+        for x in range(row.size):
+            low = row[x] if row[x] < low else low
+            high = row[x] if row[x] > high else high
+        least, most = min(least, low), max(most, high)
+    return np.int64(least), np.int64(most)
+
+
+@njit(nogil=True, cache=True)
+def count_levels(frame: Any, mask: Any, first: int, levels: int) -> Any:
+    # Few levels come in runs, whose additions would wait for each other in one table; many fill the cache.
+    tables = 4 if levels <= 4096 else 1
+    counts = np.zeros((tables, levels), np.uint32)
+    one, two, three, four = counts[0], counts[tables // 4], counts[tables // 2], counts[tables // 4 * 3]
     for y in range(frame.shape[0]):
         row = frame[y]
         if mask is None:
             quarters = row.size // 4 * 4
             for x in range(0, quarters, 4):
-                first[row[x]] += np.uint32(1)
-                second[row[x + 1]] += np.uint32(1)
-                third[row[x + 2]] += np.uint32(1)
-                fourth[row[x + 3]] += np.uint32(1)
+                one[np.int64(row[x]) - first] += np.uint32(1)
+                two[np.int64(row[x + 1]) - first] += np.uint32(1)
+                three[np.int64(row[x + 2]) - first] += np.uint32(1)
+                four[np.int64(row[x + 3]) - first] += np.uint32(1)
             for x in range(quarters, row.size):
-                first[row[x]] += np.uint32(1)
+                one[np.int64(row[x]) - first] += np.uint32(1)
         else:
             for x in range(row.size):
-                first[row[x]] += np.uint32(1 if mask[y, x] else 0)
+                one[np.int64(row[x]) - first] += np.uint32(1 if mask[y, x] else 0)
     result = np.empty(levels, np.int64)
     for k in range(levels):
-        result[k] = np.int64(first[k]) + np.int64(second[k]) + np.int64(third[k]) + np.int64(fourth[k])
+        total = np.int64(0)
+        for table in range(tables):
+            total += np.int64(counts[table, k])
+        result[k] = total
     return result
 
 
 @njit(nogil=True, cache=True)
-def ordered(key: Any, kind: int) -> Any:
-    """Return bits whose order as an unsigned number is that of the value (0 unsigned, 1 signed, 2 float)."""
-    if kind == 0:
-        return key
-    if kind == 2 and key & np.uint32(0x80000000):
-        return np.uint32(~key)
-    return np.uint32(key ^ np.uint32(0x80000000))
+def small_moments(frame: Any, mask: Any, smallest: int, largest: int) -> Any:
+    """Return number, sum and sum of squares, exactly, and the least and the largest, of pixels of 8 or 16 bits."""
+    count, total, square = np.int64(0), np.int64(0), np.int64(0)
+    least, most = np.int32(largest), np.int32(smallest)
+    low, high = np.int32(smallest), np.int32(largest)
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        number, first, second = np.int32(0), np.int64(0), np.int64(0)
+        for x in range(row.size):
+            value = np.int32(row[x])
+            use = (value >= low) & (value <= high)
+            if mask is not None:
+                use = use & mask[y, x]
+            number = np.int32(number + (1 if use else 0))
+            some = np.int64(value if use else np.int32(0))
+            first += some
+            second += some * some
+            least = min(least, value if use else high)
+            most = max(most, value if use else low)
+        count += number
+        total += first
+        square += second
+    return count, total, square, least, most
 
 
 @njit(nogil=True, cache=True)
-def select_keys(keys: Any, ranks: Any, kind: int) -> Any:
-    high = np.zeros(65536, np.int64)
-    for k in range(keys.size):
-        high[ordered(keys[k], kind) >> np.uint32(16)] += 1
-    # The upper half of each wanted key, and its rank among the keys that share that half.
-    halves = np.empty(ranks.size, np.int64)
-    rests = np.empty(ranks.size, np.int64)
-    slot_of = np.full(65536, -1, np.int32)
-    slots = 0
-    half, seen = 0, 0
-    for r in range(ranks.size):
-        while seen + high[half] <= ranks[r]:
-            seen += high[half]
-            half += 1
-        halves[r] = half
-        rests[r] = ranks[r] - seen
-        if slot_of[half] < 0:
-            slot_of[half] = slots
-            slots += 1
-    low = np.zeros((slots, 65536), np.int64)
-    for k in range(keys.size):
-        key = ordered(keys[k], kind)
-        slot = slot_of[key >> np.uint32(16)]
-        if slot >= 0:
-            low[slot, key & np.uint32(0xFFFF)] += 1
-    found = np.empty(ranks.size, np.uint32)
-    for r in range(ranks.size):
-        row = low[slot_of[halves[r]]]
-        level, seen = 0, 0
-        while seen + row[level] <= rests[r]:
-            seen += row[level]
-            level += 1
-        found[r] = np.uint32((halves[r] << 16) | level)
-    return found
+def beyond(frame: Any, mask: Any, low: Any, high: Any, room: int) -> Any:
+    """Return the number of finite measured pixels, those below `low` and above `high`, and how many equal these.
+
+    Not more than `room` pixels are kept of each.
+    """
+    below, above = np.empty(room, frame.dtype), np.empty(room, frame.dtype)
+    under, over, at_low, at_high, count = 0, 0, 0, 0, 0
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        for x in range(row.size):
+            value = row[x]
+            if mask is not None and not mask[y, x]:
+                continue
+            if low < value < high:
+                count += 1
+                continue
+            if value - value != 0:  # NaN and infinities
+                continue
+            count += 1
+            if value < low:
+                if under < room:
+                    below[under] = value
+                    under += 1
+            elif value > high and over < room:
+                above[over] = value
+                over += 1
+            at_low += 1 if value == low else 0
+            at_high += 1 if value == high else 0
+    return count, below[:under], at_low, above[:over], at_high
+
+
+@njit(nogil=True, cache=True)
+def median_deviation(counts: Any, twice: int) -> float:
+    """Return the median distance of levels, counted from 0, from the level ``twice / 2``."""
+    total = np.int64(0)
+    for k in range(counts.size):
+        total += counts[k]
+    wanted = ((total - 1) // 2, total // 2)
+    found = np.zeros(2, np.int64)
+    # Levels on both sides, from the middle outwards.
+    below, above = twice // 2, twice // 2 + 1
+    seen, part = np.int64(0), 0
+    while part < 2:
+        down, up = twice - 2 * below, 2 * above - twice
+        if below >= 0 and (down <= up or above >= counts.size):
+            distance, number = down, counts[below]
+            below -= 1
+        else:
+            distance, number = up, counts[above]
+            above += 1
+        seen += number
+        while part < 2 and seen > wanted[part]:
+            found[part] = distance
+            part += 1
+    return (found[0] + found[1]) / 4

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from stack3d.kernels import _curve_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
+from stack3d.kernels._statistics_loops import extent
 from stack3d.kernels._store import finish, limits, store, working_dtype
 
 
-def apply_curve(frame: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, int]:
+def apply_curve(frame: Any, x: Any, y: Any, dtype: Any, out: Any = None) -> tuple[Any, int]:
     """Map grey values by a piecewise linear curve; beyond its ends the offset ``y - x`` of the end is kept.
 
     8- and 16-bit integers go through a table, made in float64, others are interpolated one by one in float64.
@@ -24,6 +26,8 @@ def apply_curve(frame: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, int]:
         Knots of the curve, `x` strictly increasing.
     dtype : dtype
         Of the result. Integers are rounded half to even and saturate; NaN stays NaN, or 0 in integers.
+    out : (y, x) array of dtype, optional
+        Where the result may be written, by rows without gaps.
 
     Returns
     -------
@@ -39,16 +43,16 @@ def apply_curve(frame: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, int]:
     """
     knots, values = _knots(x, y)
     dtype = np.dtype(dtype)
-    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
-        table, changed, first = _table(frame.dtype, knots, values, dtype)
-        return _look_up(frame, table, changed, first)
+    pixels = packed(frame) if on_host(frame) else frame
+    small = frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2
+    if small and dtype.str[1:] not in ("u8", "i8"):
+        return _look_up(pixels, *_table(pixels, knots, values, dtype), out)
     if not on_host(frame):
         return apply_curve_xp(frame, knots, values, dtype)
     smallest, largest = (np.float64(limit) for limit in limits(dtype))
-    pixels = packed(frame)
-    out = np.empty(pixels.shape, dtype)
+    out = np.empty(pixels.shape, dtype) if out is None else out
     starts, per_unit = _starts(knots)
-    return out, int(_interpolate(pixels, knots, values, starts, per_unit, out, smallest, largest))
+    return out, int(loops.interpolate(pixels, knots, values, starts, per_unit, out, smallest, largest))
 
 
 def apply_curve_xp(frame: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, int]:
@@ -207,34 +211,29 @@ def _curve(level: Any, knots: Any, values: Any) -> Any:
 
 
 def _table(
-    source: np.dtype[Any], knots: np.ndarray[Any, Any], values: np.ndarray[Any, Any], dtype: np.dtype[Any]
+    frame: Any, knots: np.ndarray[Any, Any], values: np.ndarray[Any, Any], dtype: np.dtype[Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, int]:
-    """Return the result of every level, which levels saturate (None where none does), and the first level."""
-    info = np.iinfo(source)
-    exact = _curve(np.arange(info.min, info.max + 1, dtype=np.float64), knots, values)
-    table, count = finish(exact, dtype)
-    if not count:
-        return table, None, info.min
-    rounded = np.rint(exact) if dtype.kind in "iu" else exact
+    """Return the result of every level of a frame, which levels saturate (None where none does), and the first level."""
+    info = np.iinfo(frame.dtype)
+    least, most = info.min, info.max
+    if on_host(frame) and frame.size:
+        least, most = (int(end) for end in extent(frame, frame.dtype.type(least), frame.dtype.type(most)))
+    levels = np.arange(least, most + 1, dtype=np.float64)[None]
+    exact = np.empty(levels.shape)
+    loops.interpolate(levels, knots, values, *_starts(knots), exact, -np.inf, np.inf)
     smallest, largest = limits(dtype)
-    return table, (rounded < smallest) | (rounded > largest), info.min
+    table, changed = np.empty(levels.size, dtype), np.empty(levels.size, np.uint8)
+    return table, changed if loops.stored(exact[0], table, changed, smallest, largest) else None, least
 
 
-def _look_up(frame: Any, table: Any, changed: Any, first: int) -> tuple[Any, int]:
+def _look_up(frame: Any, table: Any, changed: Any, first: int, out: Any) -> tuple[Any, int]:
     if not on_host(frame):
         xp = namespace(frame)
         index = frame.astype(np.int32) - first
         count = 0 if changed is None else int(xp.count_nonzero(xp.asarray(changed)[index]))
         return xp.asarray(table)[index], count
-    pixels = packed(frame)
-    if first < 0:
-        # Read as unsigned, the negative levels come last.
-        half = table.size // 2
-        table = np.roll(table, half)
-        changed = None if changed is None else np.roll(changed, half)
-    out = np.empty(pixels.shape, table.dtype)
-    unsigned = pixels.view(f"u{pixels.itemsize}")
-    return out, int(_take(unsigned, table, None if changed is None else changed.view(np.uint8), out))
+    out = np.empty(frame.shape, table.dtype) if out is None else out
+    return out, int(loops.take(frame, table, changed, first, out))
 
 
 def _starts(knots: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
@@ -291,49 +290,4 @@ def _mirror(frame: Any, both: int, out: Any, smallest: int, largest: int) -> int
             limited = min(max(value, smallest), largest)
             target[x] = limited
             total += 1 if limited != value else 0
-    return total
-
-
-@njit(nogil=True, cache=True)
-def _take(frame: Any, table: Any, changed: Any, out: Any) -> int:
-    total = 0
-    for y in range(frame.shape[0]):
-        source, target = frame[y], out[y]
-        for x in range(source.size):
-            target[x] = table[source[x]]
-            if changed is not None:
-                total += changed[source[x]]
-    return total
-
-
-@njit(nogil=True, cache=True)
-def _interpolate(
-    frame: Any, knots: Any, values: Any, starts: Any, per_unit: float, out: Any, smallest: float, largest: float
-) -> int:
-    total = 0
-    last = knots.size - 1
-    first_knot, last_knot = knots[0], knots[last]
-    slopes = np.zeros(knots.size)
-    for k in range(last):
-        slopes[k] = (values[k + 1] - values[k]) / (knots[k + 1] - knots[k])
-    for y in range(frame.shape[0]):
-        source, target, count = frame[y], out[y], np.int32(0)
-        for x in range(source.size):
-            level = np.float64(source[x])
-            if level != level:
-                value = level
-            elif level < first_knot:
-                value = level + (values[0] - first_knot)
-            elif level >= last_knot:
-                value = level + (values[last] - last_knot)
-            else:
-                part = min(int((level - first_knot) * per_unit), starts.size - 1)
-                k = starts[part]
-                while knots[k] > level:  # a level at the edge of a part falls into the next by rounding
-                    k -= 1
-                while knots[k + 1] <= level:
-                    k += 1
-                value = slopes[k] * (level - knots[k]) + values[k]
-            count = np.int32(count + store(target, x, value, smallest, largest))
-        total += int(count)
     return total

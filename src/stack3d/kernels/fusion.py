@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stack3d.kernels._namespace import namespace
+from stack3d.kernels import _fusion_loops as loops
+from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._store import finish, working_dtype
 from stack3d.kernels.blend import blend_frames
 
@@ -37,6 +38,29 @@ def covariances(frames: Sequence[Any]) -> np.ndarray[Any, Any]:
     array([[11.92, 23.83],
            [23.83, 47.67]])
     """
+    if not all(on_host(frame) for frame in frames):
+        return covariances_xp(frames)
+    kind = frames[0].dtype
+    same = tuple(packed(frame if frame.dtype == kind else frame.astype(np.float32)) for frame in frames)
+    if any(frame.dtype != same[0].dtype for frame in same):
+        same = tuple(frame.astype(np.float32) for frame in same)
+    count = len(frames)
+    out = np.full((3, count, count), np.nan)
+    use, number, means = loops.measured(same)
+    if not number:
+        return out
+    sums = loops.products(same, use, means)
+    upper = sums[0, :count, :count]
+    out[0] = (upper + upper.T - np.diag(np.diag(upper))) / number
+    for lag in (1, 2):
+        pairs, found = sums[lag, count, count], sums[lag, :count, :count]
+        if pairs:
+            out[lag] = (found + found.T) / 2 / pairs
+    return out
+
+
+def covariances_xp(frames: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """`xp` form of `covariances`."""
     xp = namespace(frames[0])
     count = len(frames)
     stack = xp.stack([frame.astype(np.float32, copy=False) for frame in frames])

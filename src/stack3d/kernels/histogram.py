@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from stack3d.kernels import _histogram_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
+from stack3d.kernels._tails import tail_quantiles
 from stack3d.kernels.statistics import level_counts, quantiles
 
 _TAIL = 0.0005  # of the pixels, left out at each end when a range is looked for
@@ -58,14 +59,12 @@ def compress(
     if whole and frame.dtype.itemsize <= 2:
         levels, first = level_counts(frame, mask)
         low, step = _grid(range if range is not None else _robust_range(levels, first), nbins, True)
-        present = np.flatnonzero(levels)
-        index = _bin_index(present + first, low, step, nbins)
-        return np.bincount(index, levels[present], nbins).astype(np.int64), low, step
+        return loops.binned_levels(levels, first, low, 1 / step, nbins), low, step
     low, step = _grid(range if range is not None else _sampled_range(frame, mask), nbins, whole)
     if not on_host(frame):
         return compress_xp(frame, nbins, low, step, mask), low, step
     measured = None if mask is None else packed(mask)
-    return _count(packed(frame), measured, low, 1 / step, nbins), low, step
+    return loops.count(packed(frame), measured, low, 1 / step, nbins), low, step
 
 
 def compress_xp(frame: Any, nbins: int, low: float, step: float, mask: Any = None) -> np.ndarray[Any, Any]:
@@ -125,7 +124,7 @@ def mixture(counts: Any, low: Any, step: Any, weights: Any = None) -> tuple[np.n
     first: np.ndarray[Any, Any] | None = None
     total = np.zeros(positions.size)
     for k in used:
-        cdf = np.interp(positions, _edges(low[k], step[k], nbins), _cumulative(counts[k]))
+        cdf = np.interp(positions, _edges(low[k], step[k], nbins), loops.cumulative(counts[k]))
         first = cdf if first is None else first
         # Sums of differences: the mean of equal distributions is that distribution to the bit.
         total += share[k] * (cdf - first)
@@ -170,53 +169,9 @@ def matching_curve(
     edges = _edges(low, step, counts.size)
     if not counts.any():
         return edges[[0, -1]], edges[[0, -1]]
-    positions = np.asarray(reference_positions, np.float64)
-    target = np.asarray(reference_cdf, np.float64)
-    own = _cumulative(counts)
-    levels = np.unique(np.concatenate([own, target, [tail, 1 - tail]]))
-    levels = levels[(levels >= tail) & (levels <= 1 - tail)]
-    # A level that a whole interval of grey values shares (empty bins) has two knots, one at each of its ends.
-    x = np.stack([_inverse(levels, edges, own, side) for side in (0, 1)], axis=1)
-    y = np.stack([_inverse(levels, positions, target, side) for side in (0, 1)], axis=1)
-    # Nobody lies below level 0 or above level 1: there the curve ends at the last pixels.
-    x[levels == 0, 0], y[levels == 0, 0] = x[levels == 0, 1], y[levels == 0, 1]
-    x[levels == 1, 1], y[levels == 1, 1] = x[levels == 1, 0], y[levels == 1, 0]
-    return _strictly_increasing(x.ravel(), y.ravel())
-
-
-def _inverse(levels: Any, positions: Any, cdf: Any, side: int) -> np.ndarray[Any, Any]:
-    """Return the first (side 0) or last (side 1) position where a piecewise linear `cdf` has each level."""
-    if side == 0:
-        above = np.searchsorted(cdf, levels, side="left")
-        exact = above
-    else:
-        above = np.minimum(np.searchsorted(cdf, levels, side="right"), cdf.size - 1)
-        exact = np.searchsorted(cdf, levels, side="right") - 1
-    below = np.maximum(above - 1, 0)
-    rise = cdf[above] - cdf[below]
-    part = (levels - cdf[below]) / np.where(rise > 0, rise, 1.0)
-    between = positions[below] + part * (positions[above] - positions[below])
-    return np.asarray(np.where(cdf[exact] == levels, positions[exact], between))
-
-
-def _strictly_increasing(x: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Leave one knot of equal ones; a jump (one x, two y) becomes the steepest ramp that float64 can tell."""
-    y = np.maximum.accumulate(y)
-    again = np.concatenate([[False], (np.diff(x) <= 0) & (np.diff(y) <= 0)])
-    x, y = x[~again], y[~again]
-    # Of several knots at one x the first and the last say all.
-    first = np.concatenate([[True], np.diff(x) > 0])
-    last = np.concatenate([np.diff(x) > 0, [True]])
-    x, y = x[first | last], y[first | last]
-    jump = np.concatenate([[False], np.diff(x) <= 0])
-    x = np.where(jump, np.nextafter(x, np.inf), x)
-    keep = np.concatenate([[True], np.diff(x) > 0])
-    return x[keep], y[keep]
-
-
-def _cumulative(counts: Any) -> np.ndarray[Any, Any]:
-    cumulative = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    return np.asarray(cumulative / cumulative[-1])
+    positions, target = (np.ascontiguousarray(part, np.float64) for part in (reference_positions, reference_cdf))
+    x, y = loops.matching(edges, loops.cumulative(counts), positions, target, tail)
+    return x, y
 
 
 def _edges(low: float, step: float, nbins: int) -> np.ndarray[Any, Any]:
@@ -252,40 +207,27 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 
 def _robust_range(levels: np.ndarray[Any, Any], first: int) -> tuple[float, float]:
-    cumulative = np.cumsum(levels)
-    total = int(cumulative[-1])
+    total, low, high = loops.ends_of_levels(levels, _TAIL)
     if not total:
         return float(first), float(first + levels.size - 1)
-    low, high = np.searchsorted(cumulative, [_TAIL * total, (1 - _TAIL) * total])
     return _widened(float(low + first), float(high + first))
 
 
 def _sampled_range(frame: Any, mask: Any) -> tuple[float, float]:
     # A quarter of the rows of a large frame says as much about its range.
     rows = slice(None, None, 4 if frame.size >= 2**18 else 1)
-    ends = quantiles(frame[rows], [_TAIL, 1 - _TAIL], None if mask is None else mask[rows])
+    by = tail_quantiles if on_host(frame) and frame.dtype.kind == "f" else _both_quantiles
+    ends = by(frame[rows], _TAIL, None if mask is None else mask[rows])
     if np.isnan(ends[0]):
-        ends = quantiles(frame, [_TAIL, 1 - _TAIL], mask)
+        ends = _both_quantiles(frame, _TAIL, mask)
     return _widened(float(ends[0]), float(ends[1])) if np.isfinite(ends[0]) else (0.0, 1.0)
+
+
+def _both_quantiles(frame: Any, tail: float, mask: Any) -> np.ndarray[Any, Any]:
+    return quantiles(frame, [tail, 1 - tail], mask)
 
 
 def _bin_index(values: Any, low: float, step: float, nbins: int) -> Any:
     xp = namespace(values)
     place = xp.clip((values.astype(np.float64) - low) * (1 / step), 0, nbins - 1)
     return place.astype(np.int32)
-
-
-@njit(nogil=True, cache=True)
-def _count(frame: Any, mask: Any, low: float, per_unit: float, nbins: int) -> Any:
-    counts = np.zeros((2, nbins), np.int64)
-    for y in range(frame.shape[0]):
-        row = frame[y]
-        for x in range(row.size):
-            value = np.float64(row[x])
-            use = value - value == 0.0  # false for NaN and infinities
-            if mask is not None:
-                use = use and mask[y, x]
-            if use:
-                place = min(max((value - low) * per_unit, 0.0), nbins - 1.0)
-                counts[x & 1, int(place)] += 1
-    return counts[0] + counts[1]

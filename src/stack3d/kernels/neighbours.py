@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from stack3d.kernels._median_network import medians
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._store import finish, limits, working_dtype
+
+_NETWORK = 5  # the largest window for which a sorting network is made
 
 
 def local_median(frame: Any, size: int = 5) -> Any:
@@ -36,7 +39,14 @@ def local_median(frame: Any, size: int = 5) -> Any:
         raise ValueError(f"size={size} must be odd and at least 3")
     if not on_host(frame):
         return local_median_xp(frame, size)
-    return _local_median(packed(frame.astype(np.float32, copy=False)), size // 2)
+    pixels, half = packed(frame.astype(np.float32, copy=False)), size // 2
+    if size > _NETWORK or min(pixels.shape) < size:
+        out = np.empty(pixels.shape, np.float32)
+        _some_medians(pixels, half, np.ones(pixels.shape, bool), out)
+        return out
+    out = medians(pixels, half)
+    _some_medians(pixels, half, _incomplete(pixels, half), out)
+    return out
 
 
 def local_median_xp(frame: Any, size: int) -> Any:
@@ -57,13 +67,32 @@ def local_median_xp(frame: Any, size: int) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _local_median(frame: Any, half: int) -> Any:
+def _incomplete(frame: Any, half: int) -> Any:
+    """Return where windows reach beyond the frame or hold a pixel that was not measured."""
     rows, columns = frame.shape
-    out = np.empty((rows, columns), np.float32)
+    out = np.ones((rows, columns), np.bool_)
+    out[half : rows - half, half : columns - half] = False
+    for y in range(rows):
+        row, missing = frame[y], 0
+        for x in range(columns):
+            missing += 0 if abs(row[x]) < np.inf else 1
+        if missing == 0:
+            continue
+        for x in range(columns):
+            if not abs(row[x]) < np.inf:
+                out[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1] = True
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _some_medians(frame: Any, half: int, wanted: Any, out: Any) -> None:
+    rows, columns = frame.shape
     found = np.empty((2 * half + 1) ** 2, np.float32)
     for y in range(rows):
         top, bottom = max(y - half, 0), min(y + half + 1, rows)
         for x in range(columns):
+            if not wanted[y, x]:
+                continue
             count = 0
             for i in range(top, bottom):
                 for j in range(max(x - half, 0), min(x + half + 1, columns)):
@@ -80,7 +109,6 @@ def _local_median(frame: Any, half: int) -> Any:
                 out[y, x] = (found[(count - 1) // 2] + found[count // 2]) * np.float32(0.5)
             else:
                 out[y, x] = np.nan
-    return out
 
 
 class Sources(NamedTuple):

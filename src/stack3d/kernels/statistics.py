@@ -9,6 +9,8 @@ import numpy as np
 from stack3d.kernels import _statistics_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
 
+_SORTED = 8  # from this many order statistics on, values are sorted
+
 
 class FrameStatistics(NamedTuple):
     """What `frame_statistics` returns; all but `pixels` are NaN when nothing was measured."""
@@ -50,12 +52,11 @@ def frame_statistics(
     """
     if not on_host(frame):
         return frame_statistics_xp(frame, mask, low=low, high=high)
-    if _countable(frame.dtype):
-        counts, first = level_counts(frame, mask)
-        _limit_counts(counts, first, low, high)
-        return _moments_of_counts(counts, first)
     pixels = packed(frame)
     measured = None if mask is None else packed(mask)
+    if _countable(frame.dtype):
+        found = loops.small_moments(pixels, measured, *_integer_range(pixels.dtype, low, high))
+        return _exact(*(int(number) for number in found))
     if pixels.dtype.kind != "f":
         smallest, largest = _integer_range(pixels.dtype, low, high)
         least, most, total, count = loops.integer_moments(pixels, measured, smallest, largest)
@@ -105,8 +106,7 @@ def quantiles(
 ) -> np.ndarray[Any, Any]:
     """Return exact quantiles of the finite measured pixels, interpolated linearly as `numpy.quantile` does.
 
-    8- and 16-bit integers are counted; 32-bit values are found by counting the two halves of their bits, others by
-    partition.
+    8- and 16-bit integers are counted, others partitioned.
 
     Parameters
     ----------
@@ -199,8 +199,7 @@ def median_and_mad(
         return np.nan, np.nan
     median = _count_median(counts) + first
     # The median of integers is a multiple of one half: twice the deviations are integers and can be counted.
-    twice = np.abs(2 * np.arange(first, first + counts.size) - int(2 * median))
-    return float(median), float(_count_median(np.bincount(twice, weights=counts)) / 2)
+    return float(median), float(loops.median_deviation(counts, int(2 * (median - first))))
 
 
 def median_and_mad_xp(
@@ -222,7 +221,10 @@ def measured_values(frame: Any, mask: Any = None, low: float | None = None, high
     keep = mask
     if frame.dtype.kind == "f":
         finite = xp.isfinite(frame)
-        keep = finite if keep is None else keep & finite
+        if keep is not None:
+            keep = keep & finite
+        elif not bool(finite.all()):
+            keep = finite
     if low is not None:
         keep = (frame >= low) if keep is None else keep & (frame >= low)
     if high is not None:
@@ -236,23 +238,22 @@ def level_counts(frame: Any, mask: Any = None) -> tuple[np.ndarray[Any, Any], in
     Returns
     -------
     counts : (levels,) array of int64
-        On the host.
+        On the host; of the levels from the least to the largest of the frame, of all of the dtype with a `mask`.
     first : int
-        The level that ``counts[0]`` counts: 0, or the most negative value of a signed dtype.
+        The level that ``counts[0]`` counts.
     """
     info = np.iinfo(frame.dtype)
-    levels = info.max - info.min + 1
     if not on_host(frame):
         xp = namespace(frame)
+        levels = info.max - info.min + 1
         values = frame.ravel() if mask is None else frame[mask]
         counts = xp.bincount(values.astype(np.int32) - info.min, minlength=levels).astype(np.int64)
         return np.asarray(counts.get() if xp is not np else counts), info.min
     pixels = packed(frame)
-    measured = None if mask is None else packed(mask)
-    # Two's complement: as unsigned, the negative levels come after the others.
-    unsigned = pixels.view(f"u{pixels.itemsize}")
-    counts = loops.count_levels(unsigned, measured, levels)
-    return (np.roll(counts, levels // 2) if info.min < 0 else counts), info.min
+    least, most = info.min, info.max
+    if mask is None and pixels.size:
+        least, most = loops.extent(pixels, pixels.dtype.type(info.min), pixels.dtype.type(info.max))
+    return loops.count_levels(pixels, None if mask is None else packed(mask), least, most - least + 1), int(least)
 
 
 def _countable(dtype: np.dtype[Any]) -> bool:
@@ -266,15 +267,12 @@ def _limit_counts(counts: np.ndarray[Any, Any], first: int, low: float | None, h
         counts[max(0, int(min(np.floor(high) - first + 1, counts.size))) :] = 0
 
 
-def _moments_of_counts(counts: np.ndarray[Any, Any], first: int) -> FrameStatistics:
-    present = np.flatnonzero(counts)
-    if not present.size:
+def _exact(count: int, total: int, square: int, least: int, most: int) -> FrameStatistics:
+    if not count:
         return FrameStatistics(np.nan, np.nan, np.nan, np.nan, 0)
-    number, level = counts[present], present + first
-    count, total, square = int(number.sum()), int(number @ level), int(number @ (level * level))
     # Integers of any length: no cancellation.
     variance = (count * square - total * total) / count**2
-    return FrameStatistics(float(level[0]), float(level[-1]), total / count, float(np.sqrt(variance)), count)
+    return FrameStatistics(float(least), float(most), total / count, float(np.sqrt(variance)), count)
 
 
 def _count_median(counts: np.ndarray[Any, Any]) -> float:
@@ -311,17 +309,18 @@ def _order_statistics(values: Any, ranks: np.ndarray[Any, Any]) -> np.ndarray[An
     xp = namespace(values)
     if xp is not np:
         return np.asarray(xp.partition(values, ranks.tolist())[xp.asarray(ranks)].get(), np.float64)
-    if values.dtype.itemsize != 4 or ranks.size > 32 or values.size < 2**16:
-        return np.asarray(np.partition(values, ranks)[ranks], np.float64)
-    keys = np.ascontiguousarray(values).view(np.uint32)
-    kind = {"u": 0, "i": 1, "f": 2}[values.dtype.kind]
-    found = loops.select_keys(keys, ranks, kind)
-    if kind == 1:
-        found ^= np.uint32(0x80000000)
-    elif kind == 2:
-        negative = found < np.uint32(0x80000000)
-        found = np.where(negative, ~found, found ^ np.uint32(0x80000000)).astype(np.uint32)
-    return np.asarray(found.view(values.dtype), np.float64)
+    if ranks.size > _SORTED:
+        return np.asarray(np.sort(values)[ranks], np.float64)
+    # One rank at a time, each in what lies above the one before: numpy has vector instructions for a single rank.
+    rest, found, begin = values.copy(), [], 0
+    for rank in ranks.tolist():
+        if rank == begin:
+            found.append(rest.min())
+            continue
+        rest.partition(rank - begin)
+        found.append(rest[rank - begin])
+        rest, begin = rest[rank - begin + 1 :], rank + 1
+    return np.asarray(found, np.float64)
 
 
 def _integer_range(dtype: np.dtype[Any], low: float | None, high: float | None) -> tuple[int, int]:

@@ -202,6 +202,7 @@ def match_histograms(
         dtype=out_dtype,
         device=device,
         label="match histograms",
+        writes=True,
     )
     return rebuild(da, data, {"histogram_matched": found["matched"].variable})
 
@@ -212,12 +213,12 @@ def _counted(frame: np.ndarray, nbins: int, limits: tuple[float, float] | None) 
 
 
 def _matched(
-    frame: np.ndarray, low: float, step: float, curve: np.ndarray, matched: bool, dtype: np.dtype[Any]
+    frame: np.ndarray, low: float, step: float, curve: np.ndarray, matched: bool, dtype: np.dtype[Any], out: Any = None
 ) -> tuple[np.ndarray, int]:
     edges = low + step * np.arange(curve.size)
     if not matched or np.array_equal(edges, curve):
         return kernels.cast.cast_frame(frame, dtype)
-    return kernels.curve.apply_curve(frame, edges, curve, dtype)
+    return kernels.curve.apply_curve(frame, edges, curve, dtype, out)
 
 
 def _table(found: dict[str, np.ndarray], group: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -83,10 +83,9 @@ def detect_hot_pixels(
         residual[index] = _residual(mean[index], size)
     scale, used = np.full(shape, np.nan), np.full(shape, np.nan)
     for index in np.ndindex(shape):
-        finite = residual[index][np.isfinite(residual[index])]
-        if finite.size:
-            scale[index] = 1.4826 * float(np.median(np.abs(finite - np.median(finite))))
-            used[index] = scale[index] * deviations if threshold is None else threshold
+        scale[index] = 1.4826 * kernels.statistics.median_and_mad(residual[index])[1]
+        used[index] = scale[index] * deviations if threshold is None else threshold
+    used[np.isnan(scale)] = np.nan
     # Rounding of the mean is no defect, where frames are equal but for a few pixels.
     limit = np.maximum(used, 1e-6 * np.nanmax(np.abs(mean), initial=0.0))[..., None, None]
     flags = (residual > limit).astype(np.int8) * (kind != "dark") - (residual < -limit).astype(np.int8) * (
@@ -97,6 +96,7 @@ def detect_hot_pixels(
         flags = _in_all(flags, lead.index("channel"))
     largest = float(np.nanmax(np.abs(residual), initial=0.0))
     level = np.geomspace(1e-4, 1.0, _LEVELS) * (largest or 1.0)
+    above, below = _counts(residual, level)
     grey = {"units": "grey value"}
     variables = {
         "hot_pixels": ((*lead, "y", "x"), flags, {"long_name": "1 hot, -1 dark, 0 good"}),
@@ -104,8 +104,8 @@ def detect_hot_pixels(
         "dark": (lead, (flags < 0).sum(axis=(-2, -1)), {"long_name": "dark pixels", "units": "1"}),
         "threshold": (lead, used, {"long_name": "threshold of the residual", **grey}),
         "scale": (lead, scale, {"long_name": "robust standard deviation of the residual", **grey}),
-        "curve_hot": ((*lead, "level"), _counts(residual, level), {"long_name": "pixels above", "units": "1"}),
-        "curve_dark": ((*lead, "level"), _counts(-residual, level), {"long_name": "pixels below", "units": "1"}),
+        "curve_hot": ((*lead, "level"), above, {"long_name": "pixels above", "units": "1"}),
+        "curve_dark": ((*lead, "level"), below, {"long_name": "pixels below", "units": "1"}),
     }
     places = {dim: da[dim].variable for dim in ("y", "x") if dim in da.coords}
     return estimates.make("hot_pixels", variables, da, coords={"level": ("level", level, grey), **places})
@@ -241,7 +241,8 @@ def _in_frame(found: xr.Dataset, da: xr.DataArray) -> xr.Dataset:
 
 def _residual(mean: np.ndarray, size: int) -> np.ndarray:
     # Less a level amid the frame first: float32 has few digits where the offset is large.
-    level = float(np.nanmedian(mean)) if np.isfinite(mean).any() else 0.0
+    level = kernels.statistics.median_and_mad(mean[::4, ::4])[0]
+    level = level if np.isfinite(level) else 0.0
     frame = (mean - level).astype(np.float32)
     return np.asarray(frame - kernels.neighbours.local_median(frame, size))
 
@@ -251,12 +252,16 @@ def _in_all(flags: np.ndarray, axis: int) -> np.ndarray:
     return np.broadcast_to(np.where(hot, 1, np.where(dark, -1, 0)), flags.shape).astype(np.int8)
 
 
-def _counts(residual: np.ndarray, level: np.ndarray) -> np.ndarray:
-    out = np.zeros((*residual.shape[:-2], level.size), np.int64)
+def _counts(residual: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many pixels lie above each level, and how many below its negative."""
+    above = np.zeros((*residual.shape[:-2], level.size), np.int64)
+    below = np.zeros_like(above)
     for index in np.ndindex(residual.shape[:-2]):
-        ordered = np.sort(residual[index][np.isfinite(residual[index])])
-        out[index] = ordered.size - np.searchsorted(ordered, level, side="right")
-    return out
+        ordered = np.sort(residual[index], axis=None)
+        ordered = ordered[: ordered.size - int(np.isnan(residual[index]).sum())]  # NaN come last
+        above[index] = ordered.size - np.searchsorted(ordered, level, side="right")
+        below[index] = np.searchsorted(ordered, -level, side="left")
+    return above, below
 
 
 def _check_size(size: Any, name: str) -> None:

@@ -1,0 +1,75 @@
+"""Compiled loops of piecewise linear curves, for :mod:`stack3d.kernels.curve`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from stack3d.kernels._store import store
+
+
+@njit(nogil=True, cache=True)
+def stored(exact: Any, table: Any, changed: Any, smallest: float, largest: float) -> int:
+    total = np.int32(0)
+    for k in range(exact.size):
+        changed[k] = store(table, k, exact[k], smallest, largest)
+        total = np.int32(total + changed[k])
+    return int(total)
+
+
+@njit(nogil=True, cache=True)
+def take(frame: Any, table: Any, changed: Any, first: int, out: Any) -> int:
+    total = 0
+    for y in range(frame.shape[0]):
+        source, target = frame[y], out[y]
+        for x in range(source.size):
+            level = np.int64(source[x]) - first
+            target[x] = table[level]
+            if changed is not None:
+                total += changed[level]
+    return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def interpolate(
+    frame: Any, knots: Any, values: Any, starts: Any, per_unit: float, out: Any, smallest: float, largest: float
+) -> int:
+    total = 0
+    last = knots.size - 1
+    first_knot, last_knot = knots[0], knots[last]
+    before, after = values[0] - first_knot, values[last] - last_knot
+    # Place, height and slope of each piece, and the end of it, side by side in memory.
+    pieces = np.zeros((max(last, 1), 4))
+    for k in range(last):
+        pieces[k, 0], pieces[k, 1], pieces[k, 2] = knots[k], values[k], knots[k + 1]
+        pieces[k, 3] = (values[k + 1] - values[k]) / (knots[k + 1] - knots[k])
+    most = starts.size - 1
+    columns = frame.shape[1]
+    part = np.empty(columns, np.int32)
+    exact = np.empty(columns)
+    for y in range(frame.shape[0]):
+        source, target, count = frame[y], out[y], np.int32(0)
+        for x in range(columns):
+            place = (np.float64(source[x]) - first_knot) * per_unit
+            place = place if place > 0.0 else 0.0  # NaN too
+            part[x] = np.int32(place if place < most else most)
+        for x in range(columns):
+            level = np.float64(source[x])
+            k = starts[part[x]]
+            # A level at the edge of a part falls into the next by rounding; a part may hold several knots.
+            while k > 0 and pieces[k, 0] > level:
+                k -= 1
+            while k < last - 1 and pieces[k, 2] <= level:
+                k += 1
+            # At a knot without the slope, which may be infinite there.
+            rise = pieces[k, 3] * (level - pieces[k, 0]) if level != pieces[k, 0] else 0.0
+            value = rise + pieces[k, 1]
+            value = level + before if level < first_knot else value
+            value = values[last] if level == last_knot else value
+            exact[x] = level + after if level > last_knot else value
+        for x in range(columns):
+            count = np.int32(count + store(target, x, exact[x], smallest, largest))
+        total += int(count)
+    return total
