@@ -167,3 +167,14 @@ def test_channels_that_cannot_be_weighed_are_refused_with_a_hint():
         inverted.stack3d.estimate_fusion()
     with pytest.raises(ValueError, match="both must be positive"):
         xr.zeros_like(da).stack3d.estimate_fusion()
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 2), (40, 301)])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_covariances_in_one_pass_are_those_of_whole_frames(shape, dtype):
+    rng = np.random.default_rng(4)
+    frames = [(rng.normal(90, 20, shape) + 7 * k).astype(dtype) for k in range(3)]
+    for missing in (0.0, 0.2) if dtype == "float32" else (0.0,):
+        for frame in frames:
+            frame[rng.random(shape) < missing] = np.nan if missing else 0
+        np.testing.assert_allclose(fusion.covariances(frames), fusion.covariances_xp(frames), rtol=1e-4, atol=1e-3)

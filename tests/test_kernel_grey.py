@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stack3d.kernels import _namespace, cast, curve, histogram, statistics
+from stack3d.kernels import _namespace, _tails, cast, curve, histogram, statistics
 
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 # Each pair is compiled once more: these cover every branch (narrow, wide, signed, floating; in and out).
@@ -411,3 +411,36 @@ def test_inverting_saturates_beyond_the_dtype_and_wants_whole_sums():
 def test_curve_refuses_knots_that_do_not_increase(x, y):
     with pytest.raises(ValueError, match="x "):
         curve.apply_curve(np.zeros((2, 2), "uint8"), x, y, "uint8")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (211, 190)])
+def test_quantiles_near_the_ends_in_one_pass_are_those_of_all_pixels(shape, dtype):
+    rng = np.random.default_rng(5)
+    normal = rng.normal(0, 10, shape)
+    for values in (normal, np.clip(normal, -5, 5), np.abs(normal) ** 3, np.full(shape, 3.0), np.sort(normal, axis=0)):
+        for missing in (0.0, 0.3, 1.0):
+            frame = np.where(rng.random(shape) < missing, np.nan, values).astype(dtype)
+            for mask in (None, rng.random(shape) < 0.5):
+                measured = frame[np.isfinite(frame)] if mask is None else frame[mask & np.isfinite(frame)]
+                truth = np.quantile(measured.astype(float), [0.002, 0.998]) if measured.size else [np.nan, np.nan]
+                np.testing.assert_allclose(_tails.tail_quantiles(frame, 0.002, mask), truth, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+def test_levels_are_counted_from_the_least_to_the_largest(dtype):
+    info = np.iinfo(dtype)
+    rng = np.random.default_rng(6)
+    for low, high in ((info.min, info.max), (3, 90), (7, 7)):
+        frame = rng.integers(low, high, (61, 43), endpoint=True).astype(dtype)
+        counts, first = statistics.level_counts(frame)
+        assert (first, first + counts.size - 1) == (frame.min(), frame.max())
+        np.testing.assert_array_equal(counts, np.bincount(frame.ravel().astype(int) - first))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", "float64"])
+def test_a_curve_that_jumps_at_zero_has_its_lower_value_there(dtype):
+    x = [-10.0, 0.0, np.nextafter(0.0, 1.0), 10.0]  # so near that the slope between them overflows
+    frame = np.array([[0, 5, 10, 20]], dtype)
+    found, _ = curve.apply_curve(frame, x, [-10.0, 0.0, 5.0, 15.0], "float32")
+    np.testing.assert_array_equal(found, [[0, 10, 15, 25]])

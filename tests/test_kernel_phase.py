@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stack3d.kernels import _phase_arrays, _phase_fit, phase
+from stack3d.kernels import _phase_arrays, _phase_fit, _phase_loops, phase
 from stack3d.kernels._phase_plan import tables_of
 
 
@@ -343,3 +343,18 @@ def test_wrong_frames_are_refused():
         phase.spectrum(np.zeros((64, 64), complex), plan)
     with pytest.raises(ValueError, match="shape must be"):
         phase.plan((4, 64, 64))
+
+
+def test_parts_of_the_band_summed_in_one_pass_are_those_summed_alone(canvas):
+    plan = phase.plan(canvas.shape)
+    one, other = (phase.spectrum(frame, plan) for frame in (canvas.frame(), canvas.frame(1, 2)))
+    t = tables_of(plan)
+    sums = _phase_arrays.PairSums(one, other, t, np)
+    cut = t.rings // 2
+    ends = np.stack([t.start[:-1], t.start[:-1] + t.reach[:, cut], t.start[1:]], axis=1)
+    product, _ = _phase_loops.cross(one.coefficients, other.coefficients, t.cell, t.counts.size)
+    geometry = (t.start, t.first, t.signed, *t.step, t.columns)
+    found = _phase_loops.moments_of_parts(product, ends, *geometry, 0.7, 1.8)
+    for part, inside in enumerate((t.ring < cut, t.ring >= cut)):
+        sums.weigh(inside.astype(float))
+        np.testing.assert_allclose(found[part], sums.moments(0.7, 1.8), rtol=1e-3)

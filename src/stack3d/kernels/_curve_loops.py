@@ -32,6 +32,18 @@ def take(frame: Any, table: Any, changed: Any, first: int, out: Any) -> int:
     return total
 
 
+@njit(nogil=True, cache=True)
+def starts(knots: Any, parts: int, width: float) -> Any:
+    """Return the last knot, but not the very last, at or before where each of equal parts begins."""
+    out, k = np.empty(parts, np.int64), 0
+    for part in range(parts):
+        begin = knots[0] + part * width
+        while k < knots.size - 2 and knots[k + 1] <= begin:
+            k += 1
+        out[part] = k
+    return out
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def interpolate(
     frame: Any, knots: Any, values: Any, starts: Any, per_unit: float, out: Any, smallest: float, largest: float

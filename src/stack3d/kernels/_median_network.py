@@ -54,9 +54,8 @@ def _batcher(count: int) -> list[tuple[int, int]]:
         k = p
         while k >= 1:
             for j in range(k % p, count - k, 2 * k):
-                for i in range(min(k, count - j - k)):
-                    if (i + j) // (2 * p) == (i + j + k) // (2 * p):
-                        found.append((i + j, i + j + k))
+                lower = range(j, j + min(k, count - j - k))
+                found += [(i, i + k) for i in lower if i // (2 * p) == (i + k) // (2 * p)]
             k //= 2
         p *= 2
     return found

@@ -196,4 +196,4 @@ def median_deviation(counts: Any, twice: int) -> float:
         while part < 2 and seen > wanted[part]:
             found[part] = distance
             part += 1
-    return (found[0] + found[1]) / 4
+    return float((found[0] + found[1]) / 4)

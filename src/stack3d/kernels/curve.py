@@ -242,9 +242,7 @@ def _starts(knots: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
     parts = 8 * knots.size
     if not span > 0:
         return np.zeros(1, np.int64), 0.0
-    begins = knots[0] + np.arange(parts) * (span / parts)
-    found = np.searchsorted(knots, begins, side="right") - 1
-    return np.clip(found, 0, knots.size - 2).astype(np.int64), float(parts / span)
+    return loops.starts(knots, parts, span / parts), float(parts / span)
 
 
 def _affine(
