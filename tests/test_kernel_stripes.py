@@ -11,7 +11,20 @@ import pywt
 from scipy import ndimage
 
 import stack3d
-from stack3d.kernels import _box_means, _components, _fill, _shear, atrous, multiscale, wavelet_stripes, wedge
+from stack3d.kernels import (
+    _box_means,
+    _components,
+    _fill,
+    _shear,
+    _slow_rows,
+    _wavelet_bands,
+    _wavelet_plan,
+    _wedge_plan,
+    atrous,
+    multiscale,
+    wavelet_stripes,
+    wedge,
+)
 
 KERNELS = {"wavelet": wavelet_stripes, "multiscale": multiscale, "wedge": wedge}
 
@@ -171,15 +184,41 @@ def test_wavelet_takes_away_what_the_plain_form_does(shape, wavelet, level, sigm
     assert np.abs(difference).max() < 4e-3 * np.std(frame)
 
 
-def test_wavelet_array_form_equals_the_compiled_one():
-    bank, rng = pywt.Wavelet("db4"), np.random.default_rng(0)
-    rows = rng.normal(size=(77, 16)).astype(np.float32)
-    for compiled, array in zip(wavelet_stripes._split(rows, bank), wavelet_stripes.split_xp(rows, bank)):
-        np.testing.assert_allclose(compiled, array, atol=1e-5)
-    low, high = wavelet_stripes._split(rows, bank)
-    compiled = wavelet_stripes._join(low, high, bank, 77)
-    np.testing.assert_allclose(compiled, wavelet_stripes.join_xp(low, high, bank, 77), atol=1e-5)
-    np.testing.assert_allclose(compiled, rows, atol=1e-5)
+@pytest.mark.parametrize("wavelet", ["haar", "db2", "coif1", "db4", "db15"])
+@pytest.mark.parametrize("width", [1, 2, 5, 77, 64, 400])
+def test_levels_of_the_transform_are_those_of_pywavelets_and_both_forms_agree(wavelet, width):
+    bank, rng = _wavelet_plan._bank(wavelet), np.random.default_rng(0)
+    rows = rng.normal(size=(3, width)).astype(np.float32)
+    low, high = _wavelet_bands._split(rows, bank)
+    for found, array, peer in zip(
+        (low, high), _wavelet_bands.split_xp(rows, bank), pywt.dwt(rows, wavelet, "symmetric"), strict=True
+    ):
+        np.testing.assert_allclose(found, peer, atol=1e-5)
+        np.testing.assert_allclose(array, peer, atol=1e-5)
+    columns, slow = rows.T.copy(), _slow_rows.of_cosines(len(low.T), min(16, len(low.T)), True)
+    waves, further = _wavelet_bands._smoothed(columns, bank, slow, 0.5, True)
+    down = pywt.dwt(columns, wavelet, "symmetric", axis=0)[0] - 0.5
+    np.testing.assert_allclose(waves, _slow_rows.cosines(len(down), slow.waves) @ down, atol=2e-4)
+    np.testing.assert_allclose(further, pywt.dwt(down, wavelet, "symmetric")[0], atol=1e-5)
+    for parts in ((low, high), (low, None), (None, high)):
+        whole = pywt.idwt(*parts, wavelet)[:, :width]
+        np.testing.assert_allclose(_wavelet_bands._join(*parts, bank, width), whole, atol=1e-5)
+        np.testing.assert_allclose(_wavelet_bands.join_xp(*parts, bank, width), whole, atol=1e-5)
+    up = _wavelet_bands._up(low.T.copy(), bank, width, 0.25)
+    np.testing.assert_allclose(up, pywt.idwt(low, None, wavelet)[:, :width].T - 0.25, atol=1e-5)
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "periodic"])
+def test_the_array_form_of_the_pyramid_equals_the_compiled_one(boundary, monkeypatch):
+    frame = texture((150, 101)) + lines((150, 101))
+    plan = wavelet_stripes.plan(frame.shape, wavelet="db2", shrink=False, boundary=boundary)
+    tables = _wavelet_plan.pyramid_of(plan)
+    compiled = _wavelet_bands.pyramid(frame, 30000.0, tables, lambda band, _: band)
+    for module in (_wavelet_bands, _slow_rows):
+        monkeypatch.setattr(module, "on_host", lambda _: False)
+    array = _wavelet_bands.pyramid(frame, 30000.0, tables, lambda band, _: band)
+    assert abs(compiled.mean(dtype=float)) < 1e-4 * compiled.std()
+    np.testing.assert_allclose(array, compiled, atol=1e-4 * compiled.std())
 
 
 # --- filter bank ---------------------------------------------------------------------------------------------------
@@ -349,7 +388,7 @@ def test_robust_noise_is_not_raised_by_a_few_strong_edges():
 # --- wedge ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", sorted(set(wedge.KINDS) - {"measured"}))
+@pytest.mark.parametrize("kind", sorted(set(_wedge_plan.KINDS) - {"measured"}))
 def test_the_mean_is_kept_and_the_mask_lies_between_0_and_1(kind):
     frame = texture((120, 91)) + lines((120, 91))
     plan = wedge.plan(frame.shape, kind=kind)

@@ -122,6 +122,38 @@ def test_the_default_number_of_iterations_is_within_2e_4_of_the_range_of_the_lim
         assert np.sqrt(np.mean((few - many) ** 2)) < 2e-4 * np.ptp(frame)
 
 
+@pytest.mark.parametrize("boundary", ["reflect", "periodic"])
+@pytest.mark.parametrize("missing", ["a hole and a column", "a third"])
+def test_frames_that_miss_pixels_stop_within_2e_4_of_the_range_of_the_limit(missing, boundary):
+    frame = textured() + curtains()
+    weight = np.ones_like(frame)
+    if missing == "a third":
+        weight[:, : frame.shape[1] // 3] = 0
+    else:
+        weight[30:42, 40:65] = weight[:, -30] = 0
+    few, many = (
+        vsnr.stripes(frame, vsnr.plan(frame.shape, boundary=boundary, **limits), weight)
+        for limits in ({}, {"max_iter": 250, "tol": 0.0})
+    )
+    assert many.std() > 0.01 * np.ptp(frame)
+    assert np.sqrt(np.mean((few - many)[weight > 0] ** 2)) < 2e-4 * np.ptp(frame)
+
+
+def test_plateaus_without_noise_are_no_reason_to_split(monkeypatch):
+    """Weak stripes in blobs on a ramp: many gradients are next to 0, and the slope leads to the minimum all the same."""
+    blobs = gaussian_filter(np.random.default_rng(0).normal(size=(150, 160)), 5)
+    y, x = np.indices(blobs.shape)
+    frame = np.float32(100 * np.clip(2 * blobs / blobs.std(), -1, 1) + 0.4 * x + 0.2 * y)
+    filters = [Filter("gabor", (1.0, 40.0), 0.0, 0.5)]
+    found = vsnr.stripes(frame, vsnr.plan(frame.shape, filters=filters))
+    monkeypatch.setattr(_vsnr_descent, "_VERY_FLAT", -1.0)
+    limit = vsnr.stripes(frame, vsnr.plan(frame.shape, filters=filters, max_iter=800, tol=0.0))
+    early = vsnr.stripes(frame, vsnr.plan(frame.shape, filters=filters))
+    near, far = (np.sqrt(np.mean((field - limit) ** 2)) / np.ptp(frame) for field in (found, early))
+    assert near < 1e-4
+    assert near < 0.5 * far
+
+
 def test_a_tolerance_ends_early_and_close_by():
     frame = textured() + curtains()
     limit = vsnr.stripes(frame, vsnr.plan(frame.shape, sigma=(1, 30), max_iter=400))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.fft
 
 from stack3d.kernels import _slow_rows, _stripe_power, wavelet_stripes
 
@@ -23,9 +24,26 @@ def test_blocks_give_the_products_with_cosines(height):
 
 
 def test_blocks_are_taken_where_they_spare_work():
-    assert _slow_rows._blocks(2048, 64).mix.shape[1] <= 2048 / 4
-    assert _slow_rows._blocks(1024, 64).mix.shape[1] < 1024 / 2
-    assert _slow_rows._blocks(100, 64) is None
+    assert _slow_rows.of_cosines(2048, 64).even.shape[1] <= 2048 / 8
+    assert _slow_rows.of_cosines(1024, 64).even.shape[1] <= 1024 / 4
+    assert _slow_rows.of_cosines(100, 64).even.shape[1] == 50
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("height", [1, 2, 37, 64, 520, 777])
+def test_waves_of_a_damping_are_those_of_the_fourier_and_of_the_cosine_transform(height, periodic):
+    frame = np.random.default_rng(1).normal(size=(height, 9))
+    slow, damping = _slow_rows.of_damping(height, 3.0, periodic, 1e-5)
+    if periodic:
+        gain = np.exp(-(np.fft.rfftfreq(height, 1 / height) ** 2) / (2 * 3.0**2))[:, None]
+        exact = np.fft.irfft(np.fft.rfft(frame, axis=0) * gain, height, axis=0)
+    else:
+        gain = np.exp(-((np.arange(height) / 2) ** 2) / (2 * 3.0**2))[:, None]
+        exact = scipy.fft.idct(scipy.fft.dct(frame, axis=0) * gain, axis=0)
+    compiled = _slow_rows.expand(damping * _slow_rows.project(frame.astype(np.float32), slow), slow)
+    np.testing.assert_allclose(compiled, exact, atol=3e-4)
+    array = _slow_rows.expand_xp(damping * _slow_rows.project_xp(frame.astype(np.float32), slow), slow)
+    np.testing.assert_allclose(array, compiled, atol=2e-5)
 
 
 def test_rows_that_are_at_hand_are_measured_alike():

@@ -7,7 +7,16 @@ import pytest
 import scipy.fft
 from scipy.ndimage import gaussian_filter1d
 
-from stack3d.kernels import _stripe_power, multiscale, vsnr, wavelet_stripes, wedge
+from stack3d.kernels import (
+    _stripe_fit,
+    _stripe_level,
+    _stripe_power,
+    _stripe_power_loops,
+    multiscale,
+    vsnr,
+    wavelet_stripes,
+    wedge,
+)
 from stack3d.operations import _stripe_neighbours
 
 METHODS = {"vsnr": vsnr, "wavelet": wavelet_stripes, "multiscale": multiscale, "wedge": wedge}
@@ -149,3 +158,43 @@ def test_a_measured_mask_is_refused_what_it_does_not_take():
         wedge.plan(SHAPE, threshold=2.0)
     with pytest.raises(ValueError, match="kind='measured' has no mask"):
         wedge.mask(np.zeros((4, 3)), (4, 4), wedge.plan((4, 4)))
+
+
+@pytest.mark.parametrize("lines", [0.0, 0.4, 3.0])
+@pytest.mark.parametrize("difference", [False, True])
+def test_the_compiled_fit_is_that_of_the_array_form(lines, difference):
+    rng = np.random.default_rng(5)
+    edges = _stripe_power._bands(200, 1 if difference else 4)
+    bands = _stripe_fit.bands_of(edges, 180, 200, 64, _stripe_power._SLOPES[difference], _stripe_power.REACHES)
+    along = 1 + lines * np.exp(-((np.arange(64) / 2.0) ** 2))
+    falls = np.exp(-0.02 * np.arange(64))
+    power = (falls * along)[:, None] * rng.gamma(bands.half, 1 / bands.half, size=(64, len(bands.half)))
+    compiled, array = _stripe_fit.fitted(power, bands), _stripe_fit.fitted_xp(power, bands)
+    assert compiled.reach == array.reach
+    for name in ("rest", "ratio", "error"):
+        np.testing.assert_allclose(getattr(compiled, name), getattr(array, name), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 1000, 1001])
+def test_the_median_by_bits_is_the_median(count):
+    rng = np.random.default_rng(count)
+    for values in (
+        rng.exponential(size=count),
+        rng.integers(0, 3, count) * 0.25,
+        np.zeros(count),
+        1e30 * rng.random(count),
+    ):
+        values = values.astype(np.float32)
+        assert _stripe_power_loops.middle(values) == np.float32(np.median(values.astype(np.float64)))
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_the_gradient_scale_is_that_of_the_differences_along_the_stripes(holes):
+    rng = np.random.default_rng(3)
+    frame = rng.normal(0, 2.0, (150, 170)).astype(np.float32)
+    weight = (rng.random(frame.shape) > 0.3).astype(np.float32) if holes else None
+    change = abs(np.diff(frame.astype(float), axis=0))
+    if holes:
+        change = change[(weight[1:] > 0) & (weight[:-1] > 0)]
+    expected = max(np.median(change) / 0.6745, change.mean())
+    assert _stripe_level.gradient_scale(frame, weight) == pytest.approx(expected, rel=1e-6)

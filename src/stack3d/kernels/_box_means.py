@@ -16,8 +16,8 @@ from stack3d.kernels.atrous import mirror
 
 def box(frame: Any, length: int) -> Any:
     """Return the mean over `length` (odd) rows about each pixel."""
-    if not on_host(frame):
-        return box_xp(frame, length, 0)
+    if frame.ndim != 2 or not on_host(frame):
+        return box_xp(frame, length, -2)
     out = np.empty(frame.shape, np.float32)
     _box(np.ascontiguousarray(frame, np.float32), _places(frame.shape[0], length), length, out)
     return out
@@ -30,15 +30,15 @@ def triangle(frame: Any, length: int) -> Any:
 
 def square(frame: Any, side: int) -> Any:
     """Return the mean over `side` (odd) rows and columns about each pixel."""
-    if not on_host(frame):
-        return box_xp(box_xp(frame, side, 1), side, 0)
+    if frame.ndim != 2 or not on_host(frame):
+        return box_xp(box_xp(frame, side, -1), side, -2)
     out = np.empty(frame.shape, np.float32)
     _box_rows(np.ascontiguousarray(frame, np.float32), _places(frame.shape[1], side), side, out)
     return box(out, side)
 
 
 def box_xp(frame: Any, length: int, axis: int) -> Any:
-    """`xp` form of the mean over a box along one axis."""
+    """`xp` form of the mean over a box along one axis of frames (..., y, x)."""
     xp = namespace(frame)
     wide = frame.take(xp.asarray(_places(frame.shape[axis], length)), axis).astype(np.float64)
     total = xp.moveaxis(xp.cumsum(wide, axis=axis), axis, 0)

@@ -42,17 +42,18 @@ def stripe_weights(band: Any, threshold: Any, shape: Shape) -> Any:
 
     Parameters
     ----------
-    band : (y, x) float32 array
+    band : (y, x) or (n, y, x) float32 array
         Finite.
-    threshold : (y,) float32 array
+    threshold : (y,) or (n, y) float32 array
         Of each row.
     shape : Shape
 
     Returns
     -------
-    (y, x) float32 array
+    float32 array
+        Of the shape of `band`.
     """
-    if not on_host(band):
+    if band.ndim != 2 or not on_host(band):
         return stripe_weights_xp(band, threshold, shape)
     out = np.empty(band.shape, np.float32)
     kinds = np.empty(band.shape, np.int8)
@@ -69,11 +70,14 @@ def stripe_weights_xp(band: Any, threshold: Any, shape: Shape) -> Any:
     else:
         ndimage = sys.modules["cupyx.scipy.ndimage"] if "cupyx.scipy.ndimage" in sys.modules else _cupy_ndimage()
     least, sine, ratio, pixel = _numbers(shape)
-    y, x = (xp.arange(size, dtype=np.float64) for size in band.shape)
-    y, x = xp.broadcast_arrays(y[:, None], x[None, :])
+    y, x = (xp.arange(size, dtype=np.float64) for size in band.shape[-2:])
+    y, x = xp.broadcast_to(y[:, None], band.shape), xp.broadcast_to(x, band.shape)
     weight = xp.ones(band.shape, np.float32)
+    # Frames of a batch do not touch.
+    beside = np.zeros((3,) * band.ndim, np.int32)
+    beside[(1,) * (band.ndim - 2)] = 1
     for sign in (1, -1):
-        labels, count = ndimage.label(sign * band > threshold[:, None], xp.ones((3, 3), np.int32))
+        labels, count = ndimage.label(sign * band > threshold[..., None], xp.asarray(beside))
         labels, count = labels.ravel(), int(count) + 1
         area = xp.maximum(xp.bincount(labels, minlength=count), 1)
         mean_y, mean_x = (xp.bincount(labels, part.ravel(), count) / area for part in (y, x))

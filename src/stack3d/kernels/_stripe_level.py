@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from stack3d.kernels._namespace import namespace
+import numpy as np
+
+from stack3d.kernels import _stripe_power_loops as loops
+from stack3d.kernels._namespace import namespace, on_host
 
 _SAMPLES = 40_000
 _MAD = 0.6745  # of the standard deviation of a normal distribution
@@ -19,12 +22,15 @@ def gradient_scale(u: Any, weight: Any = None) -> float:
     height, width = u.shape
     if height < 2:
         return 0.0
-    step = max(1, int(((height - 1) * width) ** 0.5 / _SAMPLES**0.5))
+    step = max(1, round(((height - 1) * width) ** 0.5 / _SAMPLES**0.5))
     rows = slice(0, height - 1, step)
-    change = abs(u[1:][rows, ::step] - u[:-1][rows, ::step])
-    if weight is not None:
-        change = change[(weight[1:][rows, ::step] > 0) & (weight[:-1][rows, ::step] > 0)]
+    if on_host(u) and u.dtype == np.float32:
+        change = loops.sizes(u, np.empty((0, 0), np.float32) if weight is None else np.asarray(weight), step)
+    else:
+        change = abs(u[1:][rows, ::step] - u[:-1][rows, ::step])
+        if weight is not None:
+            change = change[(weight[1:][rows, ::step] > 0) & (weight[:-1][rows, ::step] > 0)]
     if change.size == 0:
         return 0.0
-    middle = float(xp.median(change)) / _MAD
-    return max(middle, float(change.mean()))
+    middle = loops.middle(change) if on_host(change) and change.dtype == np.float32 else xp.median(change)
+    return max(float(middle) / _MAD, float(change.mean(dtype=np.float64)))

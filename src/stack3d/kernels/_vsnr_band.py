@@ -12,14 +12,15 @@ from stack3d.kernels import _vsnr_band_loops as loops
 from stack3d.kernels import _vsnr_descent as descent
 from stack3d.kernels import _vsnr_split as split
 from stack3d.kernels._namespace import namespace
-from stack3d.kernels._shear import covered
 from stack3d.kernels._vsnr_plan import Band
 from stack3d.kernels._vsnr_terms import ROWS
 
 _WARM = (2, 4)  # iterations that look at one block of rows of so many
 
 
-def solve(u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float, *, iterations: int, tol: float) -> Any:
+def solve(
+    u: Any, weight: Any, holes: bool, spans: Any, tables: Band, psi: Any, scale: float, *, iterations: int, tol: float
+) -> Any:
     """Return the stripes of a frame (compiled form).
 
     Parameters
@@ -28,6 +29,8 @@ def solve(u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float,
         Stripes along y.
     weight : (y, x) float32 array or None
         0 where a pixel is missing.
+    holes : bool
+        Whether any is within the spans.
     spans : (y, 2) int64 array
         First pixel of each row that was measured, and the one after the last.
     tables : Band
@@ -43,7 +46,7 @@ def solve(u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float,
     lines = np.zeros((tables.mix.shape[2] if tables.mix.size else tables.local.shape[2], width), np.float32)
     wave, out = lines, np.empty_like(lines)
     modes = psi.shape[0]
-    measured = float((spans[:, 1] - spans[:, 0]).sum()) if weight is None else float(weight.sum(dtype=np.float64))
+    measured = float((spans[:, 1] - spans[:, 0]).sum()) if not holes else float(weight.sum(dtype=np.float64))
     empty = np.empty((0, 0), np.float32)
 
     tiny = np.float32((descent.SMOOTH * scale) ** 2)
@@ -51,7 +54,7 @@ def solve(u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float,
     def slope(coefficients: Any, every: int) -> descent.Slope:
         wave[:modes] = coefficients[0]
         loops.gradient(
-            u, empty if weight is None else weight, spans, tables.local, tables.mix, wave, out, *work, tiny, every,
+            u, weight if holes else empty, spans, tables.local, tables.mix, wave, out, *work, tiny, every,
             tables.periodic,
         )  # fmt: skip
         more = _more(height, every)
@@ -60,8 +63,7 @@ def solve(u: Any, weight: Any, spans: Any, tables: Band, psi: Any, scale: float,
 
     coefficients, flat = _minimum(slope, psi[None], tables, np, width, np.array([scale]), iterations, tol)
     if flat[0]:
-        dense = covered(spans, width) if weight is None and spans[:, 0].any() else weight
-        return split.solve(u, dense, tables, psi, scale, iterations=iterations, tol=tol * descent.SLOWER)
+        return split.solve(u, weight, tables, psi, scale, iterations=iterations, tol=tol * descent.SLOWER)
     wave[:modes] = coefficients[0]
     field = np.empty(u.shape, np.float32)
     loops.field(tables.local, tables.mix, wave, work[3], field)

@@ -23,10 +23,13 @@ import scipy.fft
 from stack3d.kernels._namespace import namespace
 
 SMOOTH = 0.01  # of the gradient scale: where sizes of gradients are rounded off
-# Over the gradient scale: from this curvature on, much of the rest is flat, as in a vacuum, where the slope turns at once.
+# Over the gradient scale: from this curvature on, some of the rest is flat, as in a vacuum, where the slope turns at once.
+# Steps may lead down all the same: what has not arrived after a few, or goes up once, is left to splitting;
 _FLAT = 3.0
+_SOON = 8
+_VERY_FLAT = 16.0  # from here on at once
 SLOWER = 0.1  # of the tolerance, for splitting: it is farther from its limit than its last change says
-_DEPTH = 5  # steps that are extrapolated
+_DEPTH = 8  # steps that are extrapolated
 _SHARP = 3.0  # how much larger the curvature is thought to be after a step up
 _SLACK = 2e-6  # of the minimum, which is rounding
 _DAMPED = 1e-8  # of the mean square of the steps
@@ -150,18 +153,22 @@ def minimum(
     if across.parts == 2:
         psi, laplacian = (xp.repeat(part, 2, axis=-1) for part in (psi, laplacian))
     twice = xp.repeat(across.twice, across.parts)
-    state, flat = xp.zeros(psi.shape, np.float32), xp.zeros(count, bool)
+    state, flat, doubt = xp.zeros(psi.shape, np.float32), xp.zeros(count, bool), xp.zeros(count, bool)
     coefficients = across.back(psi * state)
     for every, passes in (warm[::-1], (1, iterations)):
         steps = _Steps(xp, psi, laplacian, twice, across.forth)
         going = ~flat
-        for _ in range(passes):
+        for turn in range(passes):
             found = slope(coefficients, every)
-            flat |= found.curvature * scale > _FLAT
+            doubt |= found.curvature * scale > _FLAT
+            flat |= found.curvature * scale > _VERY_FLAT
+            if every == 1:
+                flat |= doubt & going & (turn >= _SOON)
             going &= ~flat
             if not bool(going.any()):
                 break
             new = steps.after(state, found)
+            flat |= doubt & steps.rose
             state = new if bool(going.all()) else xp.where(going[:, None, None], new, state)
             before, coefficients = coefficients, across.back(psi * state)
             if every == 1 and tol:
@@ -170,7 +177,7 @@ def minimum(
                 going &= change > tol * largest
                 if not bool(going.any()):
                     break
-    return coefficients, flat
+    return coefficients, flat | (doubt & going)
 
 
 class _Steps:
@@ -180,6 +187,7 @@ class _Steps:
         self.xp, self.forth, self.psi = xp, forth, psi
         self.bent, self.energy = psi * laplacian, psi * twice
         self.sharp = xp.ones(psi.shape[0])
+        self.rose = xp.zeros(psi.shape[0], bool)  # whether the last step led up
         self.last: tuple[Any, ...] = ()  # state, slope, value, curvature and step before
         self.moves: list[tuple[Any, Any]] = []
         self.square: Any = None  # of the turns with each other
@@ -192,7 +200,7 @@ class _Steps:
         back: Any = False
         if self.last:
             at, slope, least, bent, _ = self.last
-            back = value > least * (1 + _SLACK)
+            back = self.rose = value > least * (1 + _SLACK)
             if bool(back.any()):
                 self.sharp = xp.where(back, self.sharp * _SHARP, self.sharp)
                 value, curvature = xp.where(back, least, value), xp.where(back, bent, curvature)

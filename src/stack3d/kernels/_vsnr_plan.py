@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.fft
 
-from stack3d.kernels._shear import Shear, checked_angle, shear_of
+from stack3d.kernels._shear import Shear, checked_angle, shear_of, spans
+from stack3d.kernels._shear import covered as inside_of
 from stack3d.kernels._stripe_power import MODES
 from stack3d.kernels._vsnr_terms import ROWS, terms_of
 
@@ -90,6 +91,15 @@ def domain(plan: Plan) -> Domain:
         return Domain(way, plan.shape, shear)
     reach = max(pad_of(filter) for filter in plan.filters)
     return Domain(way, tuple(_fast(n + min(reach, n)) for n in plan.shape), shear)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=8)
+def covered(plan: Plan) -> np.ndarray:
+    """Return 1 where the sheared frame lies, and 0 beyond."""
+    shear = domain(plan).shear
+    out = inside_of(spans(shear), shear.upright[1])
+    out.flags.writeable = False
+    return out
 
 
 def _straightened(angle: float, shape: tuple[int, int]) -> float:

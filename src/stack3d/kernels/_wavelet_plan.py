@@ -1,9 +1,10 @@
-"""What wavelet destriping does to the columns of a frame, brought to a small number of modes.
+"""How wavelet destriping is to be done, and what it keeps for frames of one shape.
 
 At each level the stripes are ``S E G E' A I X'``: along y the frame I is analysed (A: low-pass, level times), seen in
-slow modes E of the coarse samples, damped (G), and synthesised (S); along x it goes through the detail band (X). All
-S E G E' A together act on few slow functions of y alone: a truncated singular value decomposition gives a common basis.
-Where the damping is measured (G), the slow modes are those of the frame itself, with neither A nor S.
+slow waves E of the coarse samples, damped (G), and synthesised (S); along x it goes through the detail band (X).
+Where the damping is measured (G), the slow waves are those of the frame itself, with neither A nor S. Otherwise short
+filters go level by level. Long ones are smooth, and S E G E' A of all levels together act on few slow functions of y
+alone: a truncated singular value decomposition gives a common basis.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import numpy as np
 import pywt
 from scipy import sparse
 
+from stack3d.kernels import _slow_rows
 from stack3d.kernels._shear import check_strength, checked_angle, checked_shape, shear_of
 from stack3d.kernels._stripe_power import MODES
+from stack3d.kernels._wavelet_loops import down_blocks, up_blocks
 
-_CUT = 1e-3  # modes weaker than this times the strongest are left out: about 1e-5 of the frame's contrast
-_FAINT = 1e-6  # damping below this is none
+_FAINT = 1e-5  # damping below this is none
+_CUT = 1e-3  # functions weaker than this times the strongest are left out: about 1e-5 of the frame's contrast
+_SHORT = 4  # taps of a filter that goes level by level
 _LEVELS = 5
 _DAMPING = 4.0
 
@@ -62,17 +66,47 @@ class Plan:
     difference: bool = False
 
 
-class Tables(NamedTuple):
-    """What follows from a plan; made once in a process. The frame is the sheared one."""
+class Bank(NamedTuple):
+    """Filters of a wavelet, float32, and the low-pass ones for four rows at once."""
 
-    project: np.ndarray[Any, Any]  # (modes, y) float32: columns of the frame to modes
-    mix: tuple[np.ndarray[Any, Any], ...]  # per level (modes of the result, modes) float32; none: all are the same
-    cycles: np.ndarray[Any, Any]  # of each mode, where all are the same, otherwise a zero
-    expand: np.ndarray[
-        Any, Any
-    ]  # (y, modes of the result) float32, one of them constant: the last, or the first with no mix
+    dec_lo: np.ndarray[Any, Any]
+    dec_hi: np.ndarray[Any, Any]
+    rec_lo: np.ndarray[Any, Any]
+    rec_hi: np.ndarray[Any, Any]
+    down: np.ndarray[Any, Any]
+    up: np.ndarray[Any, Any]
+
+
+class Tables(NamedTuple):
+    """What follows from a plan for frames whose slow cosines are measured; made once in a process, for the sheared frame."""
+
+    bank: Bank
+    cycles: np.ndarray[Any, Any]  # of each cosine along the frame
     widths: tuple[int, ...]  # of a row at each level, the frame's first
-    middle: np.ndarray[Any, Any]  # (modes of the result,) float32: means of what they expand to
+    omega: tuple[np.ndarray[Any, Any], ...]  # frequencies across the stripes that the details of each level stand for
+
+
+class Pyramid(NamedTuple):
+    """What follows from a plan with a damping of its own."""
+
+    bank: Bank
+    heights: tuple[int, ...]
+    widths: tuple[int, ...]
+    slow: tuple[_slow_rows.Slow, ...]  # of each level
+    damping: tuple[np.ndarray[Any, Any], ...]  # (waves, 1)
+    rows: tuple[np.ndarray[Any, Any], ...]  # (waves,) and
+    columns: tuple[np.ndarray[Any, Any], ...]  # (x,): what a band adds to the mean of the field
+
+
+class Basis(NamedTuple):
+    """The same for long filters: columns of the frame to few functions, and back."""
+
+    bank: Bank
+    widths: tuple[int, ...]
+    project: np.ndarray[Any, Any]  # (functions, y)
+    mix: tuple[np.ndarray[Any, Any], ...]  # of each level, (functions of the result, functions)
+    expand: np.ndarray[Any, Any]  # (y, functions of the result), the last of which is constant
+    middle: np.ndarray[Any, Any]  # (functions of the result,): means of what they expand to
 
 
 def plan(
@@ -154,21 +188,55 @@ def plan(
     return Plan(shape, angle, str(wavelet), int(level), width, boundary, bool(shrink), float(strength), difference)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def tables_of(plan: Plan) -> Tables:
     rows, columns = shear_of(plan.shape, plan.angle).upright
-    wavelet = pywt.Wavelet(plan.wavelet)
-    heights, widths = _sizes(rows, wavelet.dec_len, plan.level), _sizes(columns, wavelet.dec_len, plan.level)
-    if plan.damping is None:
-        modes, cycles = _modes(rows, None, plan.boundary)
-        return Tables(_frozen(modes.T), (), cycles, _frozen(modes), tuple(widths), _frozen(modes.mean(axis=0)))
+    bank = _bank(plan.wavelet)
+    cycles = np.arange(min(MODES, rows)) / 2
+    widths = _sizes(columns, bank.dec_lo.size, plan.level)
+    # Every second sample of a band of high frequencies: those come in the opposite order.
+    omega = [(np.pi - np.pi * np.arange(n) / n / 2) / 2**level for level, n in enumerate(widths[1:])]
+    return Tables(bank, cycles, widths, tuple(omega))
+
+
+@lru_cache(maxsize=32)
+def pyramid_of(plan: Plan) -> Pyramid:
+    assert plan.damping is not None
+    rows, columns = shear_of(plan.shape, plan.angle).upright
+    bank = _bank(plan.wavelet)
+    heights, widths = (_sizes(size, bank.dec_lo.size, plan.level) for size in (rows, columns))
+    along, across = np.full(rows, 1 / rows), np.full(columns, 1 / columns)
+    slow, damping, means = [], [], []
+    for level in range(1, plan.level + 1):
+        waves, damped = _slow_rows.of_damping(heights[level], plan.damping, plan.boundary == "periodic", _FAINT)
+        slow.append(waves)
+        damping.append(damped)
+        along = _synthesis(heights[level - 1], bank.rec_lo).T @ along
+        high = _synthesis(widths[level - 1], bank.rec_hi).T @ across
+        across = _synthesis(widths[level - 1], bank.rec_lo).T @ across
+        means.append((_slow_rows.project(_frozen(along[:, None]), waves)[:, 0], _frozen(high)))
+    rows_of, columns_of = zip(*means, strict=True)
+    return Pyramid(bank, heights, widths, tuple(slow), tuple(damping), rows_of, columns_of)
+
+
+def levelwise(plan: Plan) -> bool:
+    """Whether a damping of its own goes level by level."""
+    return _bank(plan.wavelet).dec_lo.size <= _SHORT
+
+
+@lru_cache(maxsize=8)
+def basis_of(plan: Plan) -> Basis:
+    assert plan.damping is not None
+    rows, columns = shear_of(plan.shape, plan.angle).upright
+    bank = _bank(plan.wavelet)
+    heights, widths = (_sizes(size, bank.dec_lo.size, plan.level) for size in (rows, columns))
     analysed, synthesised = [], []
     for level in range(1, plan.level + 1):
-        modes, _ = _modes(heights[level], plan.damping, plan.boundary)
-        seen, made = modes, modes
+        waves, damping = _slow_rows.damped(heights[level], plan.damping, plan.boundary == "periodic", _FAINT)
+        seen = made = waves.T * np.sqrt(damping)
         for size in reversed(heights[:level]):
-            seen = _analysis(size, np.asarray(wavelet.dec_lo)).T @ seen
-            made = _synthesis(size, np.asarray(wavelet.rec_lo)) @ made
+            seen = _analysis(size, bank.dec_lo).T @ seen
+            made = _synthesis(size, bank.rec_lo) @ made
         analysed.append(seen)
         synthesised.append(made)
     basis, inner = _compressed(np.concatenate(analysed, axis=1))
@@ -176,33 +244,10 @@ def tables_of(plan: Plan) -> Tables:
     mix, begin = [], 0
     for seen in analysed:
         part = slice(begin, begin + seen.shape[1])
-        mix.append((outer[:, part] @ inner[:, part].T).astype(np.float32))
+        mix.append(_frozen(outer[:, part] @ inner[:, part].T))
         begin = part.stop
     shown[:, -1] = 1  # takes the mean away
-    return Tables(_frozen(basis.T), tuple(mix), np.zeros(1), _frozen(shown), tuple(widths), _frozen(shown.mean(axis=0)))
-
-
-def _sizes(size: int, taps: int, levels: int) -> list[int]:
-    out = [size]
-    for _ in range(levels):
-        out.append((out[-1] + taps - 1) // 2)
-    return out
-
-
-def _modes(size: int, sigma: float | None, boundary: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Orthonormal slow modes, (size, modes), and the cycles of each; each times the root of its damping, if that is given."""
-    if boundary == "periodic":
-        cycles = np.arange(size // 2 + 1.0)
-        phase = 2 * np.pi * np.outer(np.arange(size), cycles) / size
-        modes = np.concatenate([np.cos(phase), np.sin(phase[:, 1 : (size + 1) // 2])], axis=1)
-        cycles = np.concatenate([cycles, cycles[1 : (size + 1) // 2]])
-    else:
-        cycles = np.arange(size) / 2
-        modes = np.cos(2 * np.pi * np.outer(np.arange(size) + 0.5, cycles) / size)
-    damping = (2 * cycles < MODES) * 1.0 if sigma is None else np.exp(-(cycles**2) / (2 * sigma**2))
-    kept = damping > _FAINT
-    modes = modes[:, kept] / np.linalg.norm(modes[:, kept], axis=0)
-    return modes * np.sqrt(damping[kept]), cycles[kept]
+    return Basis(bank, widths, _frozen(basis.T), tuple(mix), _frozen(shown), _frozen(shown.mean(axis=0)))
 
 
 def _compressed(columns: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -222,6 +267,20 @@ def _analysis(size: int, taps: np.ndarray[Any, Any]) -> sparse.csr_matrix:
     place = (2 * row + 1 - tap) % (2 * size)
     place = np.where(place >= size, 2 * size - 1 - place, place)
     return sparse.csr_matrix((taps[tap], (row, place)), shape=(count, size))
+
+
+@lru_cache(maxsize=16)
+def _bank(name: str) -> Bank:
+    wavelet = pywt.Wavelet(name)
+    dec_lo, dec_hi, rec_lo, rec_hi = map(_frozen, (wavelet.dec_lo, wavelet.dec_hi, wavelet.rec_lo, wavelet.rec_hi))
+    return Bank(dec_lo, dec_hi, rec_lo, rec_hi, _frozen(down_blocks(dec_lo)), _frozen(up_blocks(rec_lo)))
+
+
+def _sizes(size: int, taps: int, levels: int) -> tuple[int, ...]:
+    out = [size]
+    for _ in range(levels):
+        out.append((out[-1] + taps - 1) // 2)
+    return tuple(out)
 
 
 def _synthesis(size: int, taps: np.ndarray[Any, Any]) -> sparse.csr_matrix:

@@ -54,7 +54,7 @@ def smooth(frame: Any, scale: int, weight: Any = None, axes: tuple[int, ...] = (
         total = smooth(weight, scale, axes=axes)
         mass = smooth(frame * weight, scale, axes=axes)
         return xp.where(total > _SMALL, mass / xp.maximum(total, _SMALL), np.float32(0))
-    if not on_host(frame):
+    if frame.ndim != 2 or not on_host(frame):
         return smooth_xp(frame, scale, axes)
     step, (height, width) = 2**scale, frame.shape
     taps = TAPS.astype(np.float32)
@@ -69,9 +69,9 @@ def smooth(frame: Any, scale: int, weight: Any = None, axes: tuple[int, ...] = (
 
 
 def smooth_xp(frame: Any, scale: int, axes: tuple[int, ...] = (0, 1)) -> Any:
-    """`xp` form of :func:`smooth`, without weights."""
+    """`xp` form of :func:`smooth`, without weights, for frames (..., y, x)."""
     xp = namespace(frame)
-    for axis in axes:
+    for axis in (axis - 2 for axis in axes):
         places = xp.asarray(_taps_of(frame.shape[axis], 2**scale))
         total = np.float32(TAPS[3]) * frame
         for k in (2, 1, 0):

@@ -17,7 +17,7 @@ from stack3d.kernels._box_means import box, square, triangle
 from stack3d.kernels._components import Shape, stripe_weights
 from stack3d.kernels._fill import each, known
 from stack3d.kernels._multiscale_plan import Plan, Scale, plan
-from stack3d.kernels._namespace import namespace
+from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
 from stack3d.kernels.atrous import smooth
 
@@ -30,7 +30,6 @@ _SAMPLES = 65536
 _SHORT = 0.1  # parts shorter than this times the length of the mean count as stripes
 
 
-@each
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     """Return the stripe field of a frame.
 
@@ -61,18 +60,55 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     >>> float(np.std(lines - found) / np.std(lines)) < 0.1
     True
     """
-    xp, shear = namespace(frame), shear_of(plan.shape, plan.angle)
+    if frame.ndim == 3 and not on_host(frame) and weight is None:
+        return stripes_xp(frame, plan)
+    return _alone(frame, plan, weight)
+
+
+@each
+def _alone(frame: Any, plan: Plan, weight: Any = None) -> Any:
+    shear = shear_of(plan.shape, plan.angle)
     frame, weight, level = known(frame, weight)
     rest = to_upright(frame - np.float32(level), shear)
     weight = inside(shear, rest, weight)
+    return from_upright(_field(rest, weight, [_measured(rest, weight, plan)], plan), shear)
+
+
+def stripes_xp(frames: Any, plan: Plan) -> Any:
+    """`xp` form of `stripes` for frames (n, y, x) treated at once, measured one by one."""
+    xp, shear = namespace(frames), shear_of(plan.shape, plan.angle)
+    total = frames.sum(axis=(1, 2), dtype=np.float64)
+    if not bool(xp.isfinite(total).all()):
+        return _alone(frames, plan)
+    level = (total / max(frames[0].size, 1)).astype(np.float32)
+    rest = to_upright(frames - level[:, None, None], shear)
+    weight = inside(shear, rest[0])
+    found = [_measured(one, weight, plan) for one in rest]
+    some = [k for k, one in enumerate(found) if one is None or one.ratio.any()]
+    field = xp.zeros(rest.shape, np.float32)
+    if some:
+        field[np.array(some)] = _field(rest[np.array(some)], weight, [found[k] for k in some], plan)
+    return from_upright(field, shear)
+
+
+def _measured(rest: Any, weight: Any, plan: Plan) -> Any:
+    """Return the stripes of a frame as they are measured, or None where all is taken."""
+    if not plan.shrink:
+        return None
+    known_only = rest if weight is None else namespace(rest).where(weight > 0, rest, np.float32(0))
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
+    return _stripe_power.measure(known_only, weight, **options)
+
+
+def _field(rest: Any, weight: Any, measured: list[Any], plan: Plan) -> Any:
+    """Return the stripes along y of a frame (y, x), or of some (n, y, x), from what is measured of each."""
+    xp = namespace(rest)
     if weight is not None:
         rest = xp.where(weight > 0, rest, np.float32(0))
     field = xp.zeros(rest.shape, np.float32)
-    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference}
-    measured = _stripe_power.measure(rest, weight, **options) if plan.shrink else None
-    if measured is not None and not measured.ratio.any():
-        return xp.zeros(frame.shape, np.float32)
-    multiple = plan.thresholds(rest.shape[0])
+    if not any(one is None or one.ratio.any() for one in measured):
+        return field
+    multiple = plan.thresholds(rest.shape[-2])
     for number, scale in enumerate(plan.scales):
         # Details across the stripes only: those along them are no stripes.
         along = smooth(rest, number, weight, axes=(0,))
@@ -81,12 +117,13 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         limit = multiple * scale.factor * _noise(along, plan, weight)
         limit = xp.asarray(limit.astype(np.float32))
         found = _of_band(along, limit, scale, plan, weight)
-        if measured is not None:
-            found *= np.float32(_share(measured, number, scale.length))
+        if plan.shrink:
+            shares = np.array([_share(one, number, scale.length) for one in measured], np.float32)
+            found *= xp.asarray(shares[:, None, None]) if rest.ndim == 3 else shares[0]
         if plan.correct_energy:
             _give_back(found, along, scale.length)
         field += found if plan.strength >= 1 else np.float32(plan.strength) * found
-    return from_upright(field, shear)
+    return field
 
 
 def _of_band(band: Any, limit: Any, scale: Scale, plan: Plan, weight: Any) -> Any:
@@ -95,9 +132,9 @@ def _of_band(band: Any, limit: Any, scale: Scale, plan: Plan, weight: Any) -> An
     if plan.rule == "predict":
         share = stripe_weights(band, limit, Shape(_SHORT * scale.length, plan.max_angle, plan.max_ratio))
     elif scale.block is not None:
-        share = (xp.abs(band) <= limit[:, None]).astype(np.float32)
+        share = (xp.abs(band) <= limit[..., None]).astype(np.float32)
     else:
-        return _mean(triangle, xp.clip(band, -limit[:, None], limit[:, None]), scale.length, weight)
+        return _mean(triangle, xp.clip(band, -limit[..., None], limit[..., None]), scale.length, weight)
     share = _mean(square, share, scale.block, weight)
     found = _mean(triangle, band * share, scale.length, weight)
     found *= share
@@ -129,35 +166,36 @@ def _share(found: _stripe_power.Stripes, number: int, length: int) -> float:
 
 
 def _noise(band: Any, plan: Plan, weight: Any) -> Any:
-    """Standard deviation of a band about each row, (rows,) float64 on the host."""
+    """Standard deviation of a band about each row, (..., rows) float64 on the host."""
     xp = namespace(band)
-    rows, columns = band.shape
+    rows, columns = band.shape[-2:]
     square_of, count = band, np.full(rows, float(columns))
     if plan.noise == "robust":
-        cut = np.float32(_CUT * _spread(band, weight))
+        cut = xp.asarray((_CUT * _spread(band, weight)).astype(np.float32))[..., None, None]
         square_of = xp.clip(band, -cut, cut)
     if weight is None:
-        power = xp.einsum("yx,yx->y", square_of, square_of)
+        power = xp.einsum("...yx,...yx->...y", square_of, square_of)
     else:
-        power = xp.einsum("yx,yx,yx->y", weight, square_of, square_of)
+        power = xp.einsum("yx,...yx,...yx->...y", weight, square_of, square_of)
         count = _host(weight.sum(axis=1, dtype=np.float64))
     power = _host(power).astype(np.float64)
     total = max(float(count.sum()), 1.0)
-    overall = float(power.sum()) / total
+    overall = power.sum(axis=-1, keepdims=True) / total
     if plan.window is None:
-        return np.full(rows, math.sqrt(overall))
-    near, number = (box(part[:, None].astype(np.float32), plan.window)[:, 0] for part in (power, count))
+        return np.broadcast_to(np.sqrt(overall), power.shape)
+    near, number = (box(part[..., None].astype(np.float32), plan.window)[..., 0] for part in (power, count))
     return np.sqrt(np.maximum(overall / 2, near / np.maximum(number, _SMALL)))
 
 
-def _spread(band: Any, weight: Any) -> float:
-    """Standard deviation from the median of the absolute values of a grid of pixels."""
+def _spread(band: Any, weight: Any) -> Any:
+    """Standard deviation from the median of the absolute values of a grid of pixels, of each frame."""
     xp = namespace(band)
-    step = max(1, math.isqrt(band.size // _SAMPLES))
-    part = xp.abs(band[::step, ::step])
+    step = max(1, math.isqrt(band.shape[-2] * band.shape[-1] // _SAMPLES))
+    part = xp.abs(band[..., ::step, ::step])
     if weight is not None:
-        part = part[weight[::step, ::step] > 0.5]
-    return _MAD * float(xp.median(part)) if part.size else 0.0
+        part = part[..., weight[::step, ::step] > 0.5]
+    part = part.reshape(*band.shape[:-2], -1)
+    return _MAD * _host(xp.median(part, axis=-1)) if part.shape[-1] else np.zeros(band.shape[:-2])
 
 
 def _mean(kind: Any, values: Any, size: Any, weight: Any) -> Any:

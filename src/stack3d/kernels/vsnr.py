@@ -29,6 +29,7 @@ __all__ = ["Filter", "Plan", "plan", "stripes", "stripes_xp"]
 
 ITERATIONS, TOLERANCE = 15, 5e-3  # as measured: the page on destriping has the table
 SPLIT_ITERATIONS = 15
+HOLED_ITERATIONS, HOLED_TOLERANCE = 120, 5e-5  # where pixels are missing, stripes are held by little, and arrive late
 _NEAR = 16.0  # standard deviations that a mean may be from 0 before rounding sees it
 _STRENGTH = 1.5  # of the gain of Wiener's filter: best on real tissue with planted stripes
 
@@ -154,14 +155,12 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     part = _part(frame, plan, weight, place)
     if part is None:
         return np.zeros(frame.shape, np.float32)
-    u, weight, shear, effort = packed(part.u), part.weight, place.shear, _effort(plan, place)
+    u, weight, shear, effort = packed(part.u), part.weight, place.shear, _effort(plan, place, part.holes)
     weight = None if weight is None else packed(weight)
     if place.way == "band":
         spans = _shear.spans(shear)
-        # Where only what lies beyond a sheared frame is missing, spans say so.
-        some = weight if part.holes else None
         tables, psi = _used(plan, part.psi)
-        field = _vsnr_band.solve(u, some, spans, tables, psi, part.scale, **effort)
+        field = _vsnr_band.solve(u, weight, part.holes, spans, tables, psi, part.scale, **effort)
     else:
         solve = _vsnr_full.descend if place.way == "few" else _vsnr_full.split
         field = solve(u, weight, part.psi, plans.full(plan), part.scale, **effort)
@@ -175,24 +174,28 @@ def stripes_xp(frame: Any, plan: Plan, weight: Any = None) -> Any:
         return stripes_xp(frame[None], plan, None if weight is None else weight[None])[0]
     place = _place(frame, plan)
     parts = [_part(one, plan, None if weight is None else weight[k], place) for k, one in enumerate(frame)]
-    used = [k for k, part in enumerate(parts) if part is not None]
     out = xp.zeros(frame.shape, np.float32)
-    if not used:
-        return out
-    some: list[Any] = [parts[k] for k in used]
-    u, psi = (xp.stack([xp.asarray(part[n]) for part in some]) for n in (0, 2))
-    scale = np.array([part.scale for part in some])
-    together = None
-    if any(part.weight is not None for part in some):
-        together = xp.stack([xp.ones_like(u[0]) if part.weight is None else part.weight for part in some])
+    for holes in (False, True):
+        # Frames that miss pixels take longer, and none depends on what it is treated with.
+        used = [k for k, part in enumerate(parts) if part is not None and part.holes == holes]
+        if used:
+            out[np.array(used)] = _together([parts[k] for k in used], plan, place, holes)
+    return out
+
+
+def _together(parts: list[Any], plan: Plan, place: plans.Domain, holes: bool) -> Any:
+    """Return the stripes of some frames at once."""
+    xp = namespace(parts[0].u)
+    u, psi = (xp.stack([xp.asarray(part[n]) for part in parts]) for n in (0, 2))
+    scale = np.array([part.scale for part in parts])
+    weight = None if parts[0].weight is None else xp.stack([part.weight for part in parts])
     if place.way == "band":
-        # All modes, whatever the frames have of them, so that none depends on what it is treated with.
-        field = _vsnr_band.solve_xp(u, together, plans.band(plan), psi, scale, **_effort(plan, place))
+        # All modes, whatever the frames have of them.
+        field = _vsnr_band.solve_xp(u, weight, plans.band(plan), psi, scale, **_effort(plan, place, holes))
     else:
         solve = _vsnr_full.descend_xp if place.way == "few" else _vsnr_full.split_xp
-        field = solve(u, together, psi, plans.full(plan), scale, **_effort(plan, place))
-    out[np.array(used)] = _left(field, plan, place)
-    return out
+        field = solve(u, weight, psi, plans.full(plan), scale, **_effort(plan, place, holes))
+    return _left(field, plan, place)
 
 
 def _used(plan: Plan, psi: Any) -> tuple[plans.Band, Any]:
@@ -211,11 +214,15 @@ class _Part(NamedTuple):
     holes: bool
 
 
-def _effort(plan: Plan, place: plans.Domain) -> dict[str, Any]:
+def _effort(plan: Plan, place: plans.Domain, holes: bool) -> dict[str, Any]:
     """Return the iterations at most, and the change at which to stop."""
-    tol = (0.0 if place.way == "full" else TOLERANCE) if plan.tol is None else plan.tol
-    most = (SPLIT_ITERATIONS if place.way == "full" else ITERATIONS) if plan.max_iter is None else plan.max_iter
-    return {"iterations": most, "tol": tol}
+    most, tol = (HOLED_ITERATIONS, HOLED_TOLERANCE) if holes else (ITERATIONS, TOLERANCE)
+    if place.way == "full":
+        most, tol = SPLIT_ITERATIONS, 0.0
+    return {
+        "iterations": most if plan.max_iter is None else plan.max_iter,
+        "tol": tol if plan.tol is None else plan.tol,
+    }
 
 
 def _place(frame: Any, plan: Plan) -> plans.Domain:
@@ -231,8 +238,10 @@ def _part(frame: Any, plan: Plan, weight: Any, place: plans.Domain) -> _Part | N
         weight = xp.asarray(weight, dtype=np.float32)
         if not bool((weight > 0).any()):
             return None
+        # Of a batch, only some of which miss pixels.
+        weight = None if bool((weight == 1).all()) else weight
     holes = weight is not None
-    u, weight = _entered(_centred(frame, weight), weight, place)
+    u, weight = _entered(_centred(frame, weight), weight, plan, place)
     scale = _stripe_level.gradient_scale(u, weight)
     levels = _levels(u, weight, plan, place, scale)
     if not scale or not any(np.any(level) for level in levels):
@@ -256,14 +265,14 @@ def _centred(frame: Any, weight: Any) -> Any:
     return xp.where(there, frame - frame.dtype.type(middle), 0).astype(np.float32)
 
 
-def _entered(u: Any, weight: Any, place: plans.Domain) -> tuple[Any, Any]:
+def _entered(u: Any, weight: Any, plan: Plan, place: plans.Domain) -> tuple[Any, Any]:
     xp = namespace(u)
     if place.way == "band":
         u = _shear.to_upright(u, place.shear)
         if place.shear.start is None:
             return u, (None if weight is None else _shear.nearest(weight, place.shear))
         if weight is None:
-            return u, xp.asarray(_shear.covered(_shear.spans(place.shear), u.shape[-1]))
+            return u, xp.asarray(plans.covered(plan))
         return u, _shear.nearest(weight, place.shear)
     if place.shape != u.shape:
         margins = [(0, new - old) for new, old in zip(place.shape, u.shape, strict=True)]

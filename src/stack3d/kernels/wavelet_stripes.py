@@ -1,9 +1,9 @@
 """Stripes by damping of wavelet bands in Fourier space (Muench, Trtik, Marone and Stampanoni, Opt. Express 17, 8567, 2009).
 
 What the method removes from a frame is found directly: it lives in the bands of details across the stripes, and in
-them in a few slow modes along the stripes. Columns are projected on these (one matrix product), rows of the modes go
-through the wavelet bands, and the result is expanded (one more). The specimen itself is never transformed back, so it
-keeps every pixel as it was, at any size of the frame.
+them in a few slow waves along the stripes. Columns are projected on these, rows of the waves go through the wavelet
+bands, and the result is expanded. The specimen itself is never transformed back, so it keeps every pixel as it was, at
+any size of the frame.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pywt
-from numba import njit
 
-from stack3d.kernels import _slow_rows, _stripe_power
+from stack3d.kernels import _slow_rows, _stripe_power, _wavelet_bands
 from stack3d.kernels._fill import ROUNDS, each, known, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
-from stack3d.kernels._wavelet_plan import Plan, Tables, plan, tables_of
+from stack3d.kernels._wavelet_plan import Plan, Tables, basis_of, levelwise, plan, pyramid_of, tables_of
 
 __all__ = ["Plan", "plan", "stripes"]
 
+_SOME = 16  # of every so many pixels it is seen what they are about
 _NEAR = 16.0  # standard deviations that a mean may be from 0 before rounding sees it
-_GROUP = 8  # modes are taken in whole vectors
 
 
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
@@ -75,19 +73,23 @@ def stripes_xp(frames: Any, plan: Plan) -> Any:
     level = (total / max(frames[0].size, 1)).astype(np.float32)
     upright = to_upright(frames - level[:, None, None], shear)
     slow = _stripe_power.slow_rows(upright)
-    found = [_gains(one, None, 0.0, plan, rows) for one, rows in zip(upright, slow, strict=True)]
+    found = [_gains(one, None, plan, rows) for one, rows in zip(upright, slow, strict=True)]
     used = max(_used(gains) for gains in found)
     if not used:
         return xp.zeros(frames.shape, np.float32)
-    used = min(-(-used // _GROUP) * _GROUP, len(tables.cycles))
-    gains = [np.concatenate([gain[:used] for gain in level_gains]) for level_gains in zip(*found, strict=True)]
-    # Modes of all frames side by side.
-    seen = slow[:, :used].reshape(-1, slow.shape[-1])
-    lines = _joined(_damped(xp.ascontiguousarray(seen.T), plan, gains), plan.wavelet, tables).T
-    lines = lines.reshape(len(frames), used, -1)
+    gains = [np.concatenate([_filled(gain, used) for gain in level_gains]) for level_gains in zip(*found, strict=True)]
+    # Waves of all frames one after the other.
+    lines = _lines(slow[:, :used].reshape(-1, slow.shape[-1]), gains, tables).reshape(len(frames), used, -1)
     lines[:, 0] -= xp.mean(lines[:, 0], axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
     field = from_upright(_slow_rows.expand(lines, upright.shape[-2]), shear)
     return field * np.float32(plan.strength) if plan.strength < 1 else field
+
+
+def _filled(gain: Any, count: int) -> Any:
+    """Return gains with zeros for the waves that follow."""
+    out = np.zeros((count, gain.shape[1]), np.float32)
+    out[: len(gain)] = gain[:count]
+    return out
 
 
 def _used(gains: list[Any]) -> int:
@@ -98,21 +100,55 @@ def _used(gains: list[Any]) -> int:
 @each
 def _alone(frame: Any, plan: Plan, weight: Any = None) -> Any:
     xp, shear = namespace(frame), shear_of(plan.shape, plan.angle)
+    if weight is None and shear.start is None:
+        field = _upright(to_upright(frame, shear), plan)
+        if field is not None:
+            return _scaled(from_upright(field, shear), plan)
     frame, weight, level = known(frame, weight)
     upright = to_upright(frame, shear)
     # Beyond a sheared frame lie no holes that stripes cross: filling once is enough.
     rounds = 0 if weight is None else ROUNDS
     weight = inside(shear, upright, weight)
-    if abs(level) > _NEAR * float(upright[::8, ::8].std(dtype=np.float64)):
+    if _far(upright, level):
         upright, level = upright - np.float32(level), 0.0
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(level))
-    estimate = _by_cosines(upright, weight, level, plan) if _cosines(plan) else _by_tables(upright, weight, level, plan)
+    estimate = _by_cosines(upright, weight, plan) if _cosines(plan) else _by_damping(upright, weight, level, plan)
     if estimate is None:
         return xp.zeros(frame.shape, np.float32)
     field = from_upright(through_missing(estimate, upright, weight, rounds), shear)
     if shear.start is not None:
         field -= np.float32(field.mean())
+    return _scaled(field, plan)
+
+
+def _upright(frame: Any, plan: Plan) -> Any:
+    """Return the field of a frame that lies upright, or None where a pixel is missing: no pass is spent on looking for one."""
+    xp = namespace(frame)
+    # One value that is not finite makes the mean so, and the products that the frame is seen by.
+    with np.errstate(invalid="ignore"):
+        level = float(frame[::_SOME, ::_SOME].mean(dtype=np.float64))
+    if not np.isfinite(level):
+        return None
+    if _far(frame, level):
+        frame, level = frame - np.float32(level), 0.0
+    slow = _stripe_power.slow_rows(frame) if plan.shrink else None
+    if slow is not None and not bool(xp.isfinite(xp.sum(slow[0], dtype=np.float64))):
+        return None
+    estimate = _by_cosines(frame, None, plan, slow) if _cosines(plan) else _by_damping(frame, None, level, plan, slow)
+    if estimate is None:
+        return xp.zeros(frame.shape, np.float32)
+    field = estimate(frame)
+    # The mean of the field is taken off, and is not finite where any pixel is not.
+    return field if bool(xp.isfinite(field[0, 0])) else None
+
+
+def _far(upright: Any, level: float) -> bool:
+    """Whether a frame is so far from 0 that rounding sees it."""
+    return abs(level) > _NEAR * float(upright[::_SOME, ::_SOME].std(dtype=np.float64))
+
+
+def _scaled(field: Any, plan: Plan) -> Any:
     return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
@@ -121,166 +157,62 @@ def _cosines(plan: Plan) -> bool:
     return plan.damping is None and plan.boundary == "reflect"
 
 
-def _by_cosines(upright: Any, weight: Any, level: float, plan: Plan) -> Callable[[Any], Any] | None:
+def _by_cosines(upright: Any, weight: Any, plan: Plan, slow: Any = None) -> Callable[[Any], Any] | None:
     """Return what finds the stripes in a frame without gaps, from its slow cosines; None where there are none."""
     xp, tables, rows = namespace(upright), tables_of(plan), len(upright)
-    modes = len(tables.cycles)
-    slow = _stripe_power.slow_rows(upright) if weight is None else None
-    gains = _gains(upright, weight, level, plan, slow)
+    slow = _stripe_power.slow_rows(upright) if slow is None and weight is None else slow
+    gains = _gains(upright, weight, plan, slow)
     used = _used(gains)
     if not used:
         return None
-    used = min(-(-used // _GROUP) * _GROUP, modes)
     gains = [gain[:used] for gain in gains]
 
     def estimate(full: Any) -> Any:
         seen = slow[:used] if full is upright and slow is not None else _slow_rows.project(full, used)
-        lines = _joined(_damped(xp.ascontiguousarray(seen.T), plan, gains), plan.wavelet, tables)
-        # The frame keeps its level, by the mode that is constant.
-        lines[:, 0] -= np.float32(xp.mean(lines[:, 0], dtype=np.float64))
-        return _slow_rows.expand(xp.ascontiguousarray(lines.T), rows)
+        lines = _lines(seen, gains, tables)
+        # The frame keeps its level, by the wave that is constant.
+        lines[0] -= np.float32(xp.mean(lines[0], dtype=np.float64))
+        return _slow_rows.expand(lines, rows)
 
     return estimate
 
 
-def _by_tables(upright: Any, weight: Any, level: float, plan: Plan) -> Callable[[Any], Any] | None:
-    """Return the same for modes of any kind."""
-    xp, tables = namespace(upright), tables_of(plan)
-    gains = _gains(upright, weight, level, plan, None)
+def _by_damping(upright: Any, weight: Any, level: float, plan: Plan, slow: Any = None) -> Callable[[Any], Any] | None:
+    """Return the same for a damping of its own."""
+    xp = namespace(upright)
+    gains = _gains(upright, weight, plan, slow)
     if not any(np.any(gain) for gain in gains):
         return None
-    project = xp.asarray(tables.project)
 
-    def estimate(full: Any) -> Any:
-        # The level is taken off the modes, which spares a pass over the frame.
-        slow = xp.ascontiguousarray((project @ full).T) - np.float32(level) * project.sum(axis=1)
-        lines = _joined(_damped(slow, plan, gains), plan.wavelet, tables)
-        if tables.mix:
-            lines[:, -1] = 0
-            lines[:, -1] = -xp.mean(lines, axis=0, dtype=np.float64) @ xp.asarray(tables.middle)
-        else:
-            lines[:, 0] -= np.float32(xp.mean(lines[:, 0], dtype=np.float64))
-        return xp.asarray(tables.expand) @ xp.ascontiguousarray(lines.T)
+    def shrunk(band: Any, number: int) -> Any:
+        return _stripe_power.across(band, xp.asarray(gains[number])) if plan.shrink else band
 
-    return estimate
+    if levelwise(plan):
+        return lambda full: _wavelet_bands.pyramid(full, level, pyramid_of(plan), shrunk)
+    return lambda full: _wavelet_bands.together(full, level, basis_of(plan), shrunk)
 
 
-def _gains(upright: Any, weight: Any, level: float, plan: Plan, slow: Any) -> list[Any]:
-    """Return how much of each mode of each level is stripes, at the frequencies across it, (modes or 1, x)."""
+def _gains(upright: Any, weight: Any, plan: Plan, slow: Any) -> list[Any]:
+    """Return how much of each wave of each level is stripes, at the frequencies across it, (waves or 1, x)."""
     tables, rows = tables_of(plan), len(upright)
     if not plan.shrink:
         return [np.ones((1, 1), np.float32)] * plan.level
     options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference, "slow": slow}
-    if slow is None and weight is not None:
-        upright = upright - np.float32(level)
     found = _stripe_power.measure(upright, weight, **options)
-    along = 2 * np.pi * tables.cycles[:, None] / rows
+    cycles = tables.cycles if _cosines(plan) else np.zeros(1)
+    along = found.along(2 * np.pi * cycles / rows)
+    # Waves that are left alone go last, and are many.
+    along = along[: max(np.count_nonzero(along), 1), None]
     gains = []
-    for number, width in enumerate(tables.widths[1:]):
-        # Every second sample of a band of high frequencies: those come in the opposite order.
-        omega = (np.pi - np.pi * np.arange(width) / width / 2) / 2**number
-        gains.append(found.gain(along, omega).astype(np.float32))
+    for omega in tables.omega:
+        over = (along * found.across(omega)).astype(np.float32)
+        gains.append(over / (1 + over))
     return gains
 
 
-def _damped(slow: Any, plan: Plan, gains: list[Any]) -> list[Any]:
-    """Bands of details of slow modes (x, modes), finest first, with their damping: (x, modes of the result)."""
-    xp, tables = namespace(slow), tables_of(plan)
-    bank = pywt.Wavelet(plan.wavelet)
-    split = _split if on_host(slow) else split_xp
-    out = []
-    for number, gain in enumerate(gains):
-        slow, detail = split(slow, bank)
-        if plan.shrink:
-            detail = _stripe_power.across(detail, xp.asarray(gain.T), axis=0)
-        out.append(detail @ xp.asarray(tables.mix[number]).T if tables.mix else detail)
-    return out
-
-
-def _joined(details: list[Any], wavelet: str, tables: Tables) -> Any:
-    """Bands of details put together along x, (x, modes of the result)."""
-    xp, bank = namespace(details[0]), pywt.Wavelet(wavelet)
-    join = _join if on_host(details[0]) else join_xp
-    out = xp.zeros((tables.widths[-1], details[0].shape[1]), np.float32)
-    for detail, width in zip(details[::-1], tables.widths[-2::-1]):
-        out = join(out, detail, bank, width)
-    return out
-
-
-def split_xp(rows: Any, bank: Any) -> tuple[Any, Any]:
-    """`xp` form: one level of analysis along the first axis; low-pass and details."""
-    return _analysed(rows, bank.dec_lo), _analysed(rows, bank.dec_hi)
-
-
-def join_xp(low: Any, high: Any, bank: Any, width: int) -> Any:
-    """`xp` form: one level of synthesis along the first axis, to `width`."""
-    return _synthesised(low[: high.shape[0]], bank.rec_lo, width) + _synthesised(high, bank.rec_hi, width)
-
-
-def _split(rows: Any, bank: Any) -> tuple[Any, Any]:
-    lo, hi = (np.asarray(taps, np.float32) for taps in (bank.dec_lo, bank.dec_hi))
-    shape = ((rows.shape[0] + lo.size - 1) // 2, rows.shape[1])
-    low, high = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    _split_loop(rows, lo, hi, low, high)
-    return low, high
-
-
-def _join(low: Any, high: Any, bank: Any, width: int) -> Any:
-    out = np.zeros((width, high.shape[1]), np.float32)
-    _join_loop(low, high, np.asarray(bank.rec_lo, np.float32), np.asarray(bank.rec_hi, np.float32), out)
-    return out
-
-
-def _analysed(rows: Any, taps: list[float]) -> Any:
-    xp, width, count = namespace(rows), rows.shape[0], (rows.shape[0] + len(taps) - 1) // 2
-    out = xp.zeros((count, rows.shape[1]), np.float32)
-    for k, tap in enumerate(taps):
-        place = (2 * xp.arange(count) + 1 - k) % (2 * width)
-        out += np.float32(tap) * rows[xp.where(place >= width, 2 * width - 1 - place, place)]
-    return out
-
-
-def _synthesised(rows: Any, taps: list[float], width: int) -> Any:
-    xp, count, reach = namespace(rows), rows.shape[0], len(taps) - 2
-    out = xp.zeros((2 * count + len(taps), rows.shape[1]), np.float32)
-    for k, tap in enumerate(taps):
-        out[k : k + 2 * count : 2] += np.float32(tap) * rows
-    return out[reach : reach + width]
-
-
-@njit(nogil=True, cache=True)
-def _place(at: Any, width: Any) -> Any:
-    """Pixel that a place falls on where a line goes on as its mirror image, the end repeated."""
-    at = at % (2 * width)
-    return 2 * width - 1 - at if at >= width else at
-
-
-@njit(nogil=True, cache=True)
-def _split_loop(rows: Any, lo: Any, hi: Any, low: Any, high: Any) -> None:
-    width = rows.shape[0]
-    for i in range(low.shape[0]):
-        to_low, to_high = low[i], high[i]
-        # Filters have an even number of taps: two at a time.
-        for k in range(0, lo.size, 2):
-            p, q = rows[_place(2 * i + 1 - k, width)], rows[_place(2 * i - k, width)]
-            a, b, c, d = lo[k], lo[k + 1], hi[k], hi[k + 1]
-            for m in range(p.size):
-                s, t = p[m], q[m]
-                to_low[m] += a * s + b * t
-                to_high[m] += c * s + d * t
-
-
-@njit(nogil=True, cache=True)
-def _join_loop(low: Any, high: Any, lo: Any, hi: Any, out: Any) -> None:
-    reach, last = lo.size - 2, high.shape[0] - 1
-    for i in range(out.shape[0]):
-        target = out[i]
-        # Taps whose sample falls on this row: the others meet the zeros between samples.
-        first = (i + reach) // 2
-        for k in range((i + reach) % 2, lo.size, 2):
-            j = first - k // 2
-            if 0 <= j <= last:
-                p, q = low[j], high[j]
-                a, b = lo[k], hi[k]
-                for m in range(target.size):
-                    target[m] += a * p[m] + b * q[m]
+def _lines(slow: Any, gains: list[Any], tables: Tables) -> Any:
+    """Return what slow waves (n, x) have of stripes in the details of each level."""
+    xp = namespace(slow)
+    bands = _wavelet_bands.details(slow, tables.bank, len(gains))
+    bands = [_stripe_power.across(band, xp.asarray(gain)) for band, gain in zip(bands, gains, strict=True)]
+    return _wavelet_bands.joined(bands, tables.bank, tables.widths)

@@ -7,7 +7,6 @@ edges, periodically and without a jump, so that edges do not spread along that l
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,138 +14,16 @@ import numpy as np
 import scipy.fft
 
 from stack3d.kernels import _shear, _slow_rows, _stripe_power
-from stack3d.kernels._fill import ROUNDS, each, known, through_missing
-from stack3d.kernels._namespace import namespace
+from stack3d.kernels._fill import ROUNDS, each, fill, known, through_missing
+from stack3d.kernels._namespace import namespace, on_host
+from stack3d.kernels._wedge_plan import Plan, plan
 
 __all__ = ["Plan", "mask", "plan", "stripes"]
 
-KINDS = ("measured", "wedge", "band", "auto")
-_FIXED = {  # defaults of what "measured" does not take
-    "half_angle": None,
-    "half_width": 0.005,
-    "radii": (0.01, 1.0),
-    "softness": 0.3,
-    "threshold": 1.6,
-    "averaging": 1.0,
-    "rescale": False,
-}
 _MARGIN = 1 / 8  # of a side, by which a frame is continued
 _REFERENCE = 15.0  # degrees from the wedge at which the reference of "auto" begins
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How stripes are masked in the frames of one shape; small, hashable and picklable. See :func:`plan`."""
-
-    shape: tuple[int, int]
-    angle: float
-    kind: str
-    half_angle: float
-    half_width: float
-    radii: tuple[float, float]
-    softness: float
-    threshold: float
-    averaging: float
-    rescale: bool
-    strength: float
-    difference: bool = False
-
-
-def plan(
-    shape: tuple[int, ...],
-    *,
-    angle: float = 0.0,
-    kind: str = "measured",
-    half_angle: float | None = None,
-    half_width: float = 0.005,
-    radii: tuple[float, float] = (0.01, 1.0),
-    softness: float = 0.3,
-    threshold: float = 1.6,
-    averaging: float = 1.0,
-    rescale: bool = False,
-    strength: float = 1.0,
-    difference: bool = False,
-) -> Plan:
-    """Say which part of the spectrum is taken for stripes.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape (y, x) of a frame.
-    angle : float, default 0
-        Direction of the stripes in degrees: 0 along y, 90 along x, counter-clockwise on the screen.
-    kind : {"measured", "wedge", "band", "auto"}, default "measured"
-        "measured": the gain of Wiener's filter, from the power of stripes in the frame and their length. "wedge":
-        directions within `half_angle`. "band": within `half_width` of the line of the stripes. "auto": what, in the
-        wedge, exceeds the mean of other directions at the same radius `threshold` times.
-    half_angle : float, optional
-        Degrees; by default 1 for "wedge" and 5 for "auto".
-    half_width : float, default 0.005
-        Of the band, as a fraction of the Nyquist frequency.
-    radii : (float, float)
-        Lowest and highest frequency, as fractions of the Nyquist frequency. What is below the lowest, the mean in
-        particular, is kept.
-    softness : float, default 0.3
-        Width of the smooth edges relative to `half_angle`, `half_width` and the lowest radius.
-    threshold : float, default 1.6
-        Of "auto".
-    averaging : float, default 1
-        Standard deviation, in coefficients, of the mean over neighbours that is held against the threshold.
-    rescale : bool, default False
-        Of "auto": bring the coefficients down to the mean of other directions instead of removing them.
-    strength : float, default 1
-        Below 1 so much of the stripes is taken; above 1 more of what only looks like stripes (with "measured", "auto").
-    difference : bool, default False
-        The frames are differences of slices: with little structure that could be taken for stripes.
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    ValueError
-        If a parameter is outside its range.
-
-    Examples
-    --------
-    >>> from stack3d.kernels import wedge
-    >>> wedge.plan((512, 512), kind="wedge").half_angle
-    1.0
-    """
-    shape, angle = _shear.checked_shape(shape), _shear.checked_angle(angle)
-    if kind not in KINDS:
-        raise ValueError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}")
-    asked = half_angle
-    if half_angle is None:
-        half_angle = 5.0 if kind == "auto" else 1.0
-    if not 0 < half_angle < 45:
-        raise ValueError(f"half_angle={half_angle!r} must be between 0 and 45 degrees")
-    _shear.check_strength(strength, kind in ("measured", "auto"))
-    if not 0 < half_width < 1:
-        raise ValueError(f"half_width={half_width!r} must be a fraction of the Nyquist frequency between 0 and 1")
-    low, high = radii
-    if not 0 < low < high <= math.sqrt(2):
-        raise ValueError(f"radii={radii!r} must be (low, high) with 0 < low < high <= 1.41: 0 would remove the mean")
-    if not 0 <= softness <= 1:
-        raise ValueError(f"softness={softness!r} must be between 0 and 1")
-    if not 1 <= threshold < math.inf:
-        raise ValueError(f"threshold={threshold!r} must be at least 1")
-    if not 0 <= averaging < math.inf:
-        raise ValueError(f"averaging={averaging!r} must not be negative")
-    if kind == "measured":
-        given = {"half_width": half_width, "radii": radii, "softness": softness, "threshold": threshold}
-        given |= {"half_angle": asked, "averaging": averaging, "rescale": rescale}
-        for name, value in given.items():
-            if value != _FIXED[name]:
-                raise ValueError(f"{name}={value!r} goes with kind='auto', 'wedge' or 'band', not with 'measured'")
-    numbers = (float(half_angle), float(half_width), (float(low), float(high)), float(softness))
-    return Plan(
-        shape, angle, kind, *numbers, float(threshold), float(averaging), bool(rescale), float(strength), difference
-    )
-
-
-@each
 def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     """Return the stripe field of a frame.
 
@@ -176,19 +53,61 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     >>> float(np.std(lines - found) / np.std(lines)) < 0.1
     True
     """
-    xp = namespace(frame)
+    if frame.ndim == 3 and not on_host(frame) and weight is None:
+        return stripes_xp(frame, plan)
+    return _alone(frame, plan, weight)
+
+
+@each
+def _alone(frame: Any, plan: Plan, weight: Any = None) -> Any:
     frame, weight, level = known(frame, weight)
+    if plan.kind == "measured":
+        return _finished(_measured(frame, weight, level, plan), plan)
+    return _finished(through_missing(lambda full: _masked(full - np.float32(level), plan), frame, weight), plan)
+
+
+def stripes_xp(frames: Any, plan: Plan) -> Any:
+    """`xp` form of `stripes` for frames (n, y, x) treated at once; what is measured, is measured one by one."""
+    xp, shear = namespace(frames), _shear.shear_of(plan.shape, plan.angle)
+    total = frames.sum(axis=(1, 2), dtype=np.float64)
+    if not bool(xp.isfinite(total).all()):
+        return _alone(frames, plan)
+    frames = frames - (total / max(frames[0].size, 1)).astype(np.float32)[:, None, None]
+    if plan.kind != "measured":
+        return _finished(_masked(frames, plan), plan)
+    upright = _shear.to_upright(frames, shear)
+    weight, slow = _shear.inside(shear, upright[0]), [None] * len(frames)
+    if weight is None:
+        slow = seen = _stripe_power.slow_rows(upright)
+    else:
+        upright = xp.where(weight > 0, upright, np.float32(0))
+    gains = [_gain(one, weight, rows, plan) for one, rows in zip(upright, slow, strict=True)]
+    used = max(len(gain) for gain in gains)
+    if not used:
+        return xp.zeros(frames.shape, np.float32)
+    if weight is not None:
+        seen = _slow_rows.project(xp.stack([fill(one, weight) for one in upright]), used)
+    gains = [xp.asarray(np.pad(gain, ((0, used - len(gain)), (0, 0)))) for gain in gains]
+    rows = _stripe_power.across(seen[:, :used], xp.stack(gains))
+    return _finished(_shear.from_upright(_slow_rows.expand(rows, upright.shape[-2]), shear), plan)
+
+
+def _masked(frames: Any, plan: Plan) -> Any:
+    """Return what the mask takes from frames (..., y, x) about 0."""
+    xp, (height, width) = namespace(frames), frames.shape[-2:]
     fft: Any = scipy.fft if xp is np else xp.fft
+    wide = _continued(frames)
+    spectrum = fft.rfft2(wide)
+    if frames.ndim == 3 and plan.kind == "auto":
+        spectrum *= 1 - xp.stack([mask(one, wide.shape[-2:], plan) for one in spectrum])
+    else:
+        spectrum *= 1 - mask(spectrum, wide.shape[-2:], plan)
+    return fft.irfft2(spectrum, s=wide.shape[-2:])[..., :height, :width].astype(np.float32)
 
-    def estimate(full: Any) -> Any:
-        wide = _continued(full - np.float32(level))
-        spectrum = fft.rfft2(wide)
-        spectrum *= 1 - mask(spectrum, wide.shape, plan)
-        return fft.irfft2(spectrum, s=wide.shape)[: full.shape[0], : full.shape[1]].astype(np.float32)
 
-    measured = plan.kind == "measured"
-    field = _measured(frame, weight, level, plan) if measured else through_missing(estimate, frame, weight)
-    field = field - np.float32(field.mean(dtype=np.float64))
+def _finished(field: Any, plan: Plan) -> Any:
+    """Return the field without its mean, by the strength that is asked for."""
+    field = field - field.mean(axis=(-2, -1), dtype=np.float64, keepdims=True).astype(np.float32)
     return field * np.float32(plan.strength) if plan.strength < 1 else field
 
 
@@ -201,22 +120,30 @@ def _measured(frame: Any, weight: Any, level: float, plan: Plan) -> Any:
     weight = _shear.inside(shear, upright, weight)
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(0))
-    rows, columns = upright.shape
+    rows = len(upright)
     slow = _stripe_power.slow_rows(upright) if weight is None else None
-    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference, "slow": slow}
-    found = _stripe_power.measure(upright, weight, **options)
-    if not found.ratio.any():
+    gain = _gain(upright, weight, slow, plan)
+    if not len(gain):
         return xp.zeros(frame.shape, np.float32)
-    modes = min(_stripe_power.MODES, rows)
-    along = np.pi * np.arange(modes)[:, None] / rows
-    gain = found.gain(along, np.pi * np.arange(columns) / columns).astype(np.float32)
-    gain = xp.asarray(gain[: int(np.flatnonzero(gain.any(axis=1))[-1]) + 1])
+    gain = xp.asarray(gain)
 
     def estimate(full: Any) -> Any:
         seen = slow[: len(gain)] if full is upright and slow is not None else _slow_rows.project(full, len(gain))
         return _slow_rows.expand(_stripe_power.across(seen, gain), rows)
 
     return _shear.from_upright(through_missing(estimate, upright, weight, rounds), shear)
+
+
+def _gain(upright: Any, weight: Any, slow: Any, plan: Plan) -> Any:
+    """Return what slow cosines are multiplied with, (cosines, half cycles across); without rows where there are no stripes."""
+    rows, columns = upright.shape
+    options: dict[str, Any] = {"strength": max(plan.strength, 1.0), "difference": plan.difference, "slow": slow}
+    found = _stripe_power.measure(upright, weight, **options)
+    if not found.ratio.any():
+        return np.empty((0, columns), np.float32)
+    along = found.along(np.pi * np.arange(min(_stripe_power.MODES, rows)) / rows)
+    over = along[: np.count_nonzero(along), None] * found.across(np.pi * np.arange(columns) / columns)
+    return (over / (1 + over)).astype(np.float32)
 
 
 def mask(spectrum: Any, shape: tuple[int, int], plan: Plan) -> Any:
@@ -323,14 +250,14 @@ def _smooth_mask(values: Any) -> Any:
 
 
 def _continued(frame: Any) -> Any:
-    """Continue a frame along y and x, by mirror images of both ends that fade into each other, to fast sizes."""
+    """Continue frames along y and x, by mirror images of both ends that fade into each other, to fast sizes."""
     for _ in range(2):
-        frame = _continued_down(frame).T
+        frame = _continued_down(frame).swapaxes(-1, -2)
     return frame
 
 
 def _continued_down(frame: Any) -> Any:
-    xp, rows = namespace(frame), frame.shape[0]
+    xp, rows = namespace(frame), frame.shape[-2]
     size = scipy.fft.next_fast_len(rows + max(2, round(_MARGIN * rows)), real=True)
     more = size - rows
     places = np.arange(more)
@@ -338,5 +265,5 @@ def _continued_down(frame: Any) -> Any:
     below, above = (rows + places) % period, (places - more) % period
     below, above = (np.where(part >= rows, period - 1 - part, part) for part in (below, above))
     fade = xp.asarray((0.5 - 0.5 * np.cos(np.pi * (places + 1) / (more + 1))).astype(np.float32)[:, None])
-    margin = (1 - fade) * frame[xp.asarray(below)] + fade * frame[xp.asarray(above)]
-    return xp.concatenate([frame, margin])
+    margin = (1 - fade) * frame[..., xp.asarray(below), :] + fade * frame[..., xp.asarray(above), :]
+    return xp.concatenate([frame, margin], axis=-2)

@@ -1,0 +1,79 @@
+"""Frames that a GPU takes at once: each gets what it would get by itself (array forms, run with NumPy)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stack3d.kernels import _components, _stripe_power, multiscale, wedge
+
+SHAPE = (120, 144)
+KERNELS = {"multiscale": multiscale, "wedge": wedge}
+
+
+def frames(angle=0.0):
+    """Return frames with stripes of several strengths, one with none, about different levels."""
+    rng = np.random.default_rng(2)
+    y, x = np.indices(SHAPE)
+    across = (x * np.cos(np.radians(angle)) - y * np.sin(np.radians(angle))).round().astype(int)
+    profiles = rng.normal(size=(4, 800)) * np.array([0.0, 1.0, 3.0, 0.5])[:, None]
+    values = rng.normal(size=(4, *SHAPE)) + profiles[:, across + 300] + np.array([0, 50, -20, 100])[:, None, None]
+    return values.astype(np.float32)
+
+
+@pytest.mark.parametrize("angle", [0.0, 7.0, 90.0])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("multiscale", {"scales": 3}),
+        ("multiscale", {"scales": 2, "rule": "limit", "window": None, "strength": 0.5}),
+        ("multiscale", {"scales": 2, "noise": "rms", "shrink": False}),
+        ("wedge", {}),
+        ("wedge", {"kind": "auto", "half_angle": 3.0}),
+        ("wedge", {"kind": "wedge", "strength": 0.5}),
+    ],
+)
+def test_a_batch_is_treated_as_each_frame(name, options, angle):
+    kernel, batch = KERNELS[name], frames(angle)
+    plan = kernel.plan(SHAPE, angle=angle, **options)
+    expected = np.stack([kernel.stripes(frame, plan) for frame in batch])
+    assert expected[2].std() > 0.2
+    found = kernel.stripes_xp(batch, plan)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-3 * expected.std())
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_missing_pixels_of_one_frame_leave_the_others_as_they_are(name):
+    kernel, batch = KERNELS[name], frames()
+    plan = kernel.plan(SHAPE)
+    expected = kernel.stripes_xp(batch, plan)
+    batch[1, 5:9, 7] = np.nan
+    holed = kernel.stripes_xp(batch, plan)
+    np.testing.assert_allclose(holed[[0, 2, 3]], expected[[0, 2, 3]], atol=2e-3 * expected.std())
+    np.testing.assert_array_equal(holed[1], kernel.stripes(batch[1], plan))
+
+
+def test_parts_of_one_frame_do_not_reach_into_the_next():
+    bands = np.zeros((3, 40, 30), np.float32)
+    bands[0, 5:35, 12], bands[1, 20, 3:28], bands[2, 5:30, 14] = 1, -1, -1
+    limit, shape = np.full((3, 40), 0.5, np.float32), _components.Shape(8, 10, 0.3)
+    each = np.stack([_components.stripe_weights(*pair, shape) for pair in zip(bands, limit, strict=True)])
+    assert each[0, 20, 12] > 0.9 > 0.1 > each[1, 20, 12]
+    np.testing.assert_allclose(_components.stripe_weights_xp(bands, limit, shape), each, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [60, 61, 97])
+def test_differences_and_their_sine_transform_have_the_same_array_form(width):
+    rng = np.random.default_rng(0)
+    frame, weight = rng.normal(size=(40, width)).astype(np.float32), np.ones((40, width), np.float32)
+    weight[3:9, 10:20] = weight[:, 50] = 0
+    compiled = np.empty((40, 107), np.float32)
+    _stripe_power.loops.changes(frame, weight, compiled)
+    array = _stripe_power.changes_xp(frame, weight, 108)
+    np.testing.assert_array_equal(compiled, array)
+    steps = np.diff(frame, axis=1) * (weight[:, 1:] * weight[:, :-1])
+    np.testing.assert_array_equal(compiled[:, : width - 1], steps)
+    assert not compiled[:, width - 1 :].any()
+    waves = np.sin(np.pi * np.outer(np.arange(1, 108), np.arange(1, 108)) / 108)
+    np.testing.assert_allclose(_stripe_power._sines(compiled), abs(2 * compiled @ waves), rtol=1e-3, atol=1e-3)
