@@ -53,7 +53,10 @@ def test_offsets_are_recovered_within_the_noise():
     found = da.stack3d.estimate_levels(model="offset", statistic="mean", lags=3, window=None)
     # A difference of two means of 4500 pixels: 6 counts; a walk of thirty steps about five times that.
     assert wrong(found["offset"].values, -offsets) < 40
-    assert wrong(da.stack3d.estimate_levels(model="offset", statistic="mean", window=None)["offset"].values, -offsets) > 1000
+    assert (
+        wrong(da.stack3d.estimate_levels(model="offset", statistic="mean", window=None)["offset"].values, -offsets)
+        > 1000
+    )
 
 
 def test_gain_and_offset_together_level_the_stack():

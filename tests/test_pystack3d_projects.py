@@ -167,6 +167,28 @@ def test_without_subpixel_steps_below_a_pixel_stay_in_the_images(project):
     assert (found["least_step"], found["integer"]) == ("1 px", True)
 
 
+def test_stripes_lean_as_pystack3d_draws_its_filters(tmp_path):
+    # x' = x cos theta + y sin theta across the stripe, rows downwards
+    rng, turn, size = np.random.default_rng(0), np.radians(20.0), 128
+    y, x = np.mgrid[:size, :size].astype(float)
+    across, along = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    texture = stack3d.synthetic.make_stack((2, size, size), dtype="uint8", noise=2.0).truth.values.astype(float)
+    stripes = np.zeros((size, size))
+    for x0, y0 in rng.uniform(0, size, (12, 2)):
+        a, b = x0 * np.cos(turn) + y0 * np.sin(turn), y0 * np.cos(turn) - x0 * np.sin(turn)
+        stripes += rng.uniform(15, 40) * np.exp(-0.5 * (((across - a) / 1.5) ** 2 + ((along - b) / 60) ** 2))
+    clean = np.rint(40 + texture * 0.5)
+    for k, frame in enumerate(clean + stripes):
+        tifffile.imwrite(tmp_path / f"slice_{k:04d}_z={0.01 * k:.4f}um.tif", np.rint(frame).clip(0, 255).astype("u1"))
+    step = '[destriping]\nfilters = [{ name = "Gabor", noise_level = 20, sigma = [1.5, 60], theta = 20 }]\n'
+    (tmp_path / "params.toml").write_text(
+        PARAMS.format(steps='"destriping"').replace("ind_min = 1", "ind_min = 0") + step
+    )
+    assert main(["run", str(tmp_path), "--no-report"]) == 0
+    left = stack3d.open_stack(tmp_path / "clean.zarr").values - clean
+    assert (left - left.mean((1, 2), keepdims=True)).std() < 0.5 * stripes.std()
+
+
 def test_an_area_after_a_common_crop_is_counted_from_the_lower_edge_of_what_is_left(project):
     text = (project / "params.toml").read_text().replace('"resampling"]', '"resampling", "cropping_final"]')
     (project / "params.toml").write_text(text + "\n[cropping_final]\narea = [3, 20, 2, 30]\n")

@@ -267,7 +267,7 @@ class Translation:
             found: dict[str, Any] = {"kind": name.lower()}
             if name == "Gabor":
                 found["sigma"] = tuple(float(v) for v in item["sigma"])
-                found["angle"] = float(item.get("theta", 0))
+                found["angle"] = -float(item.get("theta", 0))  # theirs leans the other way
             else:
                 found["noise_level"] = float(item["noise_level"])
             filters.append(found)
