@@ -219,7 +219,7 @@ def test_what_cannot_be_run_as_one_chain_is_refused_and_a_history_is_noted(proje
         read_project(project, shape=sizes)
 
 
-def test_channels_are_folders_and_share_the_registration_of_the_first(project):
+def into_channels(project):
     frames = sorted(project.glob("*.tif"))
     for name, factor in (("SE2", 1), ("ESB", 2)):
         (project / name).mkdir()
@@ -227,6 +227,25 @@ def test_channels_are_folders_and_share_the_registration_of_the_first(project):
             tifffile.imwrite(project / name / path.name, tifffile.imread(path) // factor)
     for path in frames:
         path.unlink()
+
+
+@pytest.mark.parametrize("channels", [["SE2", "ESB"], ["ESB"]])
+def test_the_policy_of_names_holds_within_the_folder_of_each_channel(project, channels):
+    into_channels(project)
+    write(project, ["resampling"])
+    file = project / "params.toml"
+    file.write_text(file.read_text().replace('["."]', str(channels).replace("'", '"')))
+    assert main(["run", str(project), "--no-report"]) == 0
+    clean = stack3d.open_stack(project / "clean.zarr").load()
+    assert np.atleast_1d(clean["channel"].values).tolist() == channels
+    for name in channels:
+        raw = np.stack([tifffile.imread(path) for path in sorted((project / name).glob("*.tif"))])
+        found = clean.sel(channel=name) if "channel" in clean.dims else clean
+        np.testing.assert_array_equal(found, raw[1:])  # z is even, and ind_min = 1
+
+
+def test_channels_are_folders_and_share_the_registration_of_the_first(project):
+    into_channels(project)
     write(project, ["registration_calculation", "registration_transformation"])
     file = project / "params.toml"
     text = (

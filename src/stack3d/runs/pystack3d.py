@@ -83,7 +83,8 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
     if channels != ["."]:
         opening["channel"] = channels if len(channels) > 1 else channels[0]
     if "resampling" in names and tables.get("resampling", {}).get("policy"):
-        opening["pattern"] = tables["resampling"]["policy"]
+        # The names are those within a folder of a channel.
+        opening["pattern"] = ("{channel}/" if "channel" in opening else "") + str(tables["resampling"]["policy"])
     job = Translation(file.name, dict(shape(opening)), tables, channels)
     steps = job.steps(names)
     if job.problems:
