@@ -124,6 +124,35 @@ def test_every_unknown_key_is_listed_at_once(project):
         read_project(project, shape=sizes)
 
 
+def test_unknown_keys_hide_no_wrong_value_and_each_has_its_line(project):
+    file = project / "params.toml"
+    text = file.read_text().replace("nbins = 256", 'nbins = "a"\nn_bins = 3').replace("[0.5, 1.5]", "2")
+    file.write_text(
+        "colour = 1\n" + text.replace('"cropping",', '"croping",').replace("nb_blocks = [1, 1]", "nb_blocks = []")
+    )
+    with pytest.raises(RecipeError) as error:
+        read_project(project, shape=sizes)
+    lines = file.read_text().splitlines()
+    found = {}
+    for problem in error.value.problems:
+        place, _, said = problem.removeprefix("params.toml, line ").partition(": ")
+        found[lines[int(place) - 1].split(" =")[0]] = said
+    assert list(found) == ["colour", "process_steps", "nbins", "n_bins", "factors_range", "nb_blocks"]
+    assert found["nbins"] == "[intensity_rescaling] nbins = 'a' must be a whole number"
+
+
+def test_slices_that_cannot_be_opened_hide_no_wrong_value(project, capsys):
+    file = project / "params.toml"
+    file.write_text(
+        file.read_text().replace("nbins = 256", 'nbins = "a"').replace("slice_{slice_nb}", "frame_{slice_nb}")
+    )
+    assert main(["run", str(project)]) == 1
+    said = capsys.readouterr().err
+    assert "policy (under [resampling]) 'frame_" in said
+    assert "--pattern" not in said
+    assert "nbins = 'a'" in said
+
+
 def test_an_area_beyond_the_image_is_cut_and_noted(project):
     file = project / "params.toml"
     file.write_text(file.read_text().replace("[10, 70, 5, 60]", "[-10, 64, 0, 70]"))

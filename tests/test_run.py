@@ -138,7 +138,7 @@ def test_an_inverted_run_inverts_the_integers(raw, tmp_path):
 
 def test_bad_calls_are_refused_before_any_work(recipe, tmp_path):
     out = tmp_path / "clean.zarr"
-    with pytest.raises(ValueError, match="out=None"):
+    with pytest.raises(ValueError, match=r"give out=, or path under \[output\]"):
         stack3d.run(recipe)
     with pytest.raises(ValueError, match="suffix says no format"):
         stack3d.run(recipe, out=tmp_path / "clean.dat")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import re
@@ -14,13 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stack3d._version import __version__
+from stack3d._words import counted
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from stack3d.runs import Recipe
 
-_OPTIONS = "pattern|pixel_size|channel|variable|on_bad_frame|on_gap|on_z|before"
+_OPTIONS = ("pattern", "pixel_size", "channel", "variable", "on_bad_frame", "on_gap", "on_z", "before", "out")
+# `run` opens what its recipe says: there is no option for that, and what it has is called otherwise in Python.
+_OF_RUN = ("out", "da", "scheduler", "steps", "from_step")
+_RENAMED = {"da": "input", "from_step": "from"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,9 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     # Without a terminal, progress comes as lines of the log.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    names = _OF_RUN if arguments.command == "run" else _OPTIONS
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = functools.partial(_show_warning, names)
             status: int = arguments.run(arguments)
             sys.stdout.flush()
     except BrokenPipeError:
@@ -39,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])
-        print(f"stack3d {arguments.command}: {_as_options(text)}", file=sys.stderr)
+        print(f"stack3d {arguments.command}: {_as_options(text, names)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"stack3d {arguments.command}: interrupted", file=sys.stderr)
@@ -47,19 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"stack3d: warning: {' '.join(_as_options(str(message)).split())}", file=sys.stderr)
+def _show_warning(names: Sequence[str], message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"stack3d: warning: {' '.join(_as_options(str(message), names).split())}", file=sys.stderr)
 
 
-def _as_options(message: str) -> str:
+def _as_options(message: str, names: Sequence[str]) -> str:
     """Return a message with arguments of Python written as options of the command line."""
 
     def option(found: re.Match[str]) -> str:
-        name, value = found["name"].replace("_", "-"), found["value"]
+        name, value = _RENAMED.get(found["name"], found["name"]).replace("_", "-"), found["value"]
         return f"--{name}" + ("" if value is None else f" {shlex.quote(value)}")
 
     message = re.sub(r"\boverwrite=True", "--overwrite", message)
-    return re.sub(rf"(?<![\w(])(?P<name>{_OPTIONS})=('(?P<value>[^']*)'|(?=[\s,;:)]|$))", option, message)
+    return re.sub(rf"(?<![\w(])(?P<name>{'|'.join(names)})=('(?P<value>[^']*)'|(?=[\s,;:)]|$))", option, message)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -219,17 +225,18 @@ def _init(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     import stack3d
     from stack3d.runs import run_part
+    from stack3d.runs._input import everything
 
     if (arguments.recipe is None) == (arguments.preset is None):
         raise ValueError("give either RECIPE or --preset")
     recipe = _recipe(arguments.recipe) if arguments.preset is None else stack3d.Recipe.preset(arguments.preset)
     if arguments.input is not None:
-        recipe.input["path"] = str(arguments.input)
+        recipe.input["path"] = os.path.abspath(arguments.input)
     if arguments.check:
-        opening = {key: value for key, value in recipe.input.items() if key != "path"}
-        path = recipe.input.get("path")
-        recipe.check(None if path is None else stack3d.open_stack(path, **opening))
-        print(f"{arguments.recipe or arguments.preset}: {len(recipe)} steps, nothing wrong")
+        wrong = everything(recipe)
+        if wrong:
+            raise stack3d.RecipeError(wrong)
+        print(f"{arguments.recipe or arguments.preset}: {counted(len(recipe), 'step')}, nothing wrong")
         return 0
     if arguments.plan:
         print(recipe.plan())
@@ -272,16 +279,12 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _recipe(path: Path) -> Recipe:
-    """Return the recipe of a file, or of a project of PyStack3D; what it names is looked for beside it."""
+    """Return the recipe of a file, whatever is wrong with it, or of a project of PyStack3D."""
     import stack3d
     from stack3d.runs import pystack3d
 
     if not pystack3d.is_project(path):
-        recipe = stack3d.Recipe.from_file(path)
-        for part in (recipe.input, recipe.output):
-            if "path" in part:
-                part["path"] = str(path.parent / part["path"])
-        return recipe
+        return stack3d.Recipe.with_faults(path)
 
     def sizes(opening: Mapping[str, Any]) -> dict[str, int]:
         return {str(dim): int(size) for dim, size in stack3d.open_stack(**opening).sizes.items()}

@@ -142,6 +142,7 @@ def _positions(
             )
         return new, float(np.median(np.diff(new))) if new.size > 1 else spacing
     step = _step(dz, unit, spacing, "dz")
+    _check_step(step, old, spacing, dz, "dz", unit)
     if _is_coarser(step, spacing, method, antialias):
         # Cells of the new slices begin at the outer edge of the first and cover the last.
         edges = bounds(old, spacing)
@@ -156,6 +157,15 @@ def _check_count(wanted: float, have: int, value: Any, name: str, spacing: float
     if wanted > 1000 * max(have, 10):
         raise ValueError(
             f"{name}={value!r} would make {wanted:.3g} voxels of {have}; voxels are {spacing:g} {unit} apart now. Is the unit right?"
+        )
+
+
+def _check_step(step: float, old: np.ndarray, spacing: float, value: Any, name: str, unit: str) -> None:
+    edges = bounds(old, spacing)
+    whole = float(edges[-1] - edges[0])
+    if old.size > 1 and step > whole * (1 + 1e-9):
+        raise ValueError(
+            f"{name}={value!r} is more than the whole stack along {name[1]}, which is {whole:g} {unit}. Is the unit right?"
         )
 
 
@@ -228,6 +238,7 @@ def _in_frames(
             weights[dim] = [(k, np.ones(1, np.float32)) for k in range(old.size)]
             continue
         step = _step(value, units_of(da, dim), spacing, f"d{dim}")
+        _check_step(step, old, spacing, value, f"d{dim}", units_of(da, dim))
         edges = bounds(old, spacing)
         # The new cells begin at the outer edge of the frame.
         _check_count((edges[-1] - edges[0]) / step, old.size, value, f"d{dim}", spacing, units_of(da, dim))

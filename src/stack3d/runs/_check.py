@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -31,12 +33,14 @@ def problems(recipe: Recipe, da: xr.DataArray | None, carried: bool = False) -> 
     if da is not None:
         for number, message in _of_values(recipe, da, carried):
             found[number].append(message)
-    return [line for lines in found.values() for line in lines]
+    return [*recipe._faults, *(line for lines in found.values() for line in lines)]
 
 
 def _of_names(recipe: Recipe, number: int) -> list[str]:
     step = recipe.steps[number]
     known = OPERATIONS.get(step.operation)
+    if not step.operation and recipe._faults:
+        return []  # that it has no name is among the faults
     if known is None:
         return [f"{recipe.where(number, 'operation')}: no operation has this name{_like(step.operation, OPERATIONS)}"]
     allowed = dict(list(inspect.signature(known.function).parameters.items())[1:])
@@ -46,7 +50,11 @@ def _of_names(recipe: Recipe, number: int) -> list[str]:
             hint = _like(key, allowed) or f"; it takes {', '.join(allowed)}"
             lines.append(f"{recipe.where(number, key)}: there is no parameter {key!r}{hint}")
     for key, parameter in allowed.items():
-        if parameter.default is inspect.Parameter.empty and key not in step.parameters:
+        if (
+            parameter.default is inspect.Parameter.empty
+            and key not in step.parameters
+            and (number, key) not in recipe._unread
+        ):
             lines.append(f"{recipe.where(number)}: the parameter {key!r} is needed")
     return lines
 
@@ -66,19 +74,50 @@ def _of_values(recipe: Recipe, da: xr.DataArray, carried: bool) -> list[tuple[in
                 continue
             if carried and step.operation not in EXACT and da.dtype.kind in "uib":
                 da, carried = da.astype(np.float32), False
-            try:
-                da = known.function(
-                    da, **{p.name: step.parameters[p.name] for p in allowed if p.name in step.parameters}
-                )
-            except progress.WorkRefused:
-                # What an estimate needs is right. Its result is not known yet: the later steps are tried on its input.
-                if step.parameters.get("dtype") is not None:
-                    da = da.astype(step.parameters["dtype"])
-            except REFUSALS as error:
-                text = str(error)
-                key = next((key for key in step.parameters if f"{key}=" in text), None)
-                lines.append((number, f"{recipe.where(number, key)}: {text}"))
+            given = {p.name: step.parameters[p.name] for p in allowed if p.name in step.parameters}
+            needed = [p.name for p in allowed if p.default is inspect.Parameter.empty]
+            # After a step that is wrong, the later ones are tried on what it was given.
+            da, wrong = _tried(known.function, da, given, needed)
+            lines += [(number, f"{recipe.where(number, key)}: {text}") for key, text in wrong]
     return lines
+
+
+def _tried(
+    function: Callable[..., xr.DataArray], da: xr.DataArray, given: Mapping[str, Any], needed: Sequence[str]
+) -> tuple[xr.DataArray, list[tuple[str | None, str]]]:
+    """Return what a step makes, or its input, and all that it refuses: parameter and what it says.
+
+    An operation stops at the first parameter it will not have. So that one is left out, and it is tried again.
+    """
+    wrong: list[tuple[str | None, str]] = []
+    left: dict[str, Any] = dict(given)
+    defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
+    gone: list[str] = []
+    while True:
+        try:
+            result = function(da, **left)
+        except progress.WorkRefused:
+            # What an estimate needs is right. Its result is not known yet: the later steps are tried on its input.
+            kind = left.get("dtype")
+            return (da if wrong or kind is None else da.astype(kind)), wrong
+        except REFUSALS as error:
+            text = str(error)
+            # One that only shows because another was left out is none.
+            if not any(f"{key}={defaults[key]!r}" in text for key in gone):
+                wrong.append((_named(text, given), text))
+            key = _named(text, left)
+            if key is None or key in needed:
+                return da, wrong
+            del left[key]
+            gone.append(key)
+        else:
+            return (da if wrong else result), wrong
+
+
+def _named(text: str, keys: Iterable[str]) -> str | None:
+    """Return the parameter that a message names first."""
+    places = {key: found.start() for key in keys if (found := re.search(rf"(?<!\w){key}=", text))}
+    return min(places, key=places.__getitem__) if places else None
 
 
 def _like(word: str, words: object) -> str:

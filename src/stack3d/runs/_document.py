@@ -70,11 +70,15 @@ class Source:
 
 
 def parsed(source: Source) -> tuple[list[str], dict[str, Any]]:
-    """Return the problems of form of a recipe, and its content: steps, input, output."""
+    """Return the problems of form of a recipe, and its content: steps, input, output.
+
+    A step without a name is there as ``""``, a parameter that cannot be read is left out, and ``unread`` has both as
+    (number, key), so that the rest can be looked at.
+    """
     import tomlkit
     from tomlkit.exceptions import ParseError
 
-    content: dict[str, Any] = {"steps": [], "input": {}, "output": {}}
+    content: dict[str, Any] = {"steps": [], "input": {}, "output": {}, "unread": set()}
     try:
         tables = tomlkit.parse(source.text).unwrap()
     except ParseError as error:
@@ -103,6 +107,7 @@ def parsed(source: Source) -> tuple[list[str], dict[str, Any]]:
     for number, table in enumerate(steps):
         if not isinstance(table.get("operation"), str):
             problem("step", number, None, f"step {number + 1} needs operation = NAME")
+            content["steps"].append(("", {}, False))
             continue
         checkpoint = table.get("checkpoint", False)
         if not isinstance(checkpoint, bool):
@@ -115,6 +120,7 @@ def parsed(source: Source) -> tuple[list[str], dict[str, Any]]:
                 parameters[key] = from_toml(value, key, source.folder)
             except (ValueError, TypeError, KeyError) as error:
                 problem("step", number, key, f"step {number + 1} ({table['operation']}): {error}")
+                content["unread"].add((number, key))
         content["steps"].append((table["operation"], parameters, checkpoint is True))
     return problems, content
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import os
 import platform
 import shutil
@@ -15,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d._version import __version__
+from stack3d._words import counted
 from stack3d.io import _atomic
 from stack3d.options import worker_count
 from stack3d.runs._workers import workers
@@ -24,33 +27,52 @@ if TYPE_CHECKING:
     from stack3d.runs.recipe import Recipe
 
 
+_SUFFIXES = (".zarr", ".nc", ".tif", ".tiff")
+
+
 def target_of(recipe: Recipe, out: str | os.PathLike[str] | None) -> Path:
     """Return where the result goes, links followed."""
-    given = out if out is not None else recipe.output.get("path")
-    if given is None:
-        raise ValueError("out=None: say where the result goes, by out= or by path in the recipe's [output]")
-    unknown = set(recipe.output) - {"path", "dtype"}
-    if unknown:
-        raise ValueError(f"[output] has {', '.join(sorted(unknown))}; it knows path and dtype")
-    path = Path(given)
-    if path.suffix not in (".zarr", ".nc", ".tif", ".tiff"):
-        raise ValueError(f"out={str(given)!r}: the suffix says no format; allowed are .zarr, .nc, .tif, .tiff")
-    if not Path(os.path.realpath(path)).parent.is_dir():
-        raise FileNotFoundError(f"out={str(given)!r}: there is no folder {str(path.parent)!r}; make it first")
-    return Path(os.path.realpath(path))
+    if out is None:
+        return Path(os.path.realpath(recipe.located(recipe.output["path"])))
+    check_place(out, f"out={str(out)!r}")
+    return Path(os.path.realpath(out))
 
 
-def source_of(recipe: Recipe) -> str:
-    """Return the path of the raw stack."""
-    path = recipe.input.get("path")
-    if path is None:
-        raise ValueError("da=None: give the raw stack, or its path in the recipe's [input]")
-    return str(path)
+def check_place(path: str | os.PathLike[str], name: str) -> None:
+    """Raise where no result can be written to a path, calling it by a name."""
+    place = Path(path)
+    if place.suffix not in _SUFFIXES:
+        raise ValueError(f"{name}: the suffix says no format; allowed are {', '.join(_SUFFIXES)}")
+    if not Path(os.path.realpath(place)).parent.is_dir():
+        raise FileNotFoundError(f"{name}: there is no folder {str(place.parent)!r}; make it first")
 
 
-def opening(recipe: Recipe) -> dict[str, Any]:
-    """Return what `open_stack` takes beside the path."""
-    return {key: value for key, value in recipe.input.items() if key != "path"}
+def wrong_output(recipe: Recipe, out: str | os.PathLike[str] | None) -> list[str]:
+    """Return a line for each thing that is wrong under ``[output]``, or with `out` in its place."""
+
+    def where(key: str) -> str:
+        line = recipe.line_of("output", key)
+        return "[output]" if line is None else f"{recipe.name}, line {line}: [output]"
+
+    lines = [
+        f"{where(key)}: there is no {key!r} under [output]; it takes path and dtype"
+        for key in recipe.output
+        if key not in ("path", "dtype")
+    ]
+    path, dtype = recipe.output.get("path"), recipe.output.get("dtype")
+    if dtype is not None:
+        try:
+            np.dtype(dtype)
+        except TypeError:
+            lines.append(f"{where('dtype')}: dtype = {json.dumps(dtype)} is no dtype, such as 'uint8' or 'float32'")
+    if out is None and path is None:
+        lines.append("the recipe does not say where the result goes: give out=, or path under [output]")
+    elif out is None:
+        try:
+            check_place(recipe.located(str(path)), f"{where('path')}: path = {json.dumps(str(path))}")
+        except (ValueError, FileNotFoundError) as error:
+            lines.append(str(error))
+    return lines
 
 
 def number_of(recipe: Recipe, step: str | int) -> int:
@@ -99,9 +121,21 @@ def check_space(folder: Path, stages: Sequence[Stage], raw: xr.DataArray) -> Non
     if needed - done > free:
         names = ", ".join(f"{stage.operation} ({stage.written})" for stage in kept)
         raise OSError(
-            f"{str(folder)!r}: the result and {len(kept)} checkpoints{f', after {names},' if kept else ''} take up to "
+            f"{str(folder)!r}: the result and {counted(len(kept), 'checkpoint')}{f', after {names},' if kept else ''} take up to "
             f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; make room, or choose another disk with out="
         )
+
+
+def keep_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write the recipe into the folder of a run, with paths that do not depend on where it was read."""
+    kept = copy.copy(recipe)
+    kept.input = {**recipe.input}
+    if "path" in kept.input:
+        kept.input["path"] = os.path.abspath(recipe.located(kept.input["path"]))
+    kept.output = {**recipe.output}
+    if "path" in kept.output:
+        kept.output["path"] = os.path.abspath(recipe.located(kept.output["path"]))
+    kept.save(folder / "recipe.toml")
 
 
 @contextlib.contextmanager
@@ -111,11 +145,14 @@ def saying_how_to_go_on(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         marks = list((folder / "checkpoints").glob("*.blocks"))
-        kept = [f"{sum(1 for _ in mark.iterdir()) - 1} blocks of {mark.stem.partition('.')[0]!r}" for mark in marks]
+        kept = [
+            f"{counted(sum(1 for _ in mark.iterdir()) - 1, 'block')} of {mark.stem.partition('.')[0]!r}"
+            for mark in marks
+        ]
         whole = sum(1 for _ in (folder / "estimates").glob("*.nc"))
         free = shutil.disk_usage(folder).free / 2**20
         error.add_note(
-            f"{', '.join([f'{whole} estimates', *kept])} are kept in {str(folder)!r} ({free:.0f} MiB free there). "
+            f"{', '.join([counted(whole, 'estimate'), *kept])} are kept in {str(folder)!r} ({free:.0f} MiB free there). "
             "When the cause is mended, run the same again: it goes on there"
         )
         raise

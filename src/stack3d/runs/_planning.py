@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from stack3d._words import counted
 from stack3d.options import worker_count
-from stack3d.runs import _forecast, _plan
+from stack3d.runs import _forecast
 
 if TYPE_CHECKING:
     from stack3d.runs.recipe import Recipe
@@ -55,7 +56,7 @@ class Plan:
     note: str = ""
 
     def __str__(self) -> str:
-        lines = [f"{self.slices} slices, {self.workers} threads"]
+        lines = [f"{counted(self.slices, 'slice')}, {counted(self.workers, 'thread')}"]
         lines += [f"pass {number}: {text}" for number, text in enumerate(self.passes, start=1)]
         lines.append(f"memory: up to {_size(self.memory)}")
         lines.append(
@@ -67,10 +68,10 @@ class Plan:
 
 def plan(recipe: Recipe, da: xr.DataArray | None, *, workers: int | None, trial: bool) -> Plan:
     """Return the plan of a run; see `Recipe.plan`."""
-    from stack3d.io import open_stack
+    from stack3d.runs._input import opened
     from stack3d.runs._links import links
 
-    raw = open_stack(_plan.source_of(recipe), **_plan.opening(recipe)) if da is None else da
+    raw = opened(recipe) if da is None else da
     recipe.check(raw)
     workers = worker_count() if workers is None else workers
     if workers < 1:
@@ -108,7 +109,7 @@ def _trial(recipe: Recipe, raw: xr.DataArray, workers: int) -> tuple[float | Non
     count = raw.sizes.get("z", 1)
     few, more = _TRIAL
     if count < more:
-        return None, f"a trial takes {more} slices, and there are {count}"
+        return None, f"a trial takes {more} slices, and the stack has {count}"
     start = (count - more) // 2
     try:
         _timed(recipe, raw.isel(z=slice(start, start + few)))  # compiles what is not compiled yet

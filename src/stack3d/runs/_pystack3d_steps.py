@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stack3d.runs.recipe import Step
+from stack3d.runs._document import Source
+from stack3d.runs._step import Step
 
 STEPS = (
     "cropping",
@@ -32,8 +33,8 @@ _EVERYTHING = 99999  # what PyStack3D's default files give for "to the end"
 class Translation:
     """Steps, and what is wrong or differs, of one project."""
 
-    def __init__(self, name: str, sizes: dict[str, int], tables: Mapping[str, Any], channels: list[str]) -> None:
-        self.name, self.sizes, self.tables, self.channels = name, sizes, tables, channels
+    def __init__(self, source: Source, sizes: dict[str, int], tables: Mapping[str, Any], channels: list[str]) -> None:
+        self.source, self.sizes, self.tables, self.channels = source, sizes, tables, channels
         self.cut = False  # by a registration: sizes are known only when it has been measured
         self.problems: list[str] = []
         self.notes: list[str] = []
@@ -41,11 +42,11 @@ class Translation:
     def steps(self, names: list[str]) -> list[Step]:
         """Return the steps of these names, in their order."""
         found: list[Step] = []
-        first, last = int(self.tables.get("ind_min", 0)), int(self.tables.get("ind_max", _EVERYTHING))
+        first, last = (self._one("", self.tables, *end) for end in (("ind_min", 0), ("ind_max", _EVERYTHING)))
         if first > 0 or last < self.sizes["z"] - 1:
             found.append(Step("crop", {"z": slice(first, min(last + 1, self.sizes["z"])), "by": "index"}))
         for name in names:
-            table = dict(self.tables.get(name, {}))
+            table = self._table(name)
             if name == "registration_calculation":
                 continue  # one step with the transformation
             step = getattr(self, f"_{name}")(table)
@@ -62,27 +63,68 @@ class Translation:
         # What changes nothing, such as an area that is the whole frame, is a copy.
         return found or [Step("crop")]
 
-    def _problem(self, table: str, text: str) -> None:
-        self.problems.append(f"{self.name}: [{table}] {text}")
+    def _problem(self, table: str, key: str | None, text: str) -> None:
+        line = self.source.line_of(table, 0, key)
+        where = self.source.name if line is None else f"{self.source.name}, line {line}"
+        self.problems.append(f"{where}: {f'[{table}] ' if table else ''}{text}")
+
+    def _table(self, name: str) -> dict[str, Any]:
+        table = self.tables.get(name, {})
+        if isinstance(table, Mapping):
+            return dict(table)
+        self._problem(name, None, f"{name} = {table!r} must be a table: [{name}]")
+        return {}
 
     def _unknown(self, name: str, table: Mapping[str, Any], known: set[str]) -> None:
         for key in table:
             if key not in known:
-                self._problem(name, f"{key!r} is not a key of this step; it has {', '.join(sorted(known))}")
+                self._problem(name, key, f"{key!r} is not a key of this step; it has {', '.join(sorted(known))}")
+
+    def _one(self, name: str, table: Mapping[str, Any], key: str, default: Any) -> Any:
+        """Return a number of a table, whole where the default is."""
+        value, kind = table.get(key, default), type(default)
+        try:
+            return kind(value)
+        except (TypeError, ValueError):
+            self._problem(name, key, f"{key} = {value!r} must be a {'whole ' if kind is int else ''}number")
+            return default
+
+    def _several(self, name: str, table: Mapping[str, Any], key: str, default: list[Any], least: int) -> list[Any]:
+        """Return at least `least` numbers of a table, whole where those of the default are."""
+        values, kind = table.get(key, default), type(default[0])
+        try:
+            found = [kind(value) for value in (values if isinstance(values, list) else [None])]
+        except (TypeError, ValueError):
+            found = []
+        if len(found) < least:
+            whole = "whole " if kind is int else ""
+            self._problem(
+                name, key, f"{key} = {values!r} must be a list of at least {least} {whole}number{'s' * (least > 1)}"
+            )
+            return default
+        return found
+
+    def _limits(self, name: str, table: Mapping[str, Any]) -> dict[str, float]:
+        """Return the thresholds that are given."""
+        pairs = (("low", "threshold_min"), ("high", "threshold_max"))
+        return {
+            ours: self._one(name, table, theirs, 0.0) for ours, theirs in pairs if table.get(theirs) not in (None, "")
+        }
 
     def _area(self, name: str, area: Any) -> dict[str, Any] | None:
         """Return an area [xmin, xmax, ymin, ymax], counted from the lower left, as slices from the upper left."""
         if area is None:
             return None
-        if len(area) != 4 or not all(isinstance(v, int) and not isinstance(v, bool) for v in area):
-            self._problem(name, f"area = {area!r} must be [xmin, xmax, ymin, ymax] in whole pixels")
+        whole = isinstance(area, list) and all(isinstance(v, int) and not isinstance(v, bool) for v in area)
+        if not whole or len(area) != 4:
+            self._problem(name, "area", f"area = {area!r} must be [xmin, xmax, ymin, ymax] in whole pixels")
             return None
         rows, cols = self.sizes["y"], self.sizes["x"]
         if self.cut:
             return self._area_of_unknown(name, list(area), rows, cols)
         left, right, low, high = max(area[0], 0), min(area[1], cols), max(area[2], 0), min(area[3], rows)
         if left >= right or low >= high:
-            self._problem(name, f"area = {area!r} holds nothing of {cols} x {rows} pixels")
+            self._problem(name, "area", f"area = {area!r} holds nothing of {cols} x {rows} pixels")
             return None
         if (left, low) != (area[0], area[2]) or any(
             a > n and a != _EVERYTHING for a, n in ((area[1], cols), (area[3], rows))
@@ -98,7 +140,8 @@ class Translation:
         """Return an area of frames that are at most `rows` x `cols`: rows counted from the lower edge, as they are given."""
         left, right, low, high = area
         if min(left, low) < 0 or left >= right or low >= high:
-            self._problem(name, f"area = {area!r} must be [xmin, xmax, ymin, ymax], each pair rising, none below 0")
+            text = f"area = {area!r} must be [xmin, xmax, ymin, ymax], each pair rising, none below 0"
+            self._problem(name, "area", text)
             return None
         y = slice(None if high >= rows else -high, -low or None)
         x = slice(left or None, None if right >= cols else right)
@@ -120,23 +163,23 @@ class Translation:
     def _bkg_removal(self, table: dict[str, Any]) -> Step:
         known = {"dim", "poly_basis", "orders", "cross_terms", "skip_factors", "skip_averaging"}
         self._unknown("bkg_removal", table, known | {"threshold_min", "threshold_max", "weight_func", "preserve_avg"})
-        basis, orders = table.get("poly_basis"), table.get("orders")
-        dim = len(orders) if orders and not basis else int(table.get("dim", 3))
+        basis = table.get("poly_basis")
+        orders = self._several("bkg_removal", table, "orders", [1, 1, 1], 2) if table.get("orders") else None
+        dim = len(orders) if orders and not basis else self._one("bkg_removal", table, "dim", 3)
         parameters: dict[str, Any] = {"per": "slice" if dim == 2 else "stack"}
         if basis:
             parameters["terms"] = str(basis)
         elif orders:
-            parameters["degree"] = dict(zip(("x", "y", "z"), [int(order) for order in orders], strict=False))
+            parameters["degree"] = dict(zip(("x", "y", "z"), orders, strict=False))
             parameters["cross"] = bool(table.get("cross_terms", True))
-        skips = [int(skip) for skip in table.get("skip_factors", [10] * dim)]
+        skips = self._several("bkg_removal", table, "skip_factors", [10] * max(2, dim), 2)
         if dim == 3 or not table.get("skip_averaging", False):
             parameters["subsample"] = (skips[2] if len(skips) > 2 else 1, skips[1], skips[0])
-        for ours, theirs in (("low", "threshold_min"), ("high", "threshold_max")):
-            if table.get(theirs) not in (None, ""):
-                parameters[ours] = table[theirs]
+        parameters.update(self._limits("bkg_removal", table))
         weight = str(table.get("weight_func") or "HuberT" if "weight_func" not in table else table["weight_func"])
         if weight not in _WEIGHTS:
-            self._problem("bkg_removal", f"weight_func = {weight!r} is not known; it is one of {', '.join(_WEIGHTS)}")
+            text = f"weight_func = {weight!r} is not known; it is one of {', '.join(_WEIGHTS)}"
+            self._problem("bkg_removal", "weight_func", text)
         parameters["weights"] = _WEIGHTS.get(weight, "huber")
         parameters["keep"] = "mean" if table.get("preserve_avg", False) else "constant"
         if "low" in parameters or "high" in parameters:
@@ -148,19 +191,19 @@ class Translation:
         return Step("remove_background", parameters)
 
     def _intensity_rescaling(self, table: dict[str, Any]) -> Step:
-        self._unknown("intensity_rescaling", table, {"nbins", "filter_size", "range_bins"})
-        parameters: dict[str, Any] = {"nbins": int(table.get("nbins", 256))}
+        name = "intensity_rescaling"
+        self._unknown(name, table, {"nbins", "filter_size", "range_bins"})
+        parameters: dict[str, Any] = {"nbins": self._one(name, table, "nbins", 256)}
         if table.get("range_bins") not in (None, ""):
             self.notes.append(
                 "intensity_rescaling: range_bins is not used, as in PyStack3D 2026; bins span the grey values"
             )
-        width = int(table.get("filter_size", 10))
+        width = self._one(name, table, "filter_size", 10)
         if width > 0:
             parameters["window"] = width
         elif width == 0:
-            self._problem(
-                "intensity_rescaling", "filter_size = 0; it is -1 for the mean of all slices, or a number of slices"
-            )
+            text = "filter_size = 0; it is -1 for the mean of all slices, or a number of slices"
+            self._problem(name, "filter_size", text)
         self.notes.append(
             "intensity_rescaling: grey levels between the bins are kept; PyStack3D leaves as many as there are bins"
         )
@@ -173,28 +216,27 @@ class Translation:
         region = self._area(name, table.get("area"))
         if region is not None:
             parameters["region"] = region
-        for ours, theirs in (("low", "threshold_min"), ("high", "threshold_max")):
-            if table.get(theirs) not in (None, ""):
-                parameters[ours] = table[theirs]
-        limits = table.get("factors_range", [0.8, 1.2])
-        parameters["limits"] = (float(limits[0]), float(limits[1]))
+        parameters.update(self._limits(name, table))
+        limits = self._several(name, table, "factors_range", [0.8, 1.2], 2)
+        parameters["limits"] = (limits[0], limits[1])
         return Step("level_slices", parameters)
 
     def _registration_transformation(self, table: dict[str, Any]) -> Step:
-        before = dict(self.tables.get("registration_calculation", {}))
-        self._unknown("registration_calculation", before, {"area", "threshold", "nb_blocks", "transformation"})
+        measured = "registration_calculation"
+        before = self._table(measured)
+        self._unknown(measured, before, {"area", "threshold", "nb_blocks", "transformation"})
         known = {"constant_drift", "box_size_averaging", "subpixel", "mode", "cropping", "nb_blocks"}
         self._unknown("registration_transformation", table, known)
         kind = str(before.get("transformation", "TRANSLATION"))
         if kind not in _MODELS:
-            self._problem("registration_calculation", f"transformation = {kind!r} must be one of {', '.join(_MODELS)}")
+            self._problem(measured, "transformation", f"transformation = {kind!r} must be one of {', '.join(_MODELS)}")
         parameters: dict[str, Any] = {"model": _MODELS.get(kind, "translation"), "channel": self._first_channel()}
-        region = self._area("registration_calculation", before.get("area"))
+        region = self._area(measured, before.get("area"))
         if region is not None:
             parameters["region"] = region
         if before.get("threshold") not in (None, ""):
-            parameters["threshold"] = float(before["threshold"])
-        blocks = [int(n) for n in before.get("nb_blocks", [1, 1])]
+            parameters["threshold"] = self._one(measured, before, "threshold", 0.0)
+        blocks = self._several(measured, before, "nb_blocks", [1, 1], 2)
         if blocks != [1, 1]:
             parameters["blocks"] = (blocks[0], blocks[1])
         parameters.update(self._trend(table))
@@ -208,9 +250,8 @@ class Translation:
                 )
         mode = str(table.get("mode", "constant"))
         if mode not in _FILLS:
-            self._problem(
-                "registration_transformation", f"mode = {mode!r} cannot be translated; it is one of {', '.join(_FILLS)}"
-            )
+            text = f"mode = {mode!r} cannot be translated; it is one of {', '.join(_FILLS)}"
+            self._problem("registration_transformation", "mode", text)
         parameters["fill"] = _FILLS.get(mode, "edge")
         if table.get("cropping", False):
             parameters["crop"] = "common"
@@ -222,8 +263,10 @@ class Translation:
 
     def _trend(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return what of the displacement stays in the images."""
-        drift, width = table.get("constant_drift"), table.get("box_size_averaging")
-        if width not in (None, "") and float(width) > 1:
+        name, drift, width = "registration_transformation", table.get("constant_drift"), 0.0
+        if table.get("box_size_averaging") not in (None, ""):
+            width = self._one(name, table, "box_size_averaging", 0.0)
+        if width > 1:
             if drift not in (None, "", [0, 0]):
                 self.notes.append(
                     "registration_transformation: constant_drift is left out, since a running mean (box_size_averaging) holds any"
@@ -236,9 +279,7 @@ class Translation:
             or len(drift) != 2
             or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in drift)
         ):
-            self._problem(
-                "registration_transformation", f"constant_drift = {drift!r} must be [dx, dy] in pixels a slice"
-            )
+            self._problem(name, "constant_drift", f"constant_drift = {drift!r} must be [dx, dy] in pixels a slice")
             return {}
         return {"trend": "linear", "trend_slope": [f"{float(drift[1])} px", f"{float(drift[0])} px"]}
 
@@ -251,7 +292,8 @@ class Translation:
         if wavelet:
             missing = [key for key in ("wavelet", "level", "sigma") if key not in wavelet]
             if missing:
-                self._problem("destriping", f"wavelet_decomposition lacks {', '.join(missing)}")
+                text = f"wavelet_decomposition lacks {', '.join(missing)}"
+                self._problem("destriping", "wavelet_decomposition", text)
             options = {
                 "wavelet": wavelet.get("wavelet"),
                 "level": wavelet.get("level"),
@@ -260,16 +302,20 @@ class Translation:
             return Step("destripe", {"method": "wavelet", "options": {**options, "shrink": False}})
         filters = []
         for item in table.get("filters", [{"name": "Gabor", "noise_level": 20, "sigma": [0.5, 200], "theta": 0}]):
-            name = str(item.get("name", ""))
+            name = str(item.get("name", "")) if isinstance(item, Mapping) else ""
             if name not in ("Gabor", "Dirac"):
-                self._problem("destriping", f"filters: name = {name!r} must be 'Gabor' or 'Dirac'")
+                self._problem("destriping", "filters", f"filters: name = {name!r} must be 'Gabor' or 'Dirac'")
                 continue
             found: dict[str, Any] = {"kind": name.lower()}
             if name == "Gabor":
-                found["sigma"] = tuple(float(v) for v in item["sigma"])
-                found["angle"] = -float(item.get("theta", 0))  # theirs leans the other way
+                found["sigma"] = tuple(
+                    self._several("destriping", {"sigma": item.get("sigma")}, "sigma", [0.5, 200.0], 2)
+                )
+                found["angle"] = -self._one("destriping", item, "theta", 0.0)  # theirs leans the other way
             else:
-                found["noise_level"] = float(item["noise_level"])
+                found["noise_level"] = self._one(
+                    "destriping", {"noise_level": item.get("noise_level")}, "noise_level", 20.0
+                )
             filters.append(found)
         if "maxit" in table or "cvg_threshold" in table:
             self.notes.append("destriping: maxit and cvg_threshold belong to PyStack3D's solver; ours needs neither")
@@ -281,8 +327,8 @@ class Translation:
     def _resampling(self, table: dict[str, Any]) -> Step:
         self._unknown("resampling", table, {"policy", "dz", "zpos_out"})
         if table.get("zpos_out"):
-            return Step("resample", {"z": [float(z) for z in table["zpos_out"]]})
-        step = float(table.get("dz", 0.01))
+            return Step("resample", {"z": self._several("resampling", table, "zpos_out", [0.0], 1)})
+        step = self._one("resampling", table, "dz", 0.01)
         if step <= 0:
-            self._problem("resampling", f"dz = {step} must be above 0")
+            self._problem("resampling", "dz", f"dz = {step} must be above 0")
         return Step("resample", {"dz": f"{step} um"})

@@ -13,7 +13,6 @@ import xarray as xr
 from stack3d._warn import warn
 from stack3d.io import open_stack
 from stack3d.reporting import ReportWarning
-from stack3d.runs import _plan
 from stack3d.runs.recipe import Recipe
 
 _LOGGER = logging.getLogger("stack3d")
@@ -38,11 +37,11 @@ def raw_of(result: str | os.PathLike[str]) -> xr.DataArray | None:
     )
     if recipe is None or "path" not in recipe.input:
         return None
-    path = Path(_plan.source_of(recipe))
+    path = Path(recipe.located(recipe.input["path"]))
     if not path.exists():
         warn(f"the raw stack of {str(result)!r}, {str(path)!r}, is not there; give it with before=")
         return None
-    return open_stack(path, **_plan.opening(recipe))
+    return open_stack(**{**recipe.input, "path": path})
 
 
 def write_report(

@@ -6,14 +6,18 @@ notes of the translation say so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stack3d.runs._document import Source
+from stack3d.runs._input import by_line
 from stack3d.runs._pystack3d_steps import STEPS, Translation
 from stack3d.runs.recipe import Recipe, RecipeError
 
+_EVERYTHING = 10**9  # larger than any stack
 _GENERAL = (
     *("project_dir", "dirname", "input_dirname", "ind_min", "ind_max", "channels", "nproc", "process_steps", "history"),
     "serial",
@@ -66,18 +70,21 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
         raise FileNotFoundError(f"path={str(path)!r}: there is no params.toml")
     tables = _tables(file)
     folder = file.parent / str(tables.get("project_dir") or tables.get("dirname") or tables.get("input_dirname") or ".")
+    source = Source(file.read_text(encoding="utf-8"), file)
     names = [name for name in tables.get("process_steps", []) if name]
     problems = [
-        f"{file.name}: process_steps has {name!r}; it knows {', '.join(STEPS)}" for name in names if name not in STEPS
+        f"{_where(source, 'process_steps')}: process_steps has {name!r}; it knows {', '.join(STEPS)}"
+        for name in names
+        if name not in STEPS
     ]
-    problems += [f"{file.name}: {key!r} is not a key of PyStack3D" for key in tables if key not in (*_GENERAL, *STEPS)]
+    problems += [
+        f"{_where(source, key)}: {key!r} is not a key of PyStack3D" for key in tables if key not in (*_GENERAL, *STEPS)
+    ]
     if tables.get("serial", True) is not True:
         problems.append(
-            f"{file.name}: serial = {tables['serial']!r} (every step from the raw slices) cannot be run as one chain; "
+            f"{_where(source, 'serial')}: serial = {tables['serial']!r} (every step from the raw slices) cannot be run as one chain; "
             "run the steps one by one with --steps and --out"
         )
-    if problems:
-        raise RecipeError(problems)
     channels = [channel for channel in tables.get("channels", ["."]) if channel] or ["."]
     opening: dict[str, Any] = {"path": str(folder)}
     if channels != ["."]:
@@ -85,10 +92,16 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
     if "resampling" in names and tables.get("resampling", {}).get("policy"):
         # The names are those within a folder of a channel.
         opening["pattern"] = ("{channel}/" if "channel" in opening else "") + str(tables["resampling"]["policy"])
-    job = Translation(file.name, dict(shape(opening)), tables, channels)
-    steps = job.steps(names)
-    if job.problems:
-        raise RecipeError(job.problems)
+    try:
+        sizes = dict(shape(opening))
+    except (ValueError, TypeError, OSError) as error:
+        # Only areas need them; what else is wrong is said too.
+        problems.append(f"{file.name}: the slices in {str(folder)!r} cannot be opened: {_in_words(str(error))}")
+        sizes = {"z": _EVERYTHING, "y": _EVERYTHING, "x": _EVERYTHING}
+    job = Translation(source, sizes, tables, channels)
+    steps = job.steps([name for name in names if name in STEPS])
+    if problems or job.problems:
+        raise RecipeError(by_line([*problems, *job.problems]))
     if tables.get("history"):
         job.notes.append("history is not used: a run keeps beside its result what is done, and does again what changed")
     recipe = Recipe(steps, input=opening, output={"path": str(folder / "clean.zarr")})
@@ -101,6 +114,16 @@ def _file_of(path: Path) -> Path | None:
         files = sorted(path.glob("*.toml"))
         return files[0] if len(files) == 1 else next((file for file in files if file.name == "params.toml"), None)
     return path if path.suffix == ".toml" and path.is_file() else None
+
+
+def _where(source: Source, key: str) -> str:
+    line = source.line_of(key, 0) or source.line_of("", 0, key)
+    return source.name if line is None else f"{source.name}, line {line}"
+
+
+def _in_words(text: str) -> str:
+    """Return a message with the argument of `open_stack` that comes of a project named as the project has it."""
+    return re.sub(r"\bpattern=", "policy (under [resampling]) ", text)
 
 
 def _tables(file: Path) -> dict[str, Any]:

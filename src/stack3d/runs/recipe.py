@@ -12,6 +12,7 @@ import xarray as xr
 
 from stack3d._provenance import OPERATIONS
 from stack3d._records import decode_value, provenance
+from stack3d._words import counted
 from stack3d.runs import _document
 from stack3d.runs._presets import preset_file
 from stack3d.runs._step import RecipeError as RecipeError
@@ -61,23 +62,50 @@ class Recipe:
         self.output = dict(output or {})
         self.notes: list[str] = []
         self._source: _document.Source | None = None
+        self._folder: Path | None = None
+        # Of a file with faults: they are listed with those of the steps.
+        self._faults: list[str] = []
+        self._unread: set[tuple[int, str]] = set()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Recipe:
         """Read a recipe from a TOML file.
 
+        Parameters
+        ----------
+        path : path
+            Paths under ``[input]`` and ``[output]`` stay as they are written; where they are relative, a run takes them
+            relative to the folder of this file.
+
         Raises
         ------
         RecipeError
-            With every problem of its form, by line.
+            When it is not of the form of a recipe: with everything else that is wrong with it too, by line.
         FileNotFoundError
         """
-        return cls._read(_document.Source.read(Path(path)))
+        recipe = cls.with_faults(path)
+        recipe._raise_faults()
+        return recipe
+
+    @classmethod
+    def with_faults(cls, path: str | os.PathLike[str]) -> Recipe:
+        """Read a recipe from a TOML file, whatever is wrong with it; `problems` lists that."""
+        recipe = cls._read(_document.Source.read(Path(path)))
+        recipe._folder = Path(os.path.abspath(os.path.expanduser(path))).parent
+        return recipe
+
+    def _raise_faults(self) -> None:
+        if self._faults:
+            from stack3d.runs._input import everything
+
+            raise RecipeError(everything(self))
 
     @classmethod
     def from_text(cls, text: str) -> Recipe:
         """Read a recipe from the text of a TOML file."""
-        return cls._read(_document.Source(text))
+        recipe = cls._read(_document.Source(text))
+        recipe._raise_faults()
+        return recipe
 
     @classmethod
     def preset(cls, name: str) -> Recipe:
@@ -135,11 +163,9 @@ class Recipe:
 
     @classmethod
     def _read(cls, source: _document.Source) -> Recipe:
-        problems, content = _document.parsed(source)
-        if problems:
-            raise RecipeError(problems)
+        faults, content = _document.parsed(source)
         recipe = cls([Step(*parts) for parts in content["steps"]], input=content["input"], output=content["output"])
-        recipe._source = source
+        recipe._source, recipe._faults, recipe._unread = source, faults, content["unread"]
         return recipe
 
     @classmethod
@@ -225,7 +251,10 @@ class Recipe:
         return "".join(f"# Note: {note}\n" for note in self.notes) + _document.written(self, self._source)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the recipe as TOML; comments of the file it was read from are kept."""
+        """Write the recipe as TOML; comments of the file it was read from are kept.
+
+        Paths are written as they are: read again, relative ones are relative to `path`.
+        """
         path = Path(path)
         path.write_text(self.to_text(), encoding="utf-8")
         return path
@@ -236,6 +265,20 @@ class Recipe:
         name = f"step {number + 1} ({self.steps[number].operation})"
         return name if line is None or self._source is None else f"{self._source.name}, line {line}: {name}"
 
+    @property
+    def name(self) -> str:
+        """What it is called in messages: its file, where it has one."""
+        return "recipe" if self._source is None else self._source.name
+
+    def line_of(self, table: str, key: str | None = None) -> int | None:
+        """Return the line of a key under ``[input]`` or ``[output]``, or of the table; None where there is none."""
+        return None if self._source is None else self._source.line_of(table, 0, key)
+
+    def located(self, path: str | os.PathLike[str]) -> str:
+        """Return a path of ``[input]`` or ``[output]``, relative to the file that the recipe was read from."""
+        path = os.path.expanduser(path)
+        return path if self._folder is None else str(self._folder / path)
+
     def __eq__(self, other: object) -> bool:
         return self.steps == other.steps if isinstance(other, Recipe) else NotImplemented
 
@@ -245,7 +288,7 @@ class Recipe:
         return len(self.steps)
 
     def __repr__(self) -> str:
-        lines = [f"<stack3d Recipe, {len(self.steps)} steps>"]
+        lines = [f"<stack3d Recipe, {counted(len(self.steps), 'step')}>"]
         for number, step in enumerate(self.steps, start=1):
             shown = ", ".join(f"{key}={_short(value)}" for key, value in step.parameters.items())
             lines.append(f"  {number}. {step.operation}({shown}){' -> checkpoint' if step.checkpoint else ''}")

@@ -18,7 +18,7 @@ from stack3d._provenance import OPERATIONS
 from stack3d.io import _atomic, _kept_chunks, open_stack
 from stack3d.io import checkpoint as write_again
 from stack3d.options import get_option
-from stack3d.runs import _plan, _store
+from stack3d.runs import _input, _plan, _store
 from stack3d.runs._check import REFUSALS, problems
 from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
 from stack3d.runs._forecast import Stage, forecast
@@ -50,7 +50,7 @@ def run(
     Parameters
     ----------
     recipe : Recipe or path
-        A recipe, or the TOML file of one.
+        A recipe, or the TOML file of one; paths in a file are relative to it.
     da : DataArray, optional
         The raw stack; by default what the recipe's ``[input]`` names.
     out : path, optional
@@ -114,32 +114,38 @@ def prepared(
     scheduler: str | None,
 ) -> Iterator[Run]:
     """Yield a run that is checked and not begun, on the scheduler that is asked for; see `run`."""
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_file(recipe)
-    target = _plan.target_of(recipe, out)
-    source = _plan.source_of(recipe) if da is None else None
-    with on_scheduler(scheduler):
-        raw = open_stack(_plan.source_of(recipe), **_plan.opening(recipe)) if da is None else da
-        chosen, stages = _checked(recipe, raw, steps)
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.with_faults(recipe)
+    if out is not None:
+        _plan.target_of(recipe, out)
+    with on_scheduler(scheduler), _input.errors_in_words(recipe) if da is None else contextlib.nullcontext():
+        raw, chosen, stages = _checked(recipe, da, out, steps)
+        target = _plan.target_of(recipe, out)
+        source = _input.place_of(recipe) if da is None else None
         folder = RunFolder(Path(f"{target}.run"))
         with _kept_chunks.until_done():
             yield Run(recipe, folder, raw, source, target, chosen, stages)
 
 
 def _checked(
-    recipe: Recipe, raw: xr.DataArray, steps: Sequence[str | int] | None
-) -> tuple[list[int], list[Stage] | None]:
-    """Return the steps to do and what they will make, in one walk where nothing is wrong, or raise RecipeError."""
-    wrong = problems(recipe, None)
+    recipe: Recipe, da: xr.DataArray | None, out: str | os.PathLike[str] | None, steps: Sequence[str | int] | None
+) -> tuple[xr.DataArray, list[int], list[Stage] | None]:
+    """Return the raw stack, the steps to do and what they will make, or raise RecipeError with all that is wrong.
+
+    One walk does where nothing is wrong.
+    """
+    raw, wrong = _input.tried(recipe) if da is None else (da, [])
+    calibrated = not wrong
+    wrong += _plan.wrong_output(recipe, out)
     stages = None
-    if not wrong and steps is None:
+    if raw is not None and steps is None and not wrong and not problems(recipe, None):
         everything = list(range(len(recipe)))
         with contextlib.suppress(*REFUSALS):
             stages = forecast([link.step for link in links(recipe, raw.dtype, everything)], raw)
     if stages is None:
-        wrong = problems(recipe, raw, carried=True)
-    if wrong:
-        raise RecipeError(wrong)
-    return _plan.chosen(recipe, steps), stages
+        wrong += _input.of_steps(recipe, raw, calibrated=calibrated)
+    if wrong or raw is None:
+        raise RecipeError(_input.by_line(wrong))
+    return raw, _plan.chosen(recipe, steps), stages
 
 
 def clean(result: str | os.PathLike[str]) -> int:
@@ -216,7 +222,7 @@ class Run:
         _plan.check_target(self.target, self.before.get("result", {}), overwrite)
         stages = forecast([link.step for link in self.chain], self.raw) if self._forecast is None else self._forecast
         _plan.check_space(self.folder.path, stages, self.raw)
-        self.recipe.save(self.folder.path / "recipe.toml")
+        _plan.keep_recipe(self.recipe, self.folder.path)
         start = time.perf_counter()
         with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
             da = self._through(self.chain)
