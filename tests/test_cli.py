@@ -75,7 +75,7 @@ def test_a_warning_is_one_line_with_the_options_of_the_command_line(folder, caps
     (folder / "slice_0001_z=0.0100um.tif").unlink()
     assert main(["info", str(folder)]) == 0
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("stack3d: warning: 1 of the slice numbers 0 to 3 are missing")
+    assert line.startswith("stack3d: warning: 1 of the slice numbers 0 to 3 is missing")
     assert "--on-gap flag inserts them" in line
     assert main(["info", str(folder), "--on-gap", "flag"]) == 0
     captured = capsys.readouterr()

@@ -447,7 +447,7 @@ def test_missing_numbers_warn_and_leave_a_hole_in_z(tmp_path):
 def test_missing_numbers_can_be_an_error_or_flagged_slices(tmp_path):
     frames = volume(3)
     path = write(tmp_path / "s", frames, numbers=[3, 4, 6])
-    with pytest.raises(ValueError, match=r"1 of the slice numbers 3 to 6 are missing.*: 5\. Choose: on_gap='flag'"):
+    with pytest.raises(ValueError, match=r"1 of the slice numbers 3 to 6 is missing.*: 5\. Choose: on_gap='flag'"):
         open_stack(path, on_gap="raise")
     da = open_stack(path, on_gap="flag", pixel_size=10)
     assert da.slice_number.values.tolist() == [3, 4, 5, 6]
@@ -493,7 +493,7 @@ def test_decreasing_z_is_an_error_sorted_or_dropped(tmp_path):
     assert da.z.values.tolist() == [0.0, 20.0, 30.0, 40.0]
     assert da.slice_number.values.tolist() == [0, 2, 1, 3]
     assert da.values[:, 0, 0].tolist() == [0, 2, 1, 3]
-    with pytest.warns(UserWarning, match=r"left out 1 slices.*slice_0002"):
+    with pytest.warns(UserWarning, match=r"left out 1 slice of.*slice_0002"):
         dropped = open_stack(path, on_z="drop")
     assert dropped.values[:, 0, 0].tolist() == [0, 1, 3]
 
@@ -503,7 +503,7 @@ def test_equal_z_is_an_error_or_the_first_is_kept(tmp_path):
     for on_z in ("raise", "sort"):
         with pytest.raises(ValueError, match=r"two slices .* have the same z=20 nm: slice_0001.*slice_0002"):
             open_stack(path, on_z=on_z)
-    with pytest.warns(UserWarning, match=r"left out 1 slices"):
+    with pytest.warns(UserWarning, match=r"left out 1 slice of"):
         assert open_stack(path, on_z="drop").values[:, 0, 0].tolist() == [0, 1, 3]
     assert open_stack(path, z=[0, 1, 2, 3]).sizes["z"] == 4
 

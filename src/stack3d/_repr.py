@@ -20,16 +20,11 @@ def facts(da: xr.DataArray) -> list[tuple[str, str]]:
     ]
     spatial = [dim for dim in grid.SPATIAL if dim in da.dims]
     if all(dim in da.coords for dim in spatial):
-        units = {grid.units_of(da, dim) for dim in spatial}
-        unit = units.pop() if len(units) == 1 else ""
-        shown = "pixel, not calibrated" if unit == "1" else unit
-        rows.append(
-            ("voxel size", " × ".join(f"{dim} {grid.spacing_of(da, dim):.6g}" for dim in spatial) + f" {shown}")
-        )
-        rows.append(("extent", " × ".join(f"{dim} {_extent(da, dim):.6g}" for dim in spatial) + f" {shown}"))
+        rows.append(("voxel size", _lengths(da, {dim: grid.spacing_of(da, dim) for dim in spatial})))
+        rows.append(("extent", _lengths(da, {dim: _extent(da, dim) for dim in spatial})))
         if "z" in spatial and not grid.is_uniform(da["z"].values):
             steps = np.diff(da["z"].values)
-            rows.append(("slices", f"uneven, {steps.min():.4g} to {steps.max():.4g} {shown} apart"))
+            rows.append(("slices", f"uneven, {steps.min():.4g} to {steps.max():.4g} {_unit(da, 'z')} apart"))
     if "channel" in da.coords:
         rows.append(("channels", ", ".join(str(name) for name in np.atleast_1d(da["channel"].values))))
     if "valid" in da.coords and da["valid"].chunks is None and not bool(np.all(da["valid"].values)):
@@ -37,6 +32,21 @@ def facts(da: xr.DataArray) -> list[tuple[str, str]]:
         rows.append(("bad slices", f"{bad} of {da.sizes.get('z', 1)}"))
     rows.append(("values", _where(da)))
     return rows
+
+
+def _unit(da: xr.DataArray, dim: str) -> str:
+    unit = grid.units_of(da, dim)
+    return "px" if unit == "1" else unit
+
+
+def _lengths(da: xr.DataArray, lengths: dict[str, float]) -> str:
+    """Return lengths along the axes, each with its unit where these differ."""
+    units = {_unit(da, dim) for dim in lengths}
+    if len(units) > 1:
+        return " × ".join(f"{dim} {length:.6g} {_unit(da, dim)}" for dim, length in lengths.items())
+    unit = units.pop() if units else ""
+    shown = "pixel, not calibrated" if unit == "px" else unit
+    return " × ".join(f"{dim} {length:.6g}" for dim, length in lengths.items()) + f" {shown}"
 
 
 def _extent(da: xr.DataArray, dim: str) -> float:

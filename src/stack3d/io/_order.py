@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stack3d._warn import warn
+from stack3d._words import counted
 from stack3d.io._listing import FrameFile, some
 from stack3d.io._names import FrameName, NamePattern, length_in, natural_key, numbers_in, positions_in
 from stack3d.io._source import Settings
@@ -107,7 +108,7 @@ def _gaps(slices: list[Slice], folder: Path, settings: Settings) -> list[Slice]:
         return slices
     count = sum(last - first + 1 for first, last in holes)
     text = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in holes[:8])
-    message = f"{count} of the slice numbers {numbers[0]} to {numbers[-1]} are missing in {folder}: {text}"
+    message = f"{count} of the slice numbers {numbers[0]} to {numbers[-1]} {'is' if count == 1 else 'are'} missing in {folder}: {text}"
     message += " ..." if len(holes) > 8 else "."
     if settings.on_gap == "flag":
         # Numbers that are no count of slices (a time, a date) would make a stack of holes.
@@ -164,7 +165,7 @@ def _ordered(slices: list[Slice], folder: Path, settings: Settings, unit: str) -
         )
     if dropped:
         warn(
-            f"on_z='drop' left out {len(dropped)} slices of {folder} that lie no deeper than those before: "
+            f"on_z='drop' left out {counted(len(dropped), 'slice')} of {folder}, no deeper than those before: "
             f"{some(dropped)}"
         )
     return kept

@@ -11,6 +11,7 @@ import xarray as xr
 from stack3d import kernels
 from stack3d._provenance import estimator, operation
 from stack3d._warn import warn
+from stack3d._words import counted
 from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype, valid_slices
 from stack3d.operations import _grey, _surface_fit, _surface_grid, _surface_polynomial, _terms
@@ -226,7 +227,7 @@ def applied(
     if bool(unknown.any()):
         count = int(unknown.sum())
         warn(
-            f"{count} slices could not be fitted and are left as they are; see estimate['rmse']",
+            f"{counted(count, 'slice')} could not be fitted and {'is' if count == 1 else 'are'} left as before; see estimate['rmse']",
             _grey.BlankSliceWarning,
         )
     # A slice that could not be fitted keeps its pixels: 0 is taken from them, or they are divided by 1.

@@ -11,6 +11,7 @@ import xarray as xr
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator
 from stack3d._warn import warn
+from stack3d._words import counted
 from stack3d.grid import spacing_of, units_of
 from stack3d.model import one_channel, valid_slices
 from stack3d.operations import _grey
@@ -290,7 +291,7 @@ def _estimate(
     first = float(z[0])
     if solved is None:
         warn(
-            f"the distances of {count} slices cannot be measured: too few of them resemble each other; the positions are those "
+            f"the distances of {counted(count, 'slice')} cannot be measured: too few of them resemble each other; the positions are those "
             "of the stack",
             UntiedSliceWarning,
         )
@@ -309,7 +310,8 @@ def _estimate(
         if not tied[valid_slices(volume)].all():
             alone = np.flatnonzero(~tied & valid_slices(volume))
             warn(
-                f"{alone.size} slices resemble no other (the first is z {alone[0]}); they are spaced evenly",
+                f"{counted(alone.size, 'slice')} {'resembles' if alone.size == 1 else 'resemble'} no other (the first is "
+                f"z {alone[0]}); spaced evenly",
                 UntiedSliceWarning,
             )
         before = units_of(volume, "z")

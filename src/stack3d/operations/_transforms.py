@@ -10,6 +10,7 @@ import xarray as xr
 
 from stack3d._provenance import estimator
 from stack3d._warn import warn
+from stack3d._words import counted
 from stack3d.grid import Frame
 from stack3d.model import DIMS, valid_slices
 from stack3d.operations._transform_blocks import check_blocks, displaced
@@ -318,8 +319,8 @@ def _described(da: xr.DataArray, one: xr.DataArray, solved: Solved, valid: np.nd
     lost = int(np.sum(valid & ~ok))
     if lost > 0.5 * max(1, int(valid.sum())):
         warn(
-            f"{lost} of {int(valid.sum())} slices could not be tied to any other; they are marked valid=False and stay where "
-            "they are. Is there structure that neighbouring slices share? A lower `band` or a `region` may help",
+            f"{lost} of {counted(int(valid.sum()), 'slice')} could not be tied to any other, marked valid=False and left "
+            "in place. Is there structure that neighbouring slices share? A lower `band` or a `region` may help",
             UntiedSliceWarning,
         )
     dataset = describe(da, in_frame(solved.matrices, Frame.of(one), Frame.of(da)), ok)

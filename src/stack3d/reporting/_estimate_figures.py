@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import xarray as xr
 
+from stack3d._words import counted
 from stack3d.reporting import _surfaces
 from stack3d.reporting._images import map_uri, scale_colours
 from stack3d.reporting._model import Block, Figure, Table, Text
@@ -168,7 +169,8 @@ def _bad_slices(estimate: xr.Dataset) -> list[Block]:
     valid = estimate["valid"].values.astype(bool) if "valid" in estimate else np.ones(z.size, bool)
     reasons = estimate["reason"].values if "reason" in estimate else np.full(z.size, "")
     rows = [(str(k), number(z[k], 6), str(reasons[k])) for k in np.flatnonzero(~valid)[:200]]
-    said = f"{int((~valid).sum())} of {valid.size} slices are bad."
+    bad = int((~valid).sum())
+    said = f"{bad} of {counted(valid.size, 'slice')} {'is' if bad == 1 else 'are'} bad."
     found: list[Block] = [Table(("slice", label, "what is wrong"), rows, said) if rows else Text(said)]
     if "score" in estimate and estimate["score"].dims == ("z", "measure"):
         for k, measure in enumerate(estimate["measure"].values):
@@ -219,7 +221,9 @@ def _hot_pixels(estimate: xr.Dataset) -> list[Block]:
         marks = [
             (f"{y}, {x}", "hot" if values[y, x] > 0 else "dark") for y, x in list(zip(rows, columns, strict=True))[:50]
         ]
-        found.append(Table(("row, column", "kind"), marks, f"{rows.size} pixels are hot or dark; up to 50 are listed."))
+        found.append(
+            Table(("row, column", "kind"), marks, f"{counted(rows.size, 'pixel')} hot or dark; up to 50 are listed.")
+        )
     return found
 
 
@@ -254,7 +258,7 @@ def _histogram(estimate: xr.Dataset) -> list[Block]:
         uri = map_uri(shares.T[::-1], (0.0, top))
         chart = heat_map(
             uri, x=x, y=(grid[0], grid[-1]), x_label=label, y_label="grey value", down=False,
-            alt=f"Histogram of each of {z.size} slices before matching, as a map",
+            alt=f"Histogram of each of {counted(z.size, 'slice')} before matching, as a map",
         )  # fmt: skip
         body = chart + scale(0, 100 * top, "% of the pixels per bin", scale_colours("viridis"))
         found.append(Figure(body, f"{of} Histograms before matching, slice by slice.".strip()))

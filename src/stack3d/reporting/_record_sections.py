@@ -86,9 +86,17 @@ def _quality_tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 def _voxel(da: xr.DataArray) -> tuple[str, str]:
     dims = [dim for dim in SPATIAL if dim in da.dims]
-    units = {units_of(da, dim) for dim in dims}
-    unit = unit_shown(units.pop(), "pixel, not calibrated") if len(units) == 1 else "mixed units"
-    return " × ".join(number(spacing_of(da, dim)) for dim in dims), f"{unit} along {', '.join(dims)}"
+    return _lengths(da, {dim: spacing_of(da, dim) for dim in dims})
+
+
+def _lengths(da: xr.DataArray, lengths: Mapping[str, float]) -> tuple[str, str]:
+    """Return lengths along the axes, and what they are in; each has its unit where these differ."""
+    units = {dim: unit_shown(units_of(da, dim), "px") for dim in lengths}
+    along = f"along {', '.join(lengths)}"
+    if len(set(units.values())) > 1:
+        return " × ".join(f"{number(length)} {units[dim]}" for dim, length in lengths.items()), along
+    unit = "pixel, not calibrated" if "px" in units.values() else "".join(set(units.values()))
+    return " × ".join(number(length) for length in lengths.values()), f"{unit} {along}"
 
 
 def _fact(da: xr.DataArray, label: str) -> str:
@@ -108,10 +116,11 @@ def _fact(da: xr.DataArray, label: str) -> str:
             return "–"
         steps = np.diff(da["z"].values)
         even = np.ptp(steps) <= 1e-6 * np.mean(steps)
-        return "even" if even else f"uneven, {number(steps.min())} to {number(steps.max())} apart"
-    extents = [float(np.ptp(np.atleast_1d(da[dim].values))) + spacing_of(da, dim) for dim in dims]
-    unit = _voxel(da)[1].partition(" along")[0]
-    return f"{' × '.join(number(extent) for extent in extents)} {unit}" if extents else "–"
+        unit = unit_shown(units_of(da, "z"), "px")
+        return "even" if even else f"uneven, {number(steps.min())} to {number(steps.max())} {unit} apart"
+    extents = {dim: float(np.ptp(np.atleast_1d(da[dim].values))) + spacing_of(da, dim) for dim in dims}
+    shown, unit = _lengths(da, extents)
+    return f"{shown} {unit.rpartition('along')[0]}".strip() if extents else "–"
 
 
 def _context(record: Mapping[str, Any]) -> Mapping[str, Any]:
