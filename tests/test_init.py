@@ -266,3 +266,45 @@ def test_hifiem_ends_in_eight_bits_with_the_whole_range(stack):
     assert clean.dtype == np.uint8
     values = clean.values
     assert values.max() - values.min() > 180
+
+
+@pytest.fixture
+def named_depths(tmp_path):
+    folder = tmp_path / "named"
+    folder.mkdir()
+    for k in range(3):
+        frame = np.random.default_rng(k).integers(0, 99, (20, 30), dtype="uint8")
+        tifffile.imwrite(folder / f"s_{k}_z={0.01 * k:.3f}um.tif", frame)
+    return folder
+
+
+def test_the_size_of_pixels_that_is_not_known_can_be_uncommented(named_depths, tmp_path):
+    text = stack3d.Recipe.init(named_depths).to_text()
+    line = '# pixel_size = ["5 nm", "5 nm"]    # dy, dx: not known'
+    assert line in text
+    assert 'dz = "10 nm"' in text
+    assert "as fine as the pixels" not in text
+    again = stack3d.Recipe.from_text(text.replace(line, line[2:]))
+    assert stack3d.open_stack(**again.input).stack3d.pixel_size == (10, 5, 5, "nm")
+    for name in named_depths.iterdir():
+        name.rename(name.with_name(name.name.partition("_z")[0] + ".tif"))
+    text = stack3d.Recipe.init(named_depths).to_text()
+    line = '# pixel_size = ["10 nm", "5 nm", "5 nm"]    # dz, dy, dx: not known'
+    assert line in text
+    again = stack3d.Recipe.from_text(text.replace(line, line[2:]))
+    assert stack3d.open_stack(**again.input).stack3d.pixel_size == (10, 5, 5, "nm")
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_steps_that_compare_slices_are_left_out_for_one_slice_and_the_rest_runs(tmp_path, preset, stack):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    tifffile.imwrite(folder / "s_0.tif", stack.values[0])
+    recipe = stack3d.Recipe.init(folder, preset=preset)
+    names = [step.operation for step in recipe.steps]
+    assert not {"replace_slices", "level_slices", "match_histograms", "register", "resample"} & set(names)
+    assert "destripe" in names
+    assert all("neighbours" not in step.parameters for step in recipe.steps)
+    assert "# Left out: there is one slice" in recipe.to_text()
+    assert "1 slice x" in recipe.to_text()
+    assert stack3d.run(recipe, report=False).sizes["z"] == 1

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stack3d._words import counted
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.io._vendor import acquired_region
 from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
@@ -24,6 +25,8 @@ _STATED = ("instrument", "manufacturer", "acquisition_date", "sample", "accelera
            "dwell_time", "working_distance", "tilt_angle", "slice_thickness")  # fmt: skip
 _WIDTH = 118
 _SMALL = 256
+# They compare slices, or move them.
+_OF_SEVERAL = {"replace_slices", "level_slices", "match_histograms", "register", "resample"}
 
 
 def recipe_text(da: xr.DataArray, opening: Mapping[str, Any], preset: str, *, path: str, target: str) -> str:
@@ -63,7 +66,7 @@ def _parts(text: str) -> tuple[list[str], list[str]]:
 
 def _facts(da: xr.DataArray) -> list[str]:
     sizes = " x ".join(
-        f"{da.sizes[dim]} {name}" for dim, name in zip(SPATIAL, ("slices", "rows", "columns")) if dim in da.dims
+        counted(da.sizes[dim], name) for dim, name in zip(SPATIAL, ("slice", "row", "column")) if dim in da.dims
     )
     facts = [f"The stack: {sizes}, {da.dtype}, {_bytes(da.nbytes)}."]
     known = metadata(da)
@@ -110,9 +113,11 @@ def _sizes(da: xr.DataArray, opening: Mapping[str, Any]) -> list[str]:
     from stack3d.io.open import existing, kind_of
 
     if kind_of(existing(opening["path"])) == "store" or not {"y", "x"} <= set(known):
-        note = "the file knows" if {"y", "x"} <= set(known) else "not known: dz, dy, dx"
-        shown = steps if len(known) == 3 else ["10 nm", "5 nm", "5 nm"]
-        return [f"# pixel_size = {_toml(shown)}    # {note}"]
+        if len(known) == 3:
+            return [f"# pixel_size = {_toml(steps)}    # the file knows"]
+        if "z" in known:  # by the names or notes of the slices; a third length would contradict them
+            return [f"# pixel_size = {_toml(['5 nm', '5 nm'])}    # dy, dx: not known", _depth(da, steps[0])]
+        return [f"# pixel_size = {_toml(['10 nm', '5 nm', '5 nm'])}    # dz, dy, dx: not known"]
     for sizes, note in ((steps, "dz, dy, dx as the files state them"), (steps[1:], "dy, dx as the files state them")):
         if len(sizes) <= len(known) and _same(da, opening, sizes):
             lines.append(f"pixel_size = {_toml(sizes)}    # {note}; correct them where they are wrong")
@@ -124,11 +129,13 @@ def _sizes(da: xr.DataArray, opening: Mapping[str, Any]) -> list[str]:
             "\n# The distance of slices is not known: give three lengths, dz first, to make them count as lengths."
         )
     elif len(lines[-1].split("]")[0].split(",")) == 2:
-        z = da["z"].values
-        lines.append(
-            f"# z: from {z[0]:g} to {z[-1]:g} {units[0]}, by the names or notes of the slices; median distance {steps[0]}"
-        )
+        lines.append(_depth(da, steps[0]))
     return lines
+
+
+def _depth(da: xr.DataArray, step: str) -> str:
+    z = da["z"].values
+    return f"# z: from {z[0]:g} to {z[-1]:g} {units_of(da, 'z')}, by the names or notes of the slices; median distance {step}"
 
 
 def _length(da: xr.DataArray, dim: str) -> str:
@@ -156,6 +163,10 @@ def _same(da: xr.DataArray, opening: Mapping[str, Any], sizes: list[str]) -> boo
 def _filled(block: str, da: xr.DataArray) -> str:
     """Return a step with values of this stack."""
     operation = _operation(block)
+    if da.sizes.get("z", 1) == 1:
+        if operation in _OF_SEVERAL:
+            return _left_out(block, "there is one slice")
+        block = re.sub(r"\nneighbours = \d+", "", block)
     if operation == "crop":
         shape = (da.sizes["y"], da.sizes["x"])
         region = acquired_region(da.attrs, shape)
@@ -172,7 +183,8 @@ def _filled(block: str, da: xr.DataArray) -> str:
         return _left_out(block, f"in frames below {_SMALL} pixels structure varies as slowly as the background")
     if operation == "resample" and units_of(da, "z") != "1":
         note = f"# dz = {_toml(_length(da, 'x'))}             # as fine as the pixels"
-        return f"{block}\ndz = {_toml(_length(da, 'z'))}\n{note}"
+        known = units_of(da, "x") != "1"
+        return f"{block}\ndz = {_toml(_length(da, 'z'))}" + (f"\n{note}" if known else "")
     return block
 
 
