@@ -164,3 +164,41 @@ def test_long_work_tells_its_memory(monkeypatch):
     assert re.search(r"5/10 frames, .* frames/s, .* elapsed, .* left", line)
     if _meter.peak_memory() is not None:
         assert re.search(r"peak \d+\.\d GiB", line)
+
+
+def test_work_of_which_nothing_is_done_yet_tells_how_long_it_goes_on(monkeypatch):
+    import io
+
+    stream = io.StringIO()
+    meter = _meter.Meter("destripe", "frames", 1, 40, stream)
+    meter._began -= 45
+    meter._show()
+    assert "0/40 frames, 0:45 elapsed" in stream.getvalue()
+    assert "frames/s" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("kept", [None, 15])
+def test_writing_counts_the_frames_that_are_missing(monkeypatch, tmp_path, kept):
+    from stack3d import progress
+
+    told = []
+    compute = progress.compute
+
+    def noting(*lazy, **options):
+        told.append(options["total"])
+        return compute(*lazy, **options)
+
+    monkeypatch.setattr(progress, "compute", noting)
+    ds = lazy(40).chunk(z=10).to_dataset(name="image")
+    needed = None if kept is None else (lambda name, start, shape: start[0] < kept)
+    written = []
+    _stream.write_frames(
+        ds,
+        lambda block, start: written.append(block.shape[0]),
+        tmp_path / "x",
+        label="write",
+        arguments=lambda name: {},
+        needed=needed,
+    )
+    assert told == [sum(written)]
+    assert told == [40 if kept is None else 20]

@@ -139,7 +139,9 @@ class Meter:
             return
         self._visible = True
         time_left = f", {_clock((total - done) * elapsed / done)} left" if done and total is not None else ""
-        ending = f"{_rate(done, elapsed, self.unit)}, {_clock(elapsed)} elapsed{time_left}"
+        # A rate of nothing says nothing; that it goes on does.
+        rate = f"{_rate(done, elapsed, self.unit)}, " if done else ""
+        ending = f"{rate}{_clock(elapsed)} elapsed{time_left}"
         peak = peak_memory() if elapsed >= LONG else None
         if peak is not None:
             ending += f", peak {peak / 2**30:.1f} GiB"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import os
 import threading
@@ -123,7 +124,8 @@ def write_frames(
 
     with _writes:
         _stopped.discard(str(partial))
-    lazy = []
+    lazy: list[dask.array.Array] = []
+    frames = 0
     try:
         for name, variable in ds.variables.items():
             if not is_large(variable):
@@ -133,9 +135,11 @@ def write_frames(
                 _write_in_threads(variable, task, label, str(name), needed)
             else:
                 data = _whole_frames(variable)
-                lazy += _needed_parts(_lazy_write(data, task), data.chunks, str(name), needed)
+                parts, count = _needed_parts(_lazy_write(data, task), data.chunks, str(name), needed)
+                lazy += parts
+                frames += count
         if lazy:
-            progress.compute(*lazy, label=label, discard=True)
+            progress.compute(*lazy, label=label, total=frames, discard=True)
     except BaseException:
         _stop(str(partial))
         raise
@@ -143,10 +147,11 @@ def write_frames(
 
 def _needed_parts(
     writes: dask.array.Array, chunks: tuple[tuple[int, ...], ...], name: str, needed: Needed | None
-) -> list[dask.array.Array]:
-    """Return the lazy writes of the blocks that are needed, in runs along z."""
+) -> tuple[list[dask.array.Array], int]:
+    """Return the lazy writes of the blocks that are needed, in runs along z, and how many frames these hold."""
+    counts = functools.reduce(np.multiply.outer, chunks[:-2], np.array(1)).reshape(-1)
     if needed is None:
-        return [writes]
+        return [writes], int(counts.sum())
     edges = [np.cumsum((0, *lengths)) for lengths in chunks]
     wanted = np.array(
         [
@@ -159,8 +164,9 @@ def _needed_parts(
         ],
         dtype=bool,
     ).reshape(writes.shape)
+    count = int(counts[wanted.reshape(-1)].sum())
     if wanted.all():
-        return [writes]
+        return [writes], count
     along = max(range(writes.ndim), key=lambda axis: writes.shape[axis])
     parts = []
     for index in np.ndindex(*(1 if axis == along else size for axis, size in enumerate(writes.shape))):
@@ -169,7 +175,7 @@ def _needed_parts(
         for begin, end in steps.reshape(-1, 2):
             place = tuple(slice(begin, end) if axis == along else slice(k, k + 1) for axis, k in enumerate(index))
             parts.append(writes[place])
-    return parts
+    return parts, count
 
 
 def _write_in_threads(variable: xr.Variable, task: _Write, label: str, name: str, needed: Needed | None) -> None:
