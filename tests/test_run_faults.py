@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -265,3 +266,17 @@ def _slow_writes() -> None:
         quick(*given, **more)
 
     write_zarr.write_block = slow
+
+
+@posix
+def test_an_estimate_that_cannot_be_written_is_named_with_the_limit_on_files(recipe_file, processes, tmp_path):
+    out, said = tmp_path / "clean.zarr", tmp_path / "said.txt"
+    limit = 6000  # what is noted of the run fits, an estimate does not
+    process = start(processes, ["run", recipe_file, "--out", out], said, limit=limit)
+    process.join(60)
+    assert process.exitcode == 1
+    text = said.read_text()
+    assert re.search(rf"writing '{re.escape(str(out))}\.run/estimates/\d\d_\w+\.nc' failed", text)
+    assert f"no file may have more than {limit} bytes here (ulimit -f)" in text
+    assert "run the same again" in text
+    assert not list((tmp_path / "clean.zarr.run" / "estimates").iterdir())

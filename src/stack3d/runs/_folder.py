@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -83,8 +84,9 @@ class RunFolder:
     def keep_estimate(self, path: Path, estimate: xr.Dataset) -> xr.Dataset:
         """Save an estimate, whole or not at all, and return it as it is read back."""
         beside = path.with_suffix(".unfinished")
-        estimate.to_netcdf(beside)
-        os.replace(beside, path)
+        with _naming(beside, path):
+            estimate.to_netcdf(beside)
+            os.replace(beside, path)
         # Numbers come back as they are; reading them takes as long as writing them.
         if all(variable.dtype.kind in "biuf" for variable in estimate.variables.values()):
             return estimate.drop_encoding()
@@ -100,9 +102,10 @@ class RunFolder:
 
     def note(self, state: Mapping[str, Any]) -> None:
         """Write what is known of the run, whole or not at all."""
-        beside = self.path / "state.unfinished"
-        beside.write_text(json.dumps(state, indent=1), encoding="utf-8")
-        os.replace(beside, self.path / "state.json")
+        beside, path = self.path / "state.unfinished", self.path / "state.json"
+        with _naming(beside, path):
+            beside.write_text(json.dumps(state, indent=1), encoding="utf-8")
+            os.replace(beside, path)
 
     def forget(self, first: int) -> None:
         """Delete the estimates and checkpoints of step `first` (from 1) and later ones."""
@@ -118,6 +121,31 @@ class RunFolder:
         folder.mkdir()
         shutil.rmtree(self.path / "parts", ignore_errors=True)
         return size
+
+
+@contextlib.contextmanager
+def _naming(beside: Path, path: Path) -> Iterator[None]:
+    """Let a write that fails say of which file, and what may be the cause; the libraries say neither."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
+        said = getattr(error, "strerror", None) or str(error)
+        raise OSError(number, f"writing {str(path)!r} failed ({said}): {_cause()}") from error
+
+
+def _cause() -> str:
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    except ImportError:
+        return "the disk may be full"
+    if limit == resource.RLIM_INFINITY:
+        return "the disk, or what you may have of it, may be full"
+    return f"the disk may be full, and no file may have more than {limit} bytes here (ulimit -f)"
 
 
 def load_estimate(path: Path) -> xr.Dataset:
