@@ -173,7 +173,7 @@ def test_what_a_gaussian_sees_is_gone():
 def test_slices_that_cannot_be_fitted_stay_as_they_are():
     values = texture()
     values[3] = 0
-    with pytest.warns(stack3d.BlankSliceWarning, match="1 slices"):
+    with pytest.warns(stack3d.BlankSliceWarning, match="1 slice could not be fitted and is left as before"):
         even = stack_of(values).stack3d.remove_background(per="slice", low=1000)
     np.testing.assert_array_equal(even[3], 0)
 

@@ -60,7 +60,7 @@ def test_space_for_checkpoints_of_its_own_is_counted(tmp_path, monkeypatch):
         free = raw.size * 5
 
     monkeypatch.setattr(_plan.shutil, "disk_usage", lambda path: Usage())
-    with pytest.raises(OSError, match=r"1 checkpoints, after destripe \(automatic\), take up to"):
+    with pytest.raises(OSError, match=r"1 checkpoint, after destripe \(automatic\), take up to"):
         stack3d.run(recipe, raw, out=tmp_path / "clean.zarr")
 
 
@@ -98,10 +98,26 @@ def test_the_time_comes_from_a_trial_and_a_stack_too_short_for_one_is_said():
     plan = Recipe(["invert"]).plan(lazy(40), workers=2)
     assert plan.seconds is not None
     assert plan.seconds > 0
-    assert "trials of 4 and 12 slices" in plan.note
+    assert "trials of 3 and 8 slices" in plan.note
     short = Recipe(["invert"]).plan(lazy(6), workers=2)
     assert short.seconds is None
-    assert "a trial takes 12 slices, and there are 6" in str(short)
+    assert "a trial takes 8 slices, and the stack has 6" in str(short)
+
+
+@pytest.mark.filterwarnings("always")
+def test_trials_write_no_report_and_say_nothing(monkeypatch, caplog, capsys):
+    from stack3d.runs import runner
+
+    def refuse(*_):
+        raise AssertionError("a trial wrote a report")
+
+    monkeypatch.setattr(runner, "write_report", refuse)
+    made = stack3d.synthetic.make_stack((12, 32, 32), defects={"drift": True}).stack
+    made[5] = 0  # a blank slice, which a run warns of
+    with caplog.at_level("INFO", logger="stack3d"):
+        assert Recipe(["level_slices"]).plan(made, workers=1).seconds is not None
+    assert caplog.text == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_the_command_line_plans_and_does_nothing(tmp_path, capsys):

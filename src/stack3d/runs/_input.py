@@ -96,12 +96,12 @@ def tried(recipe: Recipe) -> tuple[xr.DataArray | None, list[str]]:
             return _with_warnings_in_words(recipe, given), wrong
         except REFUSALS as error:
             text = str(error)
-            key = next((found["key"] for found in _ARGUMENT.finditer(text) if found["key"] in given), None)
-            if not (dropped and key is None):
-                wrong.append(f"{_where(recipe, key or 'path')}: {in_words(recipe, text, placed=False)}")
-            if key is None:
+            named = next((found["key"] for found in _ARGUMENT.finditer(text) if found["key"] in given), None)
+            if named is not None or not dropped:
+                wrong.append(f"{_where(recipe, named or 'path')}: {in_words(recipe, text, placed=False)}")
+            if named is None:
                 return None, wrong
-            del given[key]
+            del given[named]
             dropped = True
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stack3d.runs.recipe import Recipe
 
 # Slices of the trials: enough for neighbours on both sides, and far enough apart for their difference to be measured.
-_TRIAL = (4, 10)
+_TRIAL = (3, 8)
 
 
 @dataclass(frozen=True)
