@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_any_work(recipe_file,
     process.join()
     words = said.read_text()
     assert process.exitcode == 1, words
-    assert f"'{closed / 'clean.zarr'}.run', cannot be made: Permission denied; choose another out=" in words
+    assert f"'{closed / 'clean.zarr'}.run', cannot be made: Permission denied; choose another --out" in words
     assert not list(closed.iterdir())
 
 
