@@ -112,7 +112,7 @@ def test_a_wrong_key_of_the_input_is_written_as_the_recipe_has_it(folder, capsys
     path = write(folder, '[input]\npath = "slices"\non_bad_frame = "nope"\n[[step]]\noperation = "invert"\n')
     assert main(["run", str(path), "--out", str(folder / "clean.zarr")]) == 1
     said = capsys.readouterr().err
-    assert 'recipe.toml, line 3: [input]: on_bad_frame = "nope" under [input] is not allowed' in said
+    assert 'recipe.toml, line 3: [input]: on_bad_frame = "nope" is not allowed' in said
     assert "--on-bad-frame" not in said
 
 

@@ -106,13 +106,13 @@ def tried(recipe: Recipe) -> tuple[xr.DataArray | None, list[str]]:
 
 
 def in_words(recipe: Recipe, text: str, *, placed: bool = True) -> str:
-    """Return a message with arguments of `open_stack` written as keys of a recipe; `placed`: with file and line."""
+    """Return a message with arguments of `open_stack` written as keys of a recipe; `placed`: saying where they belong."""
     count = 0
 
     def key(found: re.Match[str]) -> str:
         nonlocal count
         count += 1
-        where = "" if count > 1 else f" under [input]{_of_file(recipe, found['key']) if placed else ''}"
+        where = "" if count > 1 or not placed else f" under [input]{_of_file(recipe, found['key'])}"
         value = found["number"] or found["items"]
         if found["text"] is not None:
             value = json.dumps(found["text"], ensure_ascii=False)
