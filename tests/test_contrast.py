@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -206,6 +208,8 @@ def test_compiled_tiles_equal_array_operations():
         ("local_contrast", {"sigma": 0}, "sigma=0 must be positive"),
         ("local_contrast", {"limit": 0.5}, "limit=0.5 must be at least 1"),
         ("local_contrast", {"tiles": 0}, "tiles=0 must be"),
+        ("local_contrast", {"size": 9999}, "size=9999 is beyond the frame"),
+        ("local_contrast", {"method": "clahe", "tiles": (500, 500)}, "tiles=(500, 500) cut"),
         ("local_contrast", {"reference": "mean"}, "reference='mean' is not allowed"),
         ("local_contrast", {"grey_range": (5, 5)}, "must have low < high"),
         ("global_contrast", {"sigma": -1}, "sigma=-1 must be a finite grey value, positive"),
@@ -213,11 +217,24 @@ def test_compiled_tiles_equal_array_operations():
         ("global_contrast", {"clip": (1, -1)}, "must have low < high"),
         ("global_contrast", {"redistribute": "right"}, "redistribute='right' is not allowed"),
         ("global_contrast", {"out_range": (1, 0)}, "must have low < high"),
+        ("global_contrast", {"out_range": (0, 1000), "dtype": "uint8"}, "out_range=(0, 1000) does not fit into dtype uint8"),
+        ("global_contrast", {"clip": (-50, 50)}, "clip=(-50, 50) must lie from -3 to 6"),
+        ("global_contrast", {"clip": (-50, 50), "redistribute": "full"}, "clip=(-50, 50) must lie from -6 to 6"),
     ],
 )  # fmt: skip
 def test_wrong_parameters_are_named(name, given, message):
-    with pytest.raises((ValueError, TypeError), match=message.replace("(", r"\(")):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         getattr(stack3d, name)(frame(pattern()), **given)
+
+
+@pytest.mark.parametrize(("redistribute", "low"), [("leftmost", -3), ("left", -6), ("full", -6)])
+def test_the_widest_clip_allowed_still_gives_a_rising_curve(redistribute, low):
+    found = stack3d.estimate_contrast(frame(pattern()), mean=0, sigma=1, clip=(low, 6), redistribute=redistribute)
+    curve = found["curve"]
+    assert np.all(np.isfinite(curve))
+    assert np.all(np.diff(curve) >= 0)
+    assert curve[0] < 0.02
+    assert curve[-1] > 0.98
 
 
 def test_a_stack_without_contrast_is_said_to_have_none():

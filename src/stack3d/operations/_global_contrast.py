@@ -15,11 +15,12 @@ from stack3d._warn import warn
 from stack3d.execution import map_frames, reduce_frames
 from stack3d.model import rebuild, result_dtype, valid_slices
 from stack3d.operations import _grey
-from stack3d.operations._local_contrast import range_of
 
 Redistribute = Literal["leftmost", "left", "full", "none"]
 _REDISTRIBUTE = ("leftmost", "left", "full", "none")
 _CLIP = (-1.0, 1.0)
+_FARTHEST = 6.0  # as far as the curve goes
+_LEFTMOST = -3.0  # fewer than 0.14 % of the grey values lie below
 
 
 @estimator(version=1)
@@ -44,8 +45,8 @@ def estimate_contrast(
         Grey values: centre and standard deviation of the normal law; by default those of the measured pixels of good
         slices, for each channel.
     clip : (low, high), optional
-        In units of `sigma`: between them the density is replaced by its chord, so that the middle of the histogram takes
-        less of the range. None: it is not.
+        In units of `sigma`, from -6 to 6 (`low` from -3 for ``"leftmost"``, as hardly a pixel lies below): between them
+        the density is replaced by its chord, so that the middle of the histogram takes less of the range. None: it is not.
     redistribute : {"leftmost", "left", "full", "none"}
         Who gets the range that is saved: the grey values below the clipped part (dark membranes), those and the clipped part, all alike,
         or nobody (nothing is clipped).
@@ -125,7 +126,8 @@ def global_contrast(
     mean, sigma, clip, redistribute, region
         How the curve is found; see `estimate_contrast`.
     out_range : (low, high), optional
-        What the fractions 0 and 1 become: by default the limits of an integer dtype, and (0, 1) for floats.
+        What the fractions 0 and 1 become, within the range of `dtype`: by default the limits of an integer dtype, and
+        (0, 1) for floats.
     dtype : dtype, optional
         Of the result, by default that of `da`. Integers are rounded.
     device : {"cpu", "gpu", "auto"}, optional
@@ -157,7 +159,7 @@ def global_contrast(
     """
     found = _grey.fitted(estimate, da, "contrast")
     out_dtype = result_dtype(dtype, da)
-    low, high = range_of(da.astype(out_dtype), out_range, "out_range")
+    low, high = _grey.check_out_range(out_range, out_dtype)
     curve = np.asarray(found["curve"].values, dtype=np.float64)
     if curve.shape != kernels.contrast.DEVIATIONS.shape:
         raise ValueError(
@@ -223,4 +225,11 @@ def _check(mean: Any, sigma: Any, clip: Any, redistribute: Any) -> tuple[float, 
             )
     if redistribute not in _REDISTRIBUTE:
         raise ValueError(f"redistribute={redistribute!r} is not allowed; it must be one of {_REDISTRIBUTE}")
-    return _grey.check_grey_range(clip, "clip")
+    ends = _grey.check_grey_range(clip, "clip")
+    lowest = _LEFTMOST if redistribute == "leftmost" else -_FARTHEST
+    if ends is not None and redistribute != "none" and not lowest <= ends[0] < ends[1] <= _FARTHEST:
+        raise ValueError(
+            f"clip={clip!r} must lie from {lowest:g} to {_FARTHEST:g} standard deviations of the mean with "
+            f"redistribute={redistribute!r}: beyond, there are no grey values to give the range to"
+        )
+    return ends

@@ -68,6 +68,20 @@ def check_grey_range(limits: Any, name: str) -> tuple[float, float] | None:
     return low, high
 
 
+def check_out_range(out_range: Any, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the range that is given, by default that of `dtype` (0 to 1 for floats); raise unless `dtype` holds it."""
+    info = np.iinfo(dtype) if dtype.kind in "ui" else np.finfo(dtype)
+    lowest, highest = float(info.min), float(info.max)
+    found = check_grey_range(out_range, "out_range")
+    if found is None:
+        return (lowest, highest) if dtype.kind in "ui" else (0.0, 1.0)
+    if not lowest <= found[0] < found[1] <= highest:
+        raise ValueError(
+            f"out_range={out_range!r} does not fit into dtype {dtype}, which holds {info.min} to {info.max}"
+        )
+    return found
+
+
 def check_positive(value: Any, name: str) -> None:
     """Raise unless `value` is a positive number."""
     if (

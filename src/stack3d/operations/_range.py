@@ -184,15 +184,7 @@ def rescale_intensity(
     out_dtype = result_dtype(dtype, da)
     if not isinstance(clip, bool | np.bool_):
         raise TypeError(f"clip={clip!r} must be True or False")
-    target = _grey.check_grey_range(out_range, "out_range")
-    info = np.iinfo(out_dtype) if out_dtype.kind in "ui" else np.finfo(out_dtype)
-    lowest, highest = float(info.min), float(info.max)
-    if target is None:
-        target = (lowest, highest) if out_dtype.kind in "ui" else (0.0, 1.0)
-    elif not lowest <= target[0] < target[1] <= highest:
-        raise ValueError(
-            f"out_range={out_range!r} does not fit into dtype {out_dtype}, which holds {info.min} to {info.max}"
-        )
+    target = _grey.check_out_range(out_range, out_dtype)
     data = map_frames(
         da,
         _rescaled,
