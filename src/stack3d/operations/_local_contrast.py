@@ -16,6 +16,8 @@ from stack3d.operations import _grey
 from stack3d.operations._missing import through_mask
 
 _METHODS = ("enhance", "clahe")
+_SIZE, _TILES = 9, 8  # whatever the frame
+_LEAST_TILE = 8  # pixels along a side, of more tiles than that
 _REFERENCE = ("image", "maximum", "minimum", "middle")
 
 
@@ -24,13 +26,13 @@ def local_contrast(
     da: xr.DataArray,
     *,
     method: Literal["enhance", "clahe"] = "enhance",
-    size: int = 9,
+    size: int = _SIZE,
     ratio: float = 2.0,
     offset: float | None = None,
     sigma: float | None = None,
     smoothing: int = 501,
     reference: Literal["image", "maximum", "minimum", "middle"] = "image",
-    tiles: int | tuple[int, int] = 8,
+    tiles: int | tuple[int, int] = _TILES,
     limit: float = 2.0,
     grey_range: tuple[float, float] | None = None,
     dtype: Any = None,
@@ -47,7 +49,7 @@ def local_contrast(
         membranes gain and flat bright parts keep their noise. ``"clahe"``: the histograms of tiles are equalised as far as
         `limit` lets them, and interpolated between tiles.
     size : int
-        ``"enhance"``: side of the square in pixels, odd; 5 to 13 for membranes.
+        ``"enhance"``: side of the square in pixels, odd, at most that of the frame (or 9); 5 to 13 for membranes.
     ratio : float
         Largest gain that is added.
     offset, sigma : float, optional
@@ -59,7 +61,7 @@ def local_contrast(
         What is compared with the wide mean: the pixel, or the largest or smallest value of the square, or the middle
         between them.
     tiles : int or (int, int)
-        ``"clahe"``: number of tiles along y and x, at most one a pixel.
+        ``"clahe"``: number of tiles along y and x; more than 8 must have at least 8 pixels a side.
     limit : float
         Largest height of a bin of a tile's histogram, as a multiple of the mean height; 1 changes nothing.
     grey_range : (low, high), optional
@@ -101,6 +103,9 @@ def local_contrast(
     numbers = _numbers(ratio, offset, sigma, limit, high - low)
     counts = _tiles(tiles, da)
     _check_odd("size", size)
+    widest = max(_SIZE, da.sizes["y"], da.sizes["x"])
+    if method == "enhance" and size > widest:
+        raise ValueError(f"size={size} is beyond the frame, {da.sizes['y']} x {da.sizes['x']} pixels; at most {widest}")
     _check_odd("smoothing", smoothing)
     if method == "clahe":
         kernel, arguments = _tiled, {"tiles": counts, "limit": numbers["limit"], "low": low, "high": high}
@@ -162,4 +167,11 @@ def _tiles(tiles: Any, da: xr.DataArray) -> tuple[int, int]:
     pair = tuple(tiles) if isinstance(tiles, tuple | list) else (tiles, tiles)
     if len(pair) != 2 or not all(isinstance(count, Integral) and int(count) >= 1 for count in pair):
         raise ValueError(f"tiles={tiles!r} must be a whole number of tiles from 1, or two (along y, along x)")
+    for dim, count in zip(("y", "x"), pair, strict=True):
+        most = max(_TILES, da.sizes[dim] // _LEAST_TILE)
+        if count > most:
+            raise ValueError(
+                f"tiles={tiles!r} cut {da.sizes[dim]} pixels along {dim} into parts of less than {_LEAST_TILE}, too few "
+                f"for a histogram; at most {most} are allowed"
+            )
     return min(int(pair[0]), da.sizes["y"]), min(int(pair[1]), da.sizes["x"])
