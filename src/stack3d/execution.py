@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import device as devices
+from stack3d import kernels
 from stack3d._blocks import array_from_blocks
 from stack3d._warn import warn
 from stack3d.options import worker_count
@@ -36,13 +37,17 @@ class RechunkWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel with the arguments it always gets, ready for frames; picklable."""
+    """A kernel with the arguments it always gets, ready for frames; picklable.
+
+    One that measures gets frames in which infinite pixels are missing.
+    """
 
     kernel: Kernel
     arguments: Mapping[str, Any] = field(default_factory=dict)
     dtype: Any = None
     device: str = "cpu"
     writes: bool = False
+    measures: bool = False
 
     def value(self, frames: Any, values: Mapping[str, Any], out: Any = None) -> Any:
         """Return what the kernel gives; one that writes may do so to `out`."""
@@ -50,6 +55,8 @@ class Call:
             frames = [devices.to_device(frame, "gpu") for frame in frames]
         elif self.device == "gpu":
             frames = devices.to_device(frames, "gpu")
+        if self.measures and not isinstance(frames, list):
+            frames = kernels.finite.measurable(frames)
         if self.writes and isinstance(out, np.ndarray) and self.device != "gpu":
             return self.kernel(frames, **values, **self.arguments, out=out)
         return self.kernel(frames, **values, **self.arguments)
@@ -100,6 +107,7 @@ def map_frames(
     device: str | None = None,
     label: str = "frames",
     writes: bool = False,
+    measures: bool = False,
 ) -> Any:
     """Run ``kernel(frame, **values, **arguments)`` on every frame.
 
@@ -124,6 +132,8 @@ def map_frames(
     writes : bool
         The kernel takes ``out``, the place of the new frame in the new stack (or None), and may write there: that spares
         memory for the frame and a copy of it.
+    measures : bool
+        What it gives are numbers: infinite pixels are missing (NaN) in the frames it gets.
 
     Returns
     -------
@@ -132,7 +142,7 @@ def map_frames(
     """
     out_shape = shape or (da.sizes["y"], da.sizes["x"])
     out_dtype = np.dtype(dtype or da.dtype)
-    call = Call(kernel, dict(arguments or {}), out_dtype, _device(da, device), writes)
+    call = Call(kernel, dict(arguments or {}), out_dtype, _device(da, device), writes, measures)
     values = _leading_values(da, per_frame)
     if da.chunks is None:
         return _map_in_memory(da.data, call, values, out_shape, out_dtype, label)
@@ -156,11 +166,12 @@ def reduce_frames(
     per_frame: Mapping[str, xr.DataArray] | None = None,
     device: str | None = None,
     label: str = "frames",
+    as_is: bool = False,
 ) -> dict[str, np.ndarray]:
     """Run ``kernel(frame, **values, **arguments) -> dict of numbers or small arrays`` on every frame, now.
 
     One pass over the stack, each frame read once, with progress; memory is that of the frames in work and of the
-    results.
+    results. Infinite pixels are missing (NaN) in the frames that the kernel gets, unless `as_is`.
 
     Returns
     -------
@@ -168,7 +179,7 @@ def reduce_frames(
         For each key of what the kernel returns: its values with the leading dims of `da` (channel, z) first, in
         slice order whatever the chunks.
     """
-    call = Call(kernel, dict(arguments or {}), None, _device(da, device))
+    call = Call(kernel, dict(arguments or {}), None, _device(da, device), measures=not as_is)
     values = _leading_values(da, per_frame)
     lead = da.shape[:-2]
     if da.chunks is None:

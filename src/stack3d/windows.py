@@ -108,7 +108,10 @@ def reduce_windows(
         In the order of `windows`, whatever the chunks.
     """
     windows = check_windows(windows, da.sizes["z"])
-    first, own = Call(prepare or _unchanged, dict(prepare_arguments or {})), execution._leading_values(da, per_frame)
+    first, own = (
+        Call(prepare or _unchanged, dict(prepare_arguments or {}), measures=True),
+        execution._leading_values(da, per_frame),
+    )
     call = Call(kernel, dict(arguments or {}))
     values = {name: list(value) for name, value in (per_output or {}).items()}
     lead = (*da.shape[:-3], len(windows))
@@ -142,7 +145,7 @@ def measure_windows(
         In the order of `windows`. Lazy exactly when `da` is; equal to the bit for all chunks.
     """
     windows = check_windows(windows, da.sizes["z"])
-    first = Call(prepare or _unchanged, dict(prepare_arguments or {}))
+    first = Call(prepare or _unchanged, dict(prepare_arguments or {}), measures=True)
     call = Call(_as_row, {"kernel": kernel, "width": width, "given": dict(arguments or {})})
     values = {name: list(value) for name, value in (per_output or {}).items()}
     if da.chunks is None:

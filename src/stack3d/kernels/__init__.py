@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import direction as direction
     from stack3d.kernels import edges as edges
     from stack3d.kernels import field as field
+    from stack3d.kernels import finite as finite
     from stack3d.kernels import fit as fit
     from stack3d.kernels import fusion as fusion
     from stack3d.kernels import histogram as histogram
@@ -79,6 +80,7 @@ _MODULES = (
     "consensus",
     "curve",
     "field",
+    "finite",
     "direction",
     "fusion",
     "histogram",

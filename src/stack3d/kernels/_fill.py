@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from stack3d.kernels._namespace import namespace
+from stack3d.kernels.finite import as_float32
 
 ROUNDS = 2
 
@@ -33,7 +34,7 @@ def known(frame: Any, weight: Any = None) -> tuple[Any, Any, float]:
         Of the pixels by weight, 0 where there are none.
     """
     xp = namespace(frame)
-    frame = xp.ascontiguousarray(frame, dtype=np.float32)
+    frame = xp.ascontiguousarray(as_float32(frame))
     if weight is None:
         # One pixel that is not finite makes the sum so.
         with np.errstate(invalid="ignore", over="ignore"):

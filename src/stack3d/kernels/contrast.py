@@ -10,6 +10,7 @@ from numba import njit
 from stack3d.kernels import _box_means, _fill
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._store import finish, limits, store, working_dtype
+from stack3d.kernels.finite import measurable
 
 REDISTRIBUTE = ("leftmost", "left", "full", "none")
 REFERENCE = ("image", "maximum", "minimum", "middle")
@@ -255,7 +256,8 @@ def equalise_tiles(
     """
     xp = namespace(frame)
     kind = working_dtype(frame.dtype, dtype).type
-    place = xp.clip((frame.astype(kind) - kind(low)) * kind(BINS / (high - low)), kind(0), kind(BINS))
+    seen = measurable(frame)
+    place = xp.clip((seen.astype(kind) - kind(low)) * kind(BINS / (high - low)), kind(0), kind(BINS))
     rows, cols = (_tile_places(length, count) for length, count in zip(frame.shape, tiles, strict=True))
     maps = _tile_maps(place, rows[0], cols[0], tiles, limit)
     if on_host(frame):
@@ -263,6 +265,8 @@ def equalise_tiles(
         _between_tiles(place, maps, *rows[1:], *cols[1:], kind(low), kind(high - low), out)
     else:
         out = kind(low) + kind(high - low) * between_tiles_xp(place, maps, *rows[1:], *cols[1:])
+    if seen is not frame:
+        out = xp.where(xp.isinf(frame), frame.astype(kind), out)
     return finish(out, dtype)
 
 

@@ -11,6 +11,7 @@ from numba import njit
 from stack3d.kernels import _box_means, _fill, atrous, nlm, noise, wiener
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._store import finish
+from stack3d.kernels.finite import as_float32, measurable
 
 # Chosen on fib25 sample1 with added noise, for the noise as it is estimated there; see benchmarks/denoise.py.
 NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35, "first": 0.4}
@@ -61,7 +62,7 @@ def denoise(
     xp = namespace(frames[centre])
     original = frames[centre]
     helpful = [k for k in range(len(frames)) if k == centre or (use[k] and _any_known(frames[k]))]
-    given = [frames[k].astype(np.float32) for k in helpful]
+    given = [measurable(as_float32(frames[k])) for k in helpful]
     middle = helpful.index(centre)
     if not _any_known(given[middle]) or (method not in ("median", "gaussian") and not sigma > 0):
         return finish(original, dtype)
@@ -72,7 +73,7 @@ def denoise(
     if counted:
         out = noise.unstabilised(out, gain, offset)
     if original.dtype.kind == "f":
-        out = xp.where(original == original, out, np.float32(np.nan))
+        out = xp.where(xp.isfinite(original), out, original.astype(np.float32, copy=False))
     return finish(out, dtype)
 
 
@@ -131,7 +132,7 @@ def _means(frames: Sequence[Any], centre: int, variance: float, plan: Mapping[st
 
 
 def _any_known(frame: Any) -> bool:
-    return frame.dtype.kind != "f" or bool((frame == frame).any())
+    return frame.dtype.kind != "f" or bool(namespace(frame).isfinite(frame).any())
 
 
 def _filled(frame: Any) -> Any:

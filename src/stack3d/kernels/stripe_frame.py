@@ -9,6 +9,7 @@ import numpy as np
 
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._store import finish, working_dtype
+from stack3d.kernels.finite import as_float32
 
 __all__ = ["expected", "filled", "filled_batch", "likeness", "median", "power", "subtract", "working_dtype"]
 
@@ -25,9 +26,9 @@ def filled(frame: Any) -> tuple[Any, Any]:
     known = xp.isfinite(frame)
     count = int(xp.count_nonzero(known))
     if count == frame.size:
-        return (frame - frame.dtype.type(frame[::8, ::8].mean(dtype=np.float64))).astype(np.float32), None
+        return as_float32(frame - frame.dtype.type(frame[::8, ::8].mean(dtype=np.float64))), None
     middle = float(xp.sum(xp.where(known, frame, 0), dtype=np.float64)) / max(count, 1)
-    return xp.where(known, frame - frame.dtype.type(middle), 0).astype(np.float32), known.astype(np.float32)
+    return as_float32(xp.where(known, frame - frame.dtype.type(middle), 0)), known.astype(np.float32)
 
 
 def filled_batch(frames: Any) -> tuple[Any, Any]:

@@ -42,6 +42,7 @@ def measured(
         shape=(1, len(names)),
         dtype=np.float64,
         label=label,
+        measures=True,
     )
     lead = da.dims[:-2]
     coords = {name: c.variable for name, c in da.coords.items() if set(c.dims) <= set(lead)}

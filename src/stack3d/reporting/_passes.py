@@ -79,7 +79,7 @@ def _overlap(own: np.ndarray, window: np.ndarray, count: int) -> tuple[tuple[int
 
 def pictures(da: xr.DataArray, place: Fit) -> tuple[np.ndarray, np.ndarray]:
     """Return pictures (n, y, x) of the frames of `da`, missing pixels NaN, and the range of each frame, (n, 2)."""
-    found = reduce_frames(da, _picture, arguments={"place": place}, device="cpu", label="report: pictures")
+    found = reduce_frames(da, _picture, arguments={"place": place}, device="cpu", label="report: pictures", as_is=True)
     return found["picture"], found["range"]
 
 
@@ -137,6 +137,7 @@ def profile(side: Side, window: Side, shape: tuple[int, int], edges: np.ndarray)
         arguments={"edges": edges, "place": place, "row": middle[0], "column": middle[1]},
         device="cpu",
         label="report: profiles",
+        as_is=True,
     )
     return Profile(slices, found, found.pop("counts"), edges, place)
 
