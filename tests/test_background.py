@@ -251,6 +251,47 @@ def test_bad_arguments_are_named(arguments, message):
         stack_of(texture((3, 16, 16))).stack3d.remove_background(**arguments)
 
 
+@pytest.mark.parametrize("axis", ["y", "x"])
+@pytest.mark.parametrize("name", ["remove_background", "flatten"])
+@pytest.mark.parametrize("given", [{}, {"degree": 1}, {"per": "slice"}])
+def test_frames_one_pixel_wide_keep_their_level_and_lose_their_slope(axis, name, given):
+    other = "x" if axis == "y" else "y"
+    line = stack_of(np.ones((3, 64, 64)) * np.linspace(100, 200, 64), "float64").isel(y=slice(0, 1))
+    da = line if axis == "y" else line.rename(y="x", x="y").transpose("z", "y", "x")
+    even = getattr(da.stack3d, name)(**given)
+    assert da.sizes[axis] == 1
+    np.testing.assert_allclose(even.mean(other), 150, rtol=0.02)
+    assert float(even.std(other).max()) < 1e-3
+
+
+def test_a_part_of_the_frame_that_does_not_tell_the_surface_is_refused():
+    da = stack_of(100 + 10 * texture())
+    for rows, degree in ((1, 1), (2, 2), (6, 2)):
+        with pytest.raises(ValueError, match=r"of the frame along y .* does not tell the terms y"):
+            da.stack3d.remove_background(degree=degree, region={"y": slice(0, rows), "by": "index"})
+    few = {"y": slice(0, 2), "by": "index"}
+    whole = da.stack3d.estimate_background(degree={"x": 1, "z": 1})
+    part = da.stack3d.estimate_background(degree={"x": 1, "z": 1}, region=few)
+    assert float(np.abs(part["level"] - whole["level"])) < 20
+
+
+def test_slices_of_which_too_little_is_measured_stay_as_they_are():
+    da = stack_of(100 + 10 * texture())
+    mask = np.ones(da.shape, bool)
+    mask[1, 2:] = False
+    da = da.assign_coords(mask=(da.dims, mask))
+    with pytest.warns(stack3d.BlankSliceWarning, match="1 slices could not be fitted"):
+        even = da.stack3d.remove_background(per="slice", degree=1)
+    np.testing.assert_array_equal(even.values[1], da.values[1])
+
+
+def test_half_of_the_frame_tells_a_parabola_for_all_of_it():
+    y = positions()[1]
+    da = stack_of(100 + 40 * y**2 + 0 * texture(), "float64")
+    even = da.stack3d.remove_background(region={"y": slice(0, SIZES[1] // 2), "by": "index"}, regress_content=False)
+    assert float(even.std()) < 0.01
+
+
 def test_only_a_positive_surface_can_be_divided_by():
     with pytest.raises(ValueError, match="only a positive one"):
         stack_of(texture() - 10000 + surface()).stack3d.remove_background(operation="divide")

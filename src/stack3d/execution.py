@@ -89,7 +89,9 @@ def warn_saturated(saturated: int, pixels: int, dtype: Any, *, whole: bool = Tru
     """
     if saturated <= _SATURATION_LIMIT * pixels:
         return
-    share = f"{100 * saturated / pixels:.2g} % of the pixels" if whole else "more than 0.1 % of the pixels of a block"
+    percent = 100 * saturated / pixels
+    share = f"{percent:{'.0f' if percent >= 10 else '.2g'}} % of the pixels"
+    share = share if whole else "more than 0.1 % of the pixels of a block"
     warn(
         f"{share} were outside the range of {np.dtype(dtype)} and were cut to it; pass dtype='float32' to keep them",
         SaturationWarning,

@@ -54,7 +54,9 @@ def robust(design: Any, values: Any, amounts: Any, *, weights: str = "huber", it
     if len(target) < design.shape[1]:
         return nothing
     # Columns of equal size: the powers of positions are badly matched otherwise.
-    norm = np.sqrt(np.einsum("st,st->t", used, used)) + 1e-300
+    norm = np.sqrt(np.einsum("st,st->t", used, used))
+    # A term that is 0 everywhere, such as x in frames one pixel wide, gets the coefficient 0.
+    norm = np.where(norm > 0, norm, 1.0)
     used = used / norm
     share = np.ones(len(target))
     basis, work = _basis(used), np.empty_like(used)

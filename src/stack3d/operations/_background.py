@@ -94,7 +94,8 @@ def estimate_background(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, its value and what is allowed.
+        Naming the argument, its value and what is allowed; also where the part of the frame that is measured does not
+        tell the polynomial for the whole frame.
 
     Examples
     --------

@@ -67,7 +67,8 @@ def estimate_shading(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, its value and what is allowed.
+        Naming the argument, its value and what is allowed; also where the part of the frame that is measured does not
+        tell the polynomial for the whole frame.
 
     Examples
     --------

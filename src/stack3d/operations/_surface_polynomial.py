@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import xarray as xr
 
 from stack3d import estimates, kernels
 from stack3d.operations import _content, _surface_fit
+
+_FARTHEST = 6.0  # error of the surface somewhere in the frame, in that of the mean of one cell
 
 
 def fitted(
@@ -35,7 +37,13 @@ def fitted(
     shape = (*groups, da.sizes["z"]) if by_slice else groups
     numbers = {name: np.full(shape, np.nan) for name in ("level", "r_squared", "rmse", "content_share")}
     coefficient = np.full((*shape, len(powers)), np.nan)
+    beyond: list[float] = []
+    places = [_surface_fit.normalised(da, dim, frame)[[0, da.sizes[dim] // 2, -1]] for dim in ("y", "x")]
     for index in np.ndindex(shape):
+        amount = sample.amounts[index].reshape(-1, *sample.amounts.shape[-2:])
+        beyond.append(_reach(sample, amount.any(axis=0), powers, places))
+        if beyond[-1] > _FARTHEST:
+            continue
         if by_slice:
             values, amounts = sample.values[index], sample.amounts[index]
             one = sample._replace(z=np.ones((1, 10)))
@@ -54,8 +62,45 @@ def fitted(
             numbers["level"][index] = np.average(matrix @ fit.coefficients, weights=used)
         numbers["r_squared"][index], numbers["rmse"][index] = fit.r_squared, fit.rmse
         numbers["content_share"][index] = share
+    if min(beyond) > _FARTHEST or (max(beyond) > _FARTHEST and not by_slice):
+        raise ValueError(_undetermined(sample, powers))
     dims = (*lead, "z") if by_slice else lead
     return _polynomial(da, kind, dims, coefficient, powers, numbers, frame)
+
+
+def _reach(sample: _surface_fit.Sample, used: np.ndarray, powers: np.ndarray, places: Sequence[np.ndarray]) -> float:
+    """Return the largest error of the surface at `places` of the frame, in that of a cell; infinite where it is free."""
+    pairs = np.unique(powers[:, 1:], axis=0)
+    if used.sum() < len(pairs):
+        return 0.0  # too few to fit anything, which is said elsewhere
+    cells = np.stack([sample.y[:, None, b] * sample.x[None, :, a] for b, a in pairs], axis=-1)[used]
+    y, x = np.meshgrid(*places, indexing="ij")
+    wanted = np.stack([y.ravel() ** b * x.ravel() ** a for b, a in pairs], axis=-1)
+    norm = np.sqrt((cells**2).sum(axis=0))
+    norm = np.where(norm > 0, norm, 1.0)
+    _, sizes, basis = np.linalg.svd(np.linalg.qr(cells / norm, mode="r"))
+    along = (wanted / norm) @ basis.T
+    told = sizes > 1e-9 * sizes[0]
+    if np.any(np.abs(along[:, ~told]) > 1e-6):
+        return np.inf
+    return float(np.sqrt(((along[:, told] / sizes[told]) ** 2).sum(axis=1).max()))
+
+
+def _undetermined(sample: _surface_fit.Sample, powers: np.ndarray) -> str:
+    """Say which terms the measured part of the frame does not tell."""
+    used = (sample.amounts > 0).reshape(-1, *sample.amounts.shape[-2:]).any(axis=0)
+    ends = {}
+    for column, dim, where in ((1, "y", sample.y[used.any(axis=1), 1]), (2, "x", sample.x[used.any(axis=0), 1])):
+        if powers[:, column].any():
+            ends[dim] = (float(where.min()), float(where.max()), column)
+    dim = min(ends, key=lambda name: ends[name][1] - ends[name][0])
+    low, high, column = ends[dim]
+    terms = ", ".join(_surface_fit.term_names(powers[powers[:, column] > 0]))
+    return (
+        f"the pixels that are measured lie between {low:.3g} and {high:.3g} of the frame along {dim} (0 to 1), which does not "
+        f"tell the terms {terms} for the whole frame; measure more of it (region, low, high, mask), or leave such terms out "
+        "(degree, terms)"
+    )
 
 
 def given(da: xr.DataArray, powers: np.ndarray, coefficients: Any, frame: Mapping[str, float]) -> xr.Dataset:
