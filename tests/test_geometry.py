@@ -212,8 +212,8 @@ def test_resampling_along_z_does_not_depend_on_chunks(dtype, channels, method, d
     assert found.dtype == dtype
     step = 7.0 if dz == "7 nm" else 20.0
     if dz == 20.0 and method != "nearest":
-        # Coarser than the old slices: the new ones cover them from edge to edge.
-        np.testing.assert_array_equal(found.z, 5.0 + 20.0 * np.arange(6))
+        # Coarser than the old slices: the new ones begin at their edge, -5, and five fit into the 107.5 nm.
+        np.testing.assert_array_equal(found.z, 5.0 + 20.0 * np.arange(5))
     else:
         np.testing.assert_array_equal(found.z, step * np.arange(int(95 // step) + 1))
 
@@ -244,9 +244,17 @@ def test_downsampling_loses_no_slice_and_favours_none(count, dz):
         one[k] = 1.0
         influence.append(float(one.stack3d.resample(dz=dz)[:, 0, 0].sum()))
     whole = count * 10 / dz
-    # All of it, but where the last new slice is only partly filled: there each old one counts more.
+    # All of it, but where the last new slice is only partly filled (each old one counts more), or holds a rest (less).
     np.testing.assert_allclose(influence[: max(0, int(whole) * dz // 10 - 1)], 10 / dz, rtol=1e-5)
-    assert min(influence) >= 10 / dz * (1 - 1e-5)
+    assert min(influence) >= min(10 / dz, 1 / count) / 1.5 * (1 - 1e-5)
+    assert max(influence) <= max(10 / dz, 1 / count) * 2 * (1 + 1e-5)
+
+
+@pytest.mark.parametrize(("dz", "count"), [(200, 2), (161, 2), (160, 3), (20, 20), (1000, 1), (267, 1), (266, 2)])
+def test_a_new_voxel_exists_only_where_half_of_it_holds_data(dz, count):
+    da = stack3d.from_array(np.zeros((40, 40, 40), np.uint8), pixel_size=10)  # 400 along each axis
+    assert da.stack3d.resample(dz=dz).sizes["z"] == count
+    assert da.stack3d.resample(dx=dz, dy=dz).shape == (40, count, count)
 
 
 def test_downsampling_by_a_whole_number_is_binning():

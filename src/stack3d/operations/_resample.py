@@ -23,7 +23,7 @@ _METHODS = ("linear", "nearest", "cubic")
 _COARSER = 1.05
 
 
-@operation(version=1)
+@operation(version=2)
 def resample(
     da: xr.DataArray,
     *,
@@ -66,8 +66,8 @@ def resample(
     -------
     DataArray
         Lazy where `da` is. z runs from the first position in steps of `dz` up to the last one (included where it is
-        met); where it gets coarser, by more than 5 %, the new slices cover the old ones from the outer edge of the first
-        to that of the last. y and x keep the outer edges of the frame. Of the facts known of each slice, numbers are interpolated,
+        met); where it gets coarser, by more than 5 %, the new slices begin at the outer edge of the first, and the last is
+        one at least half of which holds data; less than that is averaged into the slice before. y and x likewise. Of the facts known of each slice, numbers are interpolated,
         flags taken from any slice used, others from the nearest. A pixel is missing (NaN) where its nearest input is.
 
     Raises
@@ -144,13 +144,17 @@ def _positions(
     step = _step(dz, unit, spacing, "dz")
     _check_step(step, old, spacing, dz, "dz", unit)
     if _is_coarser(step, spacing, method, antialias):
-        # Cells of the new slices begin at the outer edge of the first and cover the last.
+        # Cells of the new slices begin at the outer edge of the first.
         edges = bounds(old, spacing)
-        count = int(np.ceil((edges[-1] - edges[0]) / step * (1 - 1e-12) - 1e-6))
-        return regular(float(edges[0]) + step / 2, step, max(1, count)), step
+        return regular(float(edges[0]) + step / 2, step, _half_filled((edges[-1] - edges[0]) / step)), step
     _check_count((old[-1] - old[0]) / step, old.size, dz, "dz", spacing, unit)
     # A last position met but for rounding counts as met.
     return regular(float(old[0]), step, int(np.floor((old[-1] - old[0]) / step * (1 + 1e-12) + 1e-6)) + 1), step
+
+
+def _half_filled(cells: float) -> int:
+    """Return how many cells of a new grid hold data in at least half of their length; a half but for rounding counts."""
+    return max(1, int(np.floor(cells * (1 + 1e-12) + 0.5 + 1e-6)))
 
 
 def _check_count(wanted: float, have: int, value: Any, name: str, spacing: float, unit: str) -> None:
@@ -242,7 +246,7 @@ def _in_frames(
         edges = bounds(old, spacing)
         # The new cells begin at the outer edge of the frame.
         _check_count((edges[-1] - edges[0]) / step, old.size, value, f"d{dim}", spacing, units_of(da, dim))
-        new = regular(float(edges[0]) + step / 2, step, max(1, round((edges[-1] - edges[0]) / step)))
+        new = regular(float(edges[0]) + step / 2, step, _half_filled((edges[-1] - edges[0]) / step))
         coords[dim] = coordinate(dim, new, units=units_of(da, dim), spacing=step)
         weights[dim] = _frame_weights(old, new, edges, spacing, step, method, antialias)
     nearest = {dim: nearest_of(weights[dim]) for dim in weights}
