@@ -67,8 +67,9 @@ def resample(
     DataArray
         Lazy where `da` is. z runs from the first position in steps of `dz` up to the last one (included where it is
         met); where it gets coarser, by more than 5 %, the new slices begin at the outer edge of the first, and the last is
-        one at least half of which holds data; less than that is averaged into the slice before. y and x likewise. Of the facts known of each slice, numbers are interpolated,
-        flags taken from any slice used, others from the nearest. A pixel is missing (NaN) where its nearest input is.
+        one at least half of which holds data; less than that is averaged into the slice before. y and x likewise.
+        Of the facts known of each slice, numbers are interpolated, flags taken from any slice used, others from the
+        nearest. A pixel is missing (NaN) where its nearest input is.
 
     Raises
     ------
