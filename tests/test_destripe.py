@@ -166,6 +166,11 @@ def test_likeness_does_not_see_stripes():
     assert abs(kernels.stripe_frame.likeness(truth[0], volume(1, seed=9)[0], None, 0.0)[0]) < _stripe_neighbours._LEAST
 
 
+def test_one_kind_of_stripe_needs_no_list():
+    da, kind = stack_of(volume(1)), {"sigma": (1, 30), "angle": 10, "noise_level": 2.0}
+    np.testing.assert_array_equal(da.stack3d.destripe(filters=kind), da.stack3d.destripe(filters=[kind]))
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
@@ -183,6 +188,13 @@ def test_likeness_does_not_see_stripes():
         ({"filters": [{"kind": "dirac"}]}, ValueError, "noise_level=None of a dirac"),
         ({"filters": [{"kind": "moon"}]}, ValueError, "kind is 'gabor'"),
         ({"filters": []}, ValueError, "filters"),
+        ({"filters": [3]}, TypeError, r"filters=\[3\] must be a list of mappings"),
+        ({"filters": {"sigma": ("a", 2)}}, TypeError, "filters: a value of .* is of the wrong type"),
+        ({"sigma": ("a", 2)}, ValueError, r"sigma=\('a', 2\) must be two positive numbers"),
+        ({"max_iter": "x"}, TypeError, "method='vsnr' does not take max_iter='x'"),
+        ({"method": "wavelet", "options": {"damping": "x"}}, ValueError, "damping='x' must be a positive number"),
+        ({"method": "wavelet", "options": {"level": "x"}}, ValueError, "level='x' must be a whole number"),
+        ({"method": "wedge", "options": {"half_angle": "x"}}, TypeError, "method='wedge' does not take half_angle='x'"),
     ],
 )
 def test_wrong_parameters_are_refused_before_work(wrong, error, message):

@@ -173,19 +173,28 @@ def plan(
     deepest = max(1, pywt.dwt_max_level(min(shear_of(shape, angle).upright), length))
     if level is None:
         level = min(_LEVELS, deepest)
-    if isinstance(level, bool) or level != int(level) or not 1 <= level <= deepest:
+    if (
+        isinstance(level, bool)
+        or not isinstance(level, int | float | np.number)
+        or level != int(level)
+        or not 1 <= level <= deepest
+    ):
         raise ValueError(
             f"level={level!r} must be a whole number from 1 to {deepest} for {wavelet!r} and frames {shape}"
         )
     if damping is None and not shrink:
         damping = _DAMPING
-    if damping is not None and (isinstance(damping, bool) or not 0 < damping < np.inf):
+    if damping is not None and not _positive(damping):
         raise ValueError(f"damping={damping!r} must be a positive number of cycles per frame")
     if boundary not in ("reflect", "periodic"):
         raise ValueError(f'boundary={boundary!r} must be "reflect" or "periodic"')
     check_strength(strength, shrink)
     width = None if damping is None else float(damping)
     return Plan(shape, angle, str(wavelet), int(level), width, boundary, bool(shrink), float(strength), difference)
+
+
+def _positive(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float | np.number) and bool(0 < value < np.inf)
 
 
 @lru_cache(maxsize=32)

@@ -56,7 +56,7 @@ def destripe(
     strength: float = 1.0,
     neighbours: int = 0,
     sigma: tuple[float, float] | None = None,
-    filters: Sequence[Mapping[str, Any]] | None = None,
+    filters: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
     noise_level: float | None = None,
     boundary: Boundary | None = None,
     max_iter: int | None = None,
@@ -92,7 +92,7 @@ def destripe(
     sigma : (float, float), optional
         Standard deviations of a stripe across and along, in pixels, of ``"vsnr"`` (by default as measured in each
         frame) and ``"pyvsnr"``.
-    filters : sequence of dict, optional
+    filters : sequence of dict, or one dict, optional
         Kinds of stripe for ``"vsnr"`` instead of `angle` and `sigma`, such as ``{"kind": "gabor", "sigma": (1, 200),
         "angle": 5}``, ``{"kind": "dirac", "noise_level": 3}`` or ``{"kind": "pattern", "values": array,
         "noise_level": 3}``. ``noise_level`` is in units of the gradient scale of the frame, and measured where it is
@@ -196,9 +196,27 @@ def _cleaned_batch(frames: Any, method: str, plan: Any, dtype: np.dtype[Any]) ->
 
 
 def _sigma(sigma: Any) -> tuple[float, float]:
-    if np.shape(sigma) != (2,) or not all(0 < s < np.inf for s in map(float, sigma)):
+    if np.shape(sigma) != (2,) or not all(isinstance(s, Real) and 0 < float(s) < np.inf for s in sigma):
         raise ValueError(f"sigma={sigma!r} must be two positive numbers (across, along), in pixels")
     return float(sigma[0]), float(sigma[1])
+
+
+def _filters(filters: Any) -> tuple[Any, ...]:
+    items = [filters] if isinstance(filters, Mapping) else filters
+    if not isinstance(items, Sequence) or not all(isinstance(item, Mapping) for item in items):
+        raise TypeError(
+            f"filters={filters!r} must be a list of mappings, such as [{{'kind': 'gabor', 'sigma': (1, 200)}}]"
+        )
+    found = []
+    for item in items:
+        try:
+            found.append(kernels.vsnr.filter_from(item))
+        except (TypeError, ValueError) as error:
+            if str(error).startswith("filters"):
+                raise
+            # What Python says of values that no comparison or conversion takes.
+            raise TypeError(f"filters: a value of {dict(item)!r} is of the wrong type ({error})") from error
+    return tuple(found)
 
 
 def _options(options: Any) -> dict[str, Any]:
@@ -218,7 +236,7 @@ def _plans(
 ) -> tuple[Any, Any]:  # fmt: skip
     given = {
         "sigma": None if sigma is None else _sigma(sigma),
-        "filters": None if filters is None else tuple(kernels.vsnr.filter_from(item) for item in filters),
+        "filters": None if filters is None else _filters(filters),
         "noise_level": noise_level,
         "boundary": boundary,
         "max_iter": max_iter,

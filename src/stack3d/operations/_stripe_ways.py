@@ -45,7 +45,14 @@ def plans_of(
         if name not in known:
             own = sorted(known - {"shape", "angle", "difference"})
             raise ValueError(f"{name}={value!r} is no parameter of method={method!r}; it takes {', '.join(own)}")
-    alone = make(shape, angle=angle, **given)
+    try:
+        alone = make(shape, angle=angle, **given)
+    except (TypeError, ValueError) as error:
+        if any(name in str(error) for name in given) or not given:
+            raise
+        # What Python says of values that no comparison or conversion takes.
+        wrong = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise TypeError(f"method={method!r} does not take {wrong}: a value is of the wrong type ({error})") from error
     return alone, (make(shape, angle=angle, difference=True, **given) if "difference" in known else alone)
 
 
