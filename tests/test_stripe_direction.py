@@ -266,6 +266,27 @@ def test_the_picture_shows_before_after_difference_and_the_angle():
         after.stack3d.plot.destripe(da, z=5)
 
 
+@pytest.mark.parametrize("given", [{}, {"method": "wavelet", "angle": 18}, {"method": "wavelet", "neighbours": 1}])
+def test_without_a_stack_before_the_slice_is_destriped_as_the_whole_stack_would_be(given):
+    import matplotlib.pyplot as plt
+
+    da = stack_of([texture(seed=k) + lines(18, seed=k) for k in range(9)])
+    da = xr.concat([da, 2 * da], xr.DataArray(["SE", "BSE"], dims="channel"))
+    before, clean, *_ = da.chunk(z=1).stack3d.plot.destripe(z=-5, channel="BSE", **given)
+    np.testing.assert_allclose(before.images[0].get_array(), da[1, 4], atol=1e-6)
+    np.testing.assert_allclose(clean.images[0].get_array(), da.stack3d.destripe(**given)[1, 4], atol=1e-6)
+    plt.close("all")
+
+
+def test_the_picture_of_stripes_names_what_is_wrong():
+    da = stack_of([texture()] * 2)
+    for given, message in (({"z": "a"}, "z='a' must be the number of a slice"), ({"method": "no"}, "method='no'")):
+        with pytest.raises(ValueError, match=message):
+            da.stack3d.plot.destripe(**given)
+    with pytest.raises(TypeError, match="method= says how to destripe, but before= is given"):
+        da.stack3d.plot.destripe(da, method="wavelet")
+
+
 def test_the_estimate_does_not_depend_on_the_blocks():
     da = stack_of([texture(seed=k) + 0.4 * lines(10, seed=k) for k in range(5)])
     whole = da.stack3d.estimate_stripes()

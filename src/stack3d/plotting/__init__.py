@@ -107,19 +107,20 @@ class Plots:
 
     def destripe(
         self,
-        before: xr.DataArray,
+        before: xr.DataArray | None = None,
         *,
         z: int | None = None,
         channel: str | None = None,
-        angle: float | None = None,
+        angle: float | Literal["auto"] | None = None,
         axes: Sequence[Axes] | None = None,
         limits: tuple[float, float] | None = None,
         cmap: str = "gray",
+        **how: Any,
     ) -> list[Axes]:
         """Show a slice before and after, what was taken away, and the spectrum: see `stack3d.plotting.destripe`."""
         from stack3d.plotting._destripe import destripe
 
-        return destripe(self._da, before, z=z, channel=channel, angle=angle, axes=axes, limits=limits, cmap=cmap)
+        return destripe(self._da, before, z=z, channel=channel, angle=angle, axes=axes, limits=limits, cmap=cmap, **how)
 
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -19,22 +19,23 @@ if TYPE_CHECKING:
 
 def destripe(
     da: xr.DataArray,
-    before: xr.DataArray,
+    before: xr.DataArray | None = None,
     *,
     z: int | None = None,
     channel: str | None = None,
-    angle: float | None = None,
+    angle: float | Literal["auto"] | None = None,
     axes: Sequence[Axes] | None = None,
     limits: tuple[float, float] | None = None,
     cmap: str = "gray",
+    **how: Any,
 ) -> list[Axes]:
     """Show a slice before and after destriping, what was taken away, and the spectrum before.
 
     Parameters
     ----------
     da : DataArray ([channel], [z], y, x)
-        After; only the slice shown is computed.
-    before : DataArray
+        After; only the slice shown is computed. Without `before`: before, and the slice shown is destriped here.
+    before : DataArray, optional
         Before, with the same slices and pixels.
     z : int, optional
         Number of the slice, from the end where negative; by default the middle one.
@@ -49,6 +50,10 @@ def destripe(
         Grey levels shown as black and white, before and after alike; by default quantiles of the slice before.
     cmap : str
         Colour map of the slices.
+    **how
+        Without `before`: parameters of `stack3d.destripe`, such as ``method="wavelet"``. With ``neighbours`` the slices
+        on either side are read as well; ``angle="auto"`` looks at the stack, a number is both that of `destripe` and of
+        the line drawn.
 
     Returns
     -------
@@ -58,12 +63,23 @@ def destripe(
 
     Examples
     --------
-    >>> axes = stack.stack3d.destripe().stack3d.plot.destripe(stack, z=2)
+    >>> axes = stack.stack3d.plot.destripe(z=2, method="wavelet")
     >>> len(axes)
     4
+
+    A stack that is destriped already, and the one it was made from:
+
+    >>> clean = stack.stack3d.destripe(method="wavelet")
+    >>> axes = clean.stack3d.plot.destripe(stack, z=2)
     """
-    for name, one in (("da", da), ("before", before)):
-        check_stack(one, name=name)
+    check_stack(da, name="da")
+    if before is None:
+        da, before, z, angle = _destriped(da, z, channel, angle, how)
+    elif how:
+        raise TypeError(f"{next(iter(how))}= says how to destripe, but before= is given: da is destriped already")
+    elif isinstance(angle, str):
+        raise ValueError(f"angle={angle!r} must be a number of degrees, or None, where before= is given")
+    check_stack(before, name="before")
     after, first = one_channel(da, channel), one_channel(before, channel)
     if after.dims != first.dims or after.shape != first.shape:
         raise ValueError(
@@ -72,9 +88,7 @@ def destripe(
     title = channel_shown(da, after)
     if "z" in after.dims:
         count = after.sizes["z"]
-        k = count // 2 if z is None else int(z)
-        if not -count <= k < count:
-            raise ValueError(f"z={z!r} must be the number of a slice, between {-count} and {count - 1}")
+        k = _slice(z, count)
         after, first = after.isel(z=k), first.isel(z=k)
         unit = units_of(da, "z")
         place = f"z = {float(after['z']):.6g}" + ("" if unit == "1" else f" {unit}")
@@ -105,6 +119,35 @@ def destripe(
         angle = kernels.direction.stripes(kernels.spectrum.spectrum(taken.astype(np.float32))).angle
     _show_spectrum(panels[3], old, angle)
     return panels
+
+
+def _slice(z: Any, count: int) -> int:
+    if z is None:
+        return count // 2
+    if isinstance(z, bool) or not isinstance(z, int | np.integer) or not -count <= z < count:
+        raise ValueError(f"z={z!r} must be the number of a slice, between {-count} and {count - 1}")
+    return int(z)
+
+
+def _destriped(
+    da: xr.DataArray, z: Any, channel: str | None, angle: Any, how: dict[str, Any]
+) -> tuple[xr.DataArray, xr.DataArray, int | None, float | None]:
+    """Return the slice shown, destriped, and as it was, with the slices that the result needs; its number, the angle."""
+    from stack3d.operations import destripe as run
+    from stack3d.operations import estimate_stripes
+
+    one = one_channel(da, channel)
+    if angle == "auto" and how.get("estimate") is None:
+        how, angle = {**how, "estimate": estimate_stripes(one)}, None
+    if "z" in one.dims:
+        k = _slice(z, one.sizes["z"]) % one.sizes["z"]
+        reach = how.get("neighbours", 0)
+        # Neighbours are compared with their own, and rid of their stripes, first.
+        reach = 3 * int(reach) if isinstance(reach, int | np.integer) and reach > 0 else 0
+        first = max(0, k - reach)
+        one, z = one.isel(z=slice(first, k + reach + 1)), k - first
+    clean = run(one, angle=angle, **how)
+    return clean, one, z, angle
 
 
 def whole_spectrum(found: Any) -> tuple[np.ndarray, float, tuple[float, float]]:
