@@ -28,7 +28,10 @@ from stack3d.testing import (
 
 # Small random frames share nothing: registration says so, which is not the subject here.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::stack3d.UntiedSliceWarning", "ignore::stack3d.UntiedChannelWarning", "ignore::stack3d.BlankSliceWarning"
+    "ignore::stack3d.UntiedSliceWarning",
+    "ignore::stack3d.UntiedChannelWarning",
+    "ignore::stack3d.BlankSliceWarning",
+    "ignore:fuse_channels. the stack has dims",
 )
 
 Step = Callable[[xr.DataArray], xr.DataArray]

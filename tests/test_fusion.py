@@ -24,6 +24,12 @@ def two(seed: int = 0, shape=(4, 256, 256), signal=SIGNAL, noise=NOISE, dtype="u
     return stack3d.from_array(np.rint(values).astype(dtype), pixel_size=(10, 5, 5), channel=names)
 
 
+def test_a_stack_without_channels_comes_back_with_a_warning():
+    da = stack3d.from_array(np.ones((2, 9, 9), np.uint8), pixel_size=5)
+    with pytest.warns(UserWarning, match="the stack has dims .* and no 'channel'"):
+        np.testing.assert_array_equal(da.stack3d.fuse_channels(), da)
+
+
 def test_the_weights_are_those_of_the_closed_form():
     found = two().stack3d.estimate_fusion()
     ratios = SIGNAL**2 / NOISE**2
@@ -135,6 +141,7 @@ def test_missing_pixels_and_bad_slices_do_not_move_the_weights():
     np.testing.assert_allclose(found["weight"], expected, atol=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:fuse_channels. the stack has dims")
 def test_stacks_of_one_channel_come_back():
     one = two(shape=(2, 20, 24)).isel(channel=0)
     np.testing.assert_array_equal(one.stack3d.fuse_channels(), one)

@@ -21,6 +21,7 @@ from stack3d.runs._folder import RunFolder, load_estimate
 
 # Small random frames share nothing: registration says so, which is not the subject here.
 pytestmark = pytest.mark.filterwarnings(
+    "ignore:fuse_channels. the stack has dims",
     "ignore::stack3d.SaturationWarning",
     "ignore::stack3d.UntiedSliceWarning",
     "ignore::stack3d.UntiedChannelWarning",

@@ -10,6 +10,7 @@ import xarray as xr
 
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
+from stack3d._warn import warn
 from stack3d.execution import whole_frames
 from stack3d.model import rebuild, result_dtype, valid_slices
 from stack3d.operations import _grey
@@ -116,7 +117,7 @@ def fuse_channels(
     Parameters
     ----------
     da : DataArray (..., [channel], [z], y, x)
-        A stack without a dim channel is one channel, and comes back as it is.
+        A stack without a dim channel is one channel, and comes back as it is, with a warning.
     estimate : Dataset, optional
         From `estimate_fusion`, made here from the next parameters if not given. Its channels must be those of `da`.
     weights, fractions, region
@@ -148,6 +149,9 @@ def fuse_channels(
     out_dtype = result_dtype(dtype, da)
     found = estimates.check(estimate, "fusion")
     if "channel" not in da.dims:
+        warn(
+            f"fuse_channels: the stack has dims {da.dims} and no 'channel', so that there is nothing to add; its values stay"
+        )
         return rebuild(da, da.data if out_dtype == da.dtype else _cast(da, out_dtype))
     found = estimates.at_channels(found, da)
     if found.sizes["channel"] != da.sizes["channel"]:
