@@ -242,6 +242,8 @@ def test_terms_are_read_as_written():
         ({"size": 3}, "size has a meaning only"),
         ({"subsample": 0}, "subsample=0"),
         ({"coefficients": [1, 2]}, "must be 10 numbers"),
+        ({"terms": "1 + x", "degree": 1}, "degree=1 has no meaning where terms='1 \\+ x'"),
+        ({"terms": "1", "cross": False}, "cross=False has no meaning where terms='1'"),
         ({"operation": "multiply"}, "operation='multiply'"),
         ({"keep": "all"}, "keep='all'"),
     ],
@@ -290,6 +292,20 @@ def test_half_of_the_frame_tells_a_parabola_for_all_of_it():
     da = stack_of(100 + 40 * y**2 + 0 * texture(), "float64")
     even = da.stack3d.remove_background(region={"y": slice(0, SIZES[1] // 2), "by": "index"}, regress_content=False)
     assert float(even.std()) < 0.01
+
+
+def test_cross_is_yes_or_no():
+    with pytest.raises(TypeError, match="cross=3 must be True or False"):
+        stack_of(texture((3, 16, 16))).stack3d.remove_background(cross=3)
+
+
+def test_a_dark_count_above_the_grey_values_is_named():
+    da = stack_of(100 + 0.01 * texture((3, 32, 32)))
+    with pytest.raises(ValueError, match=r"dark=500 must be below the grey values, whose mean is 199.9"):
+        da.stack3d.flatten(dark=500)
+    tilted = da * np.linspace(0.2, 2, 32)
+    with pytest.raises(ValueError, match=r"dark=150: the field falls to .* and must be above dark everywhere"):
+        tilted.stack3d.flatten(dark=150, degree=1)
 
 
 def test_only_a_positive_surface_can_be_divided_by():

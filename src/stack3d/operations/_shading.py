@@ -86,6 +86,11 @@ def estimate_shading(
     sampling = _surface_fit.check_sampling(low, high, None)
     powers = _terms.powers(terms, degree, cross, ("y", "x"))
     sample = _surface_fit.sampled(da, sampling, region, device, "estimate shading")
+    known = sample.values[np.isfinite(sample.values) & (sample.amounts > 0)]
+    if known.size and dark >= (mean := float(known.mean())):
+        raise ValueError(
+            f"dark={dark!r} must be below the grey values, whose mean is {mean:.4g}: it is that of no signal, such as 0"
+        )
     sample = sample._replace(values=sample.values - float(dark))
     frame = _surface_fit.frame_of(da)
     found = _surface_polynomial.fitted(da, "shading", sample, powers, weights, per, frame, regress_content, divide=True)

@@ -139,7 +139,7 @@ def matrices(found: xr.Dataset, da: xr.DataArray, divide: bool) -> tuple[xr.Data
             corner = kernels.surface.polynomial(
                 rows[:: max(1, len(rows) // 16)], cols[:: max(1, len(cols) // 16)], result.values[index]
             )
-            _check_positive(np.append(corner.ravel(), _corners(rows, cols, result.values[index])))
+            _check_positive(np.append(corner.ravel(), _corners(rows, cols, result.values[index])), found)
     return result, rows, cols
 
 
@@ -151,7 +151,7 @@ def grids(found: xr.Dataset, da: xr.DataArray, divide: bool) -> tuple[xr.DataArr
     ]
     grid = found["grid"].drop_vars(list(found["grid"].coords))
     if divide:
-        _check_positive(grid.values[np.isfinite(grid.values)])
+        _check_positive(grid.values[np.isfinite(grid.values)], found)
     return grid, places[0], places[1]
 
 
@@ -159,10 +159,17 @@ def _corners(rows: np.ndarray, cols: np.ndarray, matrix: np.ndarray) -> np.ndarr
     return np.asarray(kernels.surface.polynomial(rows[[0, -1]], cols[[0, -1]], matrix)).ravel()
 
 
-def _check_positive(surface: np.ndarray) -> None:
+def _check_positive(surface: np.ndarray, found: xr.Dataset) -> None:
     known = surface[np.isfinite(surface)]
-    if known.size and known.min() <= 0:
+    if not known.size or known.min() > 0:
+        return
+    if "dark" in found:
+        dark = float(found["dark"])
         raise ValueError(
-            f"operation='divide': the background falls to {known.min():g}, and only a positive one can be divided by; subtract it, "
-            "or give dark= to `flatten`"
+            f"dark={dark:g}: the field falls to {known.min() + dark:g} somewhere in the frame, and must be above dark everywhere; "
+            "give a smaller dark, or a surface that bends less (degree)"
         )
+    raise ValueError(
+        f"operation='divide': the background falls to {known.min():g}, and only a positive one can be divided by; subtract it, "
+        "or give dark= to `flatten`"
+    )

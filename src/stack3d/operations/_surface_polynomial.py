@@ -41,7 +41,7 @@ def fitted(
     places = [_surface_fit.normalised(da, dim, frame)[[0, da.sizes[dim] // 2, -1]] for dim in ("y", "x")]
     for index in np.ndindex(shape):
         amount = sample.amounts[index].reshape(-1, *sample.amounts.shape[-2:])
-        beyond.append(_reach(sample, amount.any(axis=0), powers, places))
+        beyond.append(_reach(sample, np.asarray(amount.any(axis=0)), powers, places))
         if beyond[-1] > _FARTHEST:
             continue
         if by_slice:
@@ -88,9 +88,10 @@ def _reach(sample: _surface_fit.Sample, used: np.ndarray, powers: np.ndarray, pl
 
 def _undetermined(sample: _surface_fit.Sample, powers: np.ndarray) -> str:
     """Say which terms the measured part of the frame does not tell."""
-    used = (sample.amounts > 0).reshape(-1, *sample.amounts.shape[-2:]).any(axis=0)
+    used = np.asarray(sample.amounts.reshape(-1, *sample.amounts.shape[-2:]).max(axis=0) > 0)
     ends = {}
-    for column, dim, where in ((1, "y", sample.y[used.any(axis=1), 1]), (2, "x", sample.x[used.any(axis=0), 1])):
+    sides = (1, "y", sample.y[:, 1][used.any(axis=1)]), (2, "x", sample.x[:, 1][used.any(axis=0)])
+    for column, dim, where in sides:
         if powers[:, column].any():
             ends[dim] = (float(where.min()), float(where.max()), column)
     dim = min(ends, key=lambda name: ends[name][1] - ends[name][0])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 AXES = ("z", "y", "x")
+_DEGREE = 2  # by default
 _FACTOR = re.compile(r"([zyx])(?:(?:\*\*|\^)(\d+))?")
 
 
@@ -32,6 +33,11 @@ def powers(terms: str | None, degree: Any, cross: bool, axes: tuple[str, ...]) -
     ValueError
         Naming the term and what is allowed.
     """
+    if not isinstance(cross, bool | np.bool_):
+        raise TypeError(f"cross={cross!r} must be True or False")
+    if terms is not None and (degree != _DEGREE or not cross):
+        name, value = ("degree", degree) if degree != _DEGREE else ("cross", cross)
+        raise ValueError(f"{name}={value!r} has no meaning where terms={terms!r} says which terms there are; give one")
     found = _written(terms, axes) if terms is not None else _by_degree(degree, cross, axes)
     found.add((0, 0, 0))
     return np.array(sorted(found), dtype=np.int64)
