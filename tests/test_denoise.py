@@ -286,3 +286,12 @@ def test_real_texture_gains_as_much_as_with_the_best_peer_and_more_with_neighbou
     flat, deep = (rms(stack(noisy).stack3d.denoise(method=m)[1], truth[1]) for m in ("nlm", "nlm_z"))
     assert flat < 0.97 * peer
     assert deep < 0.97 * flat
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (1, 7), (2, 2)])
+def test_wavelets_take_small_frames_without_a_word(shape):
+    values = np.random.default_rng(0).normal(100, 5, (2, *shape)).astype("float32")
+    da = stack3d.from_array(values, pixel_size=10)
+    found = da.stack3d.denoise(method="wavelet", sigma=5)
+    assert found.shape == da.shape
+    assert float(found.std()) < float(da.std())

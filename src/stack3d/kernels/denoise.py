@@ -20,6 +20,7 @@ WIENER = 0.85  # share of the noise variance that the second step counts with
 TV = 0.7
 GAUSSIAN = 0.8
 RULES = ((1.0, -2.0), (4.0, 0.0))  # gain (per noise variance) and offset of each half of the finest band
+_LEAST_WAVELET = 6  # pixels a side, for one level of db2
 _SHIFTS = ((0, 0), (1, 2), (2, 1), (3, 3))
 
 
@@ -220,6 +221,9 @@ def wavelet(frame: Any, sigma: float) -> Any:
     """Return a numpy frame with its wavelet coefficients shrunk (BayesShrink, by scikit-image), over four shifts."""
     from skimage.restoration import denoise_wavelet
 
+    # Smaller frames than the wavelet takes go on beyond their edges as mirrored.
+    rows, columns = frame.shape
+    frame = np.pad(frame, [(0, max(_LEAST_WAVELET - size, 0)) for size in frame.shape], mode="symmetric")
     total = np.zeros_like(frame)
     for shift in _SHIFTS:
         moved = np.roll(frame, shift, (0, 1))
@@ -227,7 +231,7 @@ def wavelet(frame: Any, sigma: float) -> Any:
             moved, sigma=sigma, wavelet="db2", mode="soft", method="BayesShrink", rescale_sigma=True
         )
         total += np.roll(clean, (-shift[0], -shift[1]), (0, 1)).astype(np.float32)
-    return total / np.float32(len(_SHIFTS))
+    return total[:rows, :columns] / np.float32(len(_SHIFTS))
 
 
 def multiscale(frame: Any, rules: Sequence[tuple[float, float]], window: int = 7) -> Any:
