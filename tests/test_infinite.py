@@ -76,3 +76,14 @@ def test_large_values_that_float32_holds_are_measured():
         warnings.simplefilter("error")
         assert kernels.finite.measurable(np.full((4, 4), 3e38)).max() == 3e38
         assert kernels.finite.as_float32(np.full((4, 4), -3e38)).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+@pytest.mark.parametrize("name", ["level_slices", "destripe", "denoise"])
+def test_whole_numbers_that_float64_rounds_are_named(name, dtype):
+    values = np.random.default_rng(0).integers(5000, 6000, (2, 32, 32)).astype(dtype)
+    values[0, 0, 0] = 6001
+    da = stack3d.from_array(values, pixel_size=10)
+    getattr(da.stack3d, name)()
+    with pytest.warns(UserWarning, match=r"values as large as 9007199254746993; .* are rounded"):
+        getattr((da + values.dtype.type(2**53)).stack3d, name)()

@@ -15,6 +15,7 @@ from stack3d._region import region as in_region
 from stack3d._warn import warn
 from stack3d.model import valid_slices
 
+_EXACT = 2**53
 _BLANK = 0.999  # of the pixels in one bin: such a slice has no contrast
 
 
@@ -29,9 +30,16 @@ def measured(da: xr.DataArray, region: Mapping[str, Any] | None) -> xr.DataArray
 
 
 def check_numbers(da: xr.DataArray, what: str) -> None:
-    """Raise for a stack of flags."""
+    """Raise for a stack of flags; warn of whole numbers in memory that float64 does not hold."""
     if da.dtype == bool:
         raise TypeError(f"da has dtype bool; {what} needs grey values (integers or floats)")
+    if da.dtype.kind in "iu" and da.dtype.itemsize == 8 and da.chunks is None and da.size:
+        largest = max(int(da.data.max()), -int(da.data.min()))
+        if largest > _EXACT:
+            warn(
+                f"the stack has values as large as {largest}; grey values beyond 2**53 = {_EXACT} are rounded, as they are "
+                "computed in float64; subtract an offset before"
+            )
 
 
 def check_window(window: Any, da: xr.DataArray) -> None:
