@@ -37,10 +37,7 @@ class RechunkWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel with the arguments it always gets, ready for frames; picklable.
-
-    One that measures gets frames in which infinite pixels are missing.
-    """
+    """A kernel with the arguments it always gets, ready for frames, without infinite ones if it `measures`; picklable."""
 
     kernel: Kernel
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -90,8 +87,8 @@ def warn_saturated(saturated: int, pixels: int, dtype: Any, *, whole: bool = Tru
     if saturated <= _SATURATION_LIMIT * pixels:
         return
     percent = 100 * saturated / pixels
-    share = f"{percent:{'.0f' if percent >= 10 else '.2g'}} % of the pixels"
-    share = share if whole else "more than 0.1 % of the pixels of a block"
+    known = f"{percent:.0f}" if percent >= 10 else f"{percent:.2g}"
+    share = f"{known} % of the pixels" if whole else "more than 0.1 % of the pixels of a block"
     warn(
         f"{share} were outside the range of {np.dtype(dtype)} and were cut to it; pass dtype='float32' to keep them",
         SaturationWarning,
