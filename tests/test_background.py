@@ -221,7 +221,7 @@ def test_the_reference_row_of_a_known_polynomial_is_met():
 
 
 def test_terms_are_read_as_written():
-    found = [_terms.name(row) for row in _terms.powers("x + y*x**2 + z^2 + x*x", 0, True, ("z", "y", "x"))]
+    found = [_terms.name(row) for row in _terms.powers("x + y*x**2 + z^2 + x*x", 2, True, ("z", "y", "x"))]
     assert sorted(found) == ["1", "x", "x**2", "x**2*y", "z**2"]
     assert len(_terms.powers(None, {"z": 1, "y": 2, "x": 1}, True, ("z", "y", "x"))) == 12
     assert len(_terms.powers(None, {"z": 1, "y": 2, "x": 1}, False, ("z", "y", "x"))) == 5
