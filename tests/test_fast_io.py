@@ -177,3 +177,14 @@ def test_text_in_a_store_is_left_to_xarray(tmp_path):
     da.stack3d.save(tmp_path / "a.zarr")
     assert _zarr_headers.dataset(tmp_path / "a.zarr") is None
     xr.testing.assert_identical(stack3d.open_stack(tmp_path / "a.zarr").compute(), da)
+
+
+@pytest.mark.parametrize("channels", [None, ["SE", "BSE"]])
+def test_others_open_a_store_by_one_file_without_a_warning(tmp_path, channels):
+    shape = (3, 8, 10) if channels is None else (2, 3, 8, 10)
+    values = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    da = stack3d.from_array(values, pixel_size=(10, 5, 5), channel=channels)
+    path = da.stack3d.save(tmp_path / "a.zarr")
+    found = xr.open_zarr(path, consolidated=True)
+    np.testing.assert_array_equal(found["image"].values, values)
+    assert set(found.variables) == set(xr.open_zarr(path, consolidated=False).variables)

@@ -43,8 +43,21 @@ def declare(ds: xr.Dataset, path: Path, encoding: Mapping[Any, Mapping[str, Any]
             assert chunks is not None
             _zarr_chunks.write(chunks, values.astype(chunks.dtype), (0,) * values.ndim)
     # Last, as it makes the folder a store.
-    _write(path / "zarr.json", {"attributes": dict(ds.attrs), "zarr_format": 3, "node_type": "group"})
+    group = {"attributes": dict(ds.attrs), "zarr_format": 3, "node_type": "group"}
+    _write(path / "zarr.json", _together(group, headers))
     return True
+
+
+def consolidate(path: Path) -> None:
+    """Write the headers of all arrays into that of their group, so that a store is opened by reading one file."""
+    headers = {folder.name: _read(folder) for folder in sorted(path.iterdir()) if (folder / "zarr.json").is_file()}
+    group = _read(path)
+    assert group is not None
+    _write(path / "zarr.json", _together(group, headers))
+
+
+def _together(group: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {**group, "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": headers}}
 
 
 def _write(path: Path, header: Mapping[str, Any]) -> None:

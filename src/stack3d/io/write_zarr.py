@@ -75,6 +75,7 @@ def declare(ds: xr.Dataset, path: Path, *, compression: str | None) -> None:
     _stream.template(ds).to_zarr(
         str(path), mode="w-", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
     )
+    _zarr_headers.consolidate(path)
 
 
 def write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
