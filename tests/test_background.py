@@ -282,7 +282,7 @@ def test_slices_of_which_too_little_is_measured_stay_as_they_are():
     mask = np.ones(da.shape, bool)
     mask[1, 2:] = False
     da = da.assign_coords(mask=(da.dims, mask))
-    with pytest.warns(stack3d.BlankSliceWarning, match="1 slices could not be fitted"):
+    with pytest.warns(stack3d.BlankSliceWarning, match="1 slice could not be fitted"):
         even = da.stack3d.remove_background(per="slice", degree=1)
     np.testing.assert_array_equal(even.values[1], da.values[1])
 

@@ -235,7 +235,7 @@ def test_resampling_to_the_same_grid_is_the_identity():
         np.testing.assert_array_equal(da.stack3d.resample(dz=20, method=method).values, da.values)
 
 
-@pytest.mark.parametrize(("count", "dz"), [(12, 40), (12, 30), (12, 25), (9, 50), (10, 12), (7, 1000)])
+@pytest.mark.parametrize(("count", "dz"), [(12, 40), (12, 30), (12, 25), (9, 50), (10, 12), (7, 70)])
 def test_downsampling_loses_no_slice_and_favours_none(count, dz):
     stack = stack3d.from_array(np.zeros((count, 2, 2), np.float32), pixel_size=(10, 5, 5))
     influence = []
@@ -250,7 +250,7 @@ def test_downsampling_loses_no_slice_and_favours_none(count, dz):
     assert max(influence) <= max(10 / dz, 1 / count) * 2 * (1 + 1e-5)
 
 
-@pytest.mark.parametrize(("dz", "count"), [(200, 2), (161, 2), (160, 3), (20, 20), (1000, 1), (267, 1), (266, 2)])
+@pytest.mark.parametrize(("dz", "count"), [(200, 2), (161, 2), (160, 3), (20, 20), (400, 1), (267, 1), (266, 2)])
 def test_a_new_voxel_exists_only_where_half_of_it_holds_data(dz, count):
     da = stack3d.from_array(np.zeros((40, 40, 40), np.uint8), pixel_size=10)  # 400 along each axis
     assert da.stack3d.resample(dz=dz).sizes["z"] == count
