@@ -103,6 +103,7 @@ WAYS: dict[str, list[Step]] = {
         lambda s: s.stack3d.level_slices(),
         lambda s: s.stack3d.level_slices(statistic="median", window=3),
         lambda s: s.stack3d.level_slices(lags=2),
+        lambda s: s.stack3d.level_slices(statistic="unchanged", window="auto"),
     ],
     "local_contrast": [
         lambda s: s.stack3d.local_contrast(size=3, smoothing=5),
@@ -327,7 +328,7 @@ REACH: dict[str, list[tuple[float, float] | None]] = {
     "remove_background": [(0, 0), (0, 0)],
     "destripe": [(0, 30), (2, 30), (0, 30), (0, 30), (0, 30)],  # stripes may cross the frame
     "match_histograms": [(0, 0)],
-    "level_slices": [(0, 0), (0, 0), (0, 0)],
+    "level_slices": [(0, 0), (0, 0), (0, 0), (0, 0)],
     "local_contrast": [(0, 30), (0, 30)],  # a wide mean, tiles of half the frame
     "global_contrast": [(0, 0)],
     "denoise": [(0, 16.5), (1, 16.5)],  # a shift of 3, two patches of 3 and a block of 8

@@ -160,6 +160,7 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
             values = whole
         number = tuple(a + b for a, b in zip(first, index))
         path = chunks.path(number)
+        _kept_chunks.keep(chunks.mark, number, values)
         if _is_fill(values, chunks.fill):
             if os.path.exists(path):
                 os.remove(path)
@@ -169,7 +170,6 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
         data = values.data if chunks.codec is None else chunks.codec.encode(values)
         with open(path, "wb", buffering=0) as file:
             _write_all(file, data)
-        _kept_chunks.keep(chunks.mark, number, values)
 
 
 def _write_all(file: Any, data: Any) -> None:
