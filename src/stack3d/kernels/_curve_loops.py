@@ -25,7 +25,7 @@ def take(frame: Any, table: Any, changed: Any, first: int, out: Any) -> int:
     for y in range(frame.shape[0]):
         source, target = frame[y], out[y]
         for x in range(source.size):
-            level = np.int64(source[x]) - first
+            level = np.uint64(np.int64(source[x]) - first)  # a signed index might count from the end
             target[x] = table[level]
             if changed is not None:
                 total += changed[level]
@@ -46,8 +46,17 @@ def starts(knots: Any, parts: int, width: float) -> Any:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def interpolate(
-    frame: Any, knots: Any, values: Any, starts: Any, per_unit: float, out: Any, smallest: float, largest: float
+    frame: Any,
+    knots: Any,
+    values: Any,
+    starts: Any,
+    per_unit: float,
+    exact: Any,
+    out: Any,
+    smallest: float,
+    largest: float,
 ) -> int:
+    """Interpolate between any knots; `exact` is room for the results of a row, in the dtype that they go through."""
     total = 0
     last = knots.size - 1
     first_knot, last_knot = knots[0], knots[last]
@@ -60,7 +69,6 @@ def interpolate(
     most = starts.size - 1
     columns = frame.shape[1]
     part = np.empty(columns, np.int32)
-    exact = np.empty(columns)
     for y in range(frame.shape[0]):
         source, target, count = frame[y], out[y], np.int32(0)
         for x in range(columns):
@@ -81,6 +89,34 @@ def interpolate(
             value = level + before if level < first_knot else value
             value = values[last] if level == last_knot else value
             exact[x] = level + after if level > last_knot else value
+        for x in range(columns):
+            count = np.int32(count + store(target, x, exact[x], smallest, largest))
+        total += int(count)
+    return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def interpolate_even(
+    frame: Any, pieces: Any, first: float, per_unit: float, exact: Any, out: Any, smallest: float, largest: float
+) -> int:
+    """Interpolate between knots in even steps; `exact` as `interpolate` takes it.
+
+    A row of `pieces` has place, height and slope of what begins at a knot; the first is what lies below all knots.
+    """
+    total = 0
+    place, height, slope = pieces[:, 0].copy(), pieces[:, 1].copy(), pieces[:, 2].copy()
+    last = np.float64(place.size - 1)
+    columns = frame.shape[1]
+    part = np.empty(columns, np.int32)
+    for y in range(frame.shape[0]):
+        source, target, count = frame[y], out[y], np.int32(0)
+        for x in range(columns):
+            at = (np.float64(source[x]) - first) * per_unit + 1.0
+            at = at if at > 0.0 else 0.0  # NaN too
+            part[x] = np.int32(at if at < last else last)
+        for x in range(columns):
+            k = np.uint64(part[x])
+            exact[x] = (np.float64(source[x]) - place[k]) * slope[k] + height[k]
         for x in range(columns):
             count = np.int32(count + store(target, x, exact[x], smallest, largest))
         total += int(count)

@@ -58,12 +58,12 @@ def count(frame: Any, mask: Any, low: float, per_unit: float, nbins: int) -> Any
                 place[x] = place[x] if mask[y, x] else np.int32(nbins)
         quarters = columns // 4 * 4
         for x in range(0, quarters, 4):
-            one[place[x]] += np.uint32(1)
-            two[place[x + 1]] += np.uint32(1)
-            three[place[x + 2]] += np.uint32(1)
-            four[place[x + 3]] += np.uint32(1)
+            one[np.uint64(place[x])] += np.uint32(1)
+            two[np.uint64(place[x + 1])] += np.uint32(1)
+            three[np.uint64(place[x + 2])] += np.uint32(1)
+            four[np.uint64(place[x + 3])] += np.uint32(1)
         for x in range(quarters, columns):
-            one[place[x]] += np.uint32(1)
+            one[np.uint64(place[x])] += np.uint32(1)
     out = np.empty(nbins, np.int64)
     for k in range(nbins):
         out[k] = np.int64(one[k]) + np.int64(two[k]) + np.int64(three[k]) + np.int64(four[k])

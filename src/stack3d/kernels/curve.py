@@ -13,7 +13,7 @@ from stack3d.kernels._statistics_loops import extent
 from stack3d.kernels._store import finish, limits, store, working_dtype
 
 
-def apply_curve(frame: Any, x: Any, y: Any, dtype: Any, out: Any = None) -> tuple[Any, int]:
+def apply_curve(frame: Any, x: Any, y: Any, dtype: Any, out: Any = None, through: Any = None) -> tuple[Any, int]:
     """Map grey values by a piecewise linear curve; beyond its ends the offset ``y - x`` of the end is kept.
 
     8- and 16-bit integers go through a table, made in float64, others are interpolated one by one in float64.
@@ -28,6 +28,8 @@ def apply_curve(frame: Any, x: Any, y: Any, dtype: Any, out: Any = None) -> tupl
         Of the result. Integers are rounded half to even and saturate; NaN stays NaN, or 0 in integers.
     out : (y, x) array of dtype, optional
         Where the result may be written, by rows without gaps.
+    through : dtype, optional
+        To which results are rounded before they become `dtype`: float32, for what a float32 result cast later gives.
 
     Returns
     -------
@@ -46,20 +48,19 @@ def apply_curve(frame: Any, x: Any, y: Any, dtype: Any, out: Any = None) -> tupl
     pixels = packed(frame) if on_host(frame) else frame
     small = frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2
     if small and dtype.str[1:] not in ("u8", "i8"):
-        return _look_up(pixels, *_table(pixels, knots, values, dtype), out)
+        return _look_up(pixels, *_table(pixels, knots, values, dtype, through), out)
     if not on_host(frame):
-        return apply_curve_xp(frame, knots, values, dtype)
-    smallest, largest = (np.float64(limit) for limit in limits(dtype))
+        return apply_curve_xp(frame, knots, values, dtype, through)
     out = np.empty(pixels.shape, dtype) if out is None else out
-    starts, per_unit = _starts(knots)
-    return out, int(loops.interpolate(pixels, knots, values, starts, per_unit, out, smallest, largest))
+    return out, _interpolated(pixels, knots, values, out, through)
 
 
-def apply_curve_xp(frame: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, int]:
+def apply_curve_xp(frame: Any, x: Any, y: Any, dtype: Any, through: Any = None) -> tuple[Any, int]:
     """`xp` form of `apply_curve`."""
     xp = namespace(frame)
     knots, values = _knots(x, y)
-    return finish(_curve(frame.astype(np.float64), xp.asarray(knots), xp.asarray(values)), dtype)
+    exact = _curve(frame.astype(np.float64), xp.asarray(knots), xp.asarray(values))
+    return finish(exact.astype(through or np.float64), dtype)
 
 
 def scale_offset(
@@ -210,8 +211,27 @@ def _curve(level: Any, knots: Any, values: Any) -> Any:
     return xp.where(level > knots[-1], level + (values[-1] - knots[-1]), inner)
 
 
+def _interpolated(
+    frame: Any, knots: np.ndarray[Any, Any], values: np.ndarray[Any, Any], out: Any, through: Any = None
+) -> int:
+    """Write the curve at every pixel, and return how many saturated."""
+    exact = np.empty(frame.shape[1], through or np.float64)
+    ends = [np.float64(limit) for limit in limits(out.dtype)]
+    steps = knots.size - 1
+    width = (knots[-1] - knots[0]) / max(steps, 1)
+    rounding = 4 * np.spacing(np.abs(knots).max())
+    if steps and width > 0 and np.abs(knots[0] + width * np.arange(knots.size) - knots).max() <= rounding:
+        pieces = np.ones((knots.size + 1, 3))
+        pieces[1:, 0], pieces[1:, 1] = knots, values
+        pieces[0, :2] = knots[0], values[0]
+        pieces[1:-1, 2] = np.diff(values) / np.diff(knots)
+        return int(loops.interpolate_even(frame, pieces, knots[0], 1 / width, exact, out, *ends))
+    starts, per_unit = _starts(knots)
+    return int(loops.interpolate(frame, knots, values, starts, per_unit, exact, out, *ends))
+
+
 def _table(
-    frame: Any, knots: np.ndarray[Any, Any], values: np.ndarray[Any, Any], dtype: np.dtype[Any]
+    frame: Any, knots: np.ndarray[Any, Any], values: np.ndarray[Any, Any], dtype: np.dtype[Any], through: Any
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, int]:
     """Return the result of every level of a frame, which levels saturate (None where none does), and the first level."""
     info = np.iinfo(frame.dtype)
@@ -219,8 +239,8 @@ def _table(
     if on_host(frame) and frame.size:
         least, most = (int(end) for end in extent(frame, frame.dtype.type(least), frame.dtype.type(most)))
     levels = np.arange(least, most + 1, dtype=np.float64)[None]
-    exact = np.empty(levels.shape)
-    loops.interpolate(levels, knots, values, *_starts(knots), exact, -np.inf, np.inf)
+    exact = np.empty(levels.shape, through or np.float64)
+    _interpolated(levels, knots, values, exact)
     smallest, largest = limits(dtype)
     table, changed = np.empty(levels.size, dtype), np.empty(levels.size, np.uint8)
     return table, changed if loops.stored(exact[0], table, changed, smallest, largest) else None, least

@@ -48,30 +48,32 @@ def robust(design: Any, values: Any, amounts: Any, *, weights: str = "huber", it
     design, values = np.asarray(design, dtype=np.float64), np.asarray(values, dtype=np.float64)
     amounts = np.where(np.isfinite(values), amounts, 0.0).astype(np.float64)
     good = amounts > 0
-    used, target, mass = design[good], values[good], amounts[good]
+    target, mass = values[good], amounts[good]
     given = np.zeros(len(values))
     nothing = Fit(np.full(design.shape[1], np.nan), given, np.nan, np.nan)
     if len(target) < design.shape[1]:
         return nothing
-    # Columns of equal size: the powers of positions are badly matched otherwise.
-    norm = np.sqrt(np.einsum("st,st->t", used, used))
+    # A row for each term: long rows are what products and vector instructions are quick with.
+    columns = np.array(design.T if good.all() else design[good].T, order="C")
+    # Terms of equal size: the powers of positions are badly matched otherwise.
+    norm = np.sqrt(np.einsum("ts,ts->t", columns, columns))
     # A term that is 0 everywhere, such as x in frames one pixel wide, gets the coefficient 0.
     norm = np.where(norm > 0, norm, 1.0)
-    used = used / norm
+    columns /= norm[:, None]
     share = np.ones(len(target))
-    basis, work = _basis(used), np.empty_like(used)
-    solution = _solve(used, target, mass, basis, work)
+    basis, work = _basis(columns), np.empty_like(columns)
+    solution = _solve(columns, target, mass, basis, work)
     largest = max(np.abs(target).max(), 1e-300)
     for _ in range(0 if weights == "none" else iterations):
-        distance = np.abs(target - used @ solution)
+        distance = np.abs(target - solution @ columns)
         scale = _median(distance) / _NORMAL
         if not scale > 1e-12 * largest:
             break
         share = _weight(distance / scale, weights)
-        before, solution = solution, _solve(used, target, mass * share, basis, work)
+        before, solution = solution, _solve(columns, target, mass * share, basis, work)
         if np.all(np.abs(solution - before) <= 1e-10 * np.abs(solution).max()):
             break
-    residual = target - used @ solution
+    residual = target - solution @ columns
     total = mass * share
     centre = np.average(target, weights=total)
     spread = float(np.sum(total * (target - centre) ** 2))
@@ -80,11 +82,26 @@ def robust(design: Any, values: Any, amounts: Any, *, weights: str = "huber", it
     return Fit(solution / norm, given, 1 - left / spread if spread > 0 else np.nan, float(np.sqrt(left / total.sum())))
 
 
-def _basis(design: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the design as an orthonormal basis and a triangle; None where its columns are not independent."""
-    basis, triangle = np.linalg.qr(design)
-    sizes = np.abs(np.diagonal(triangle))
-    return (basis, triangle) if sizes.min() > 1e-8 * sizes.max() else None
+def _basis(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return an orthonormal basis of terms, and the triangle that takes it to them; None where they are not independent."""
+    found = columns, np.eye(len(columns))
+    # Cholesky's factor of the Gram matrix twice: as exact as reflections, in a fraction of the time
+    # (Y. Yamamoto et al., Electron. Trans. Numer. Anal. 44, 306 (2015)).
+    try:
+        for _ in range(2):
+            factor = np.linalg.cholesky(found[0] @ found[0].T)
+            found = np.linalg.inv(factor) @ found[0], factor.T @ found[1]
+    except np.linalg.LinAlgError:
+        found = _reflected(columns)
+    if np.abs(found[0] @ found[0].T - np.eye(len(columns))).max() > 1e-13 * columns.shape[1]:
+        found = _reflected(columns)
+    sizes = np.abs(np.diagonal(found[1]))
+    return found if sizes.min() > 1e-8 * sizes.max() else None
+
+
+def _reflected(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    basis, triangle = np.linalg.qr(columns.T)
+    return np.ascontiguousarray(basis.T), triangle
 
 
 def _median(values: np.ndarray) -> float:
@@ -96,16 +113,17 @@ def _median(values: np.ndarray) -> float:
     return float((ordered[:middle].max() + ordered[middle]) / 2)
 
 
-def _solve(design: np.ndarray, values: np.ndarray, weights: np.ndarray, basis: Any, work: np.ndarray) -> np.ndarray:
+def _solve(columns: np.ndarray, values: np.ndarray, weights: np.ndarray, basis: Any, work: np.ndarray) -> np.ndarray:
     if basis is not None:
         # In an orthonormal basis the normal equations lose no digits but those that the weights cost.
-        columns, triangle = basis
-        weighed = np.multiply(columns, weights[:, None], out=work)
-        gram = weighed.T @ columns
-        if np.linalg.cond(gram) < 1e6:
-            return np.asarray(np.linalg.solve(triangle, np.linalg.solve(gram, weighed.T @ values)))
+        rows, triangle = basis
+        weighed = np.multiply(rows, weights, out=work)
+        gram = weighed @ rows.T
+        sizes = np.linalg.eigvalsh(gram)
+        if sizes[-1] < 1e6 * sizes[0]:
+            return np.asarray(np.linalg.solve(triangle, np.linalg.solve(gram, weighed @ values)))
     root = np.sqrt(weights)
-    found: np.ndarray = np.linalg.lstsq(design * root[:, None], values * root, rcond=1e-12)[0]
+    found: np.ndarray = np.linalg.lstsq((columns * root).T, values * root, rcond=1e-12)[0]
     return found
 
 

@@ -11,6 +11,7 @@ from stack3d import kernels
 from stack3d._provenance import operation
 from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype
+from stack3d.operations import _exact
 
 
 @operation(version=1)
@@ -44,7 +45,11 @@ def astype(da: xr.DataArray, *, dtype: Any, device: str | None = None) -> xr.Dat
     target = result_dtype(dtype, da)
     if target == da.dtype:
         return da
-    return rebuild(da, map_frames(da, _cast, arguments={"to": target}, dtype=target, device=device, label="astype"))
+    data = _exact.narrowed(da, target)
+    if data is None:
+        data = map_frames(da, _cast, arguments={"to": target}, dtype=target, device=device, label="astype")
+        _exact.note_source(data, da)
+    return rebuild(da, data)
 
 
 def _cast(frame: np.ndarray, to: np.dtype[Any]) -> tuple[np.ndarray, int]:

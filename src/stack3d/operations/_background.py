@@ -12,9 +12,8 @@ from stack3d import kernels
 from stack3d._provenance import estimator, operation
 from stack3d._warn import warn
 from stack3d._words import counted
-from stack3d.execution import map_frames
 from stack3d.model import rebuild, result_dtype, valid_slices
-from stack3d.operations import _grey, _surface_fit, _surface_grid, _surface_polynomial, _terms
+from stack3d.operations import _exact, _grey, _surface_fit, _surface_grid, _surface_polynomial, _terms
 
 Method = Literal["polynomial", "gaussian", "morphological"]
 Weights = Literal["huber", "hampel", "tukey", "none"]
@@ -236,13 +235,12 @@ def applied(
     if divide:
         neutral[{dim: 0 for dim in values.dims if dim not in da.dims} if polynomial else ...] = 1.0
     values, level = values.where(~bad, neutral), level.where(~bad, 1.0 if divide else 0.0)
-    data = map_frames(
+    data = _exact.mapped(
         da,
         _taken_out,
         arguments={
             "rows": rows,
             "cols": cols,
-            "dtype": dtype,
             "kind": "polynomial" if polynomial else "grid",
             "divide": divide,
             "dark": dark,
@@ -256,7 +254,9 @@ def applied(
     return rebuild(da, data)
 
 
-def _taken_out(frame: np.ndarray, values: np.ndarray, level: Any, **arguments: Any) -> tuple[np.ndarray, int]:
+def _taken_out(
+    frame: np.ndarray, values: np.ndarray, level: Any, through: Any = None, **arguments: Any
+) -> tuple[np.ndarray, int]:
     return kernels.surface.take_out(frame, values=values, level=float(level), **arguments)
 
 

@@ -10,9 +10,9 @@ import xarray as xr
 
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
-from stack3d.execution import map_frames, reduce_frames
+from stack3d.execution import reduce_frames
 from stack3d.model import check_stack, rebuild, result_dtype
-from stack3d.operations import _grey
+from stack3d.operations import _exact, _grey
 
 Reference = Literal["mean"] | xr.DataArray | xr.Dataset
 Curve = tuple[np.ndarray, np.ndarray]
@@ -91,7 +91,7 @@ def estimate_histogram(
     limits = _grey.check_grey_range(range, "range")
     arguments = {"nbins": int(nbins), "limits": limits}
     part = _grey.measured(da, region)
-    found = reduce_frames(part, _counted, arguments=arguments, device=device, label="estimate histogram")
+    found = _exact.reduced(part, _counted, arguments=arguments, device=device, label="estimate histogram")
     counts, low, step = found["counts"], found["low"], found["step"]
     matched = _grey.good_slices(da, _grey.are_blank(counts))
     given = _given_reference(da, reference, arguments, device)
@@ -194,10 +194,10 @@ def match_histograms(
     """
     found = _grey.fitted(estimate, da, "histogram")
     out_dtype = result_dtype(dtype, da)
-    data = map_frames(
+    data = _exact.mapped(
         da,
         _matched,
-        arguments={"dtype": out_dtype},
+        arguments={},
         per_frame={name: found[name] for name in ("low", "step", "curve", "matched")},
         dtype=out_dtype,
         device=device,
@@ -213,12 +213,19 @@ def _counted(frame: np.ndarray, nbins: int, limits: tuple[float, float] | None) 
 
 
 def _matched(
-    frame: np.ndarray, low: float, step: float, curve: np.ndarray, matched: bool, dtype: np.dtype[Any], out: Any = None
+    frame: np.ndarray,
+    low: float,
+    step: float,
+    curve: np.ndarray,
+    matched: bool,
+    dtype: np.dtype[Any],
+    through: Any = None,
+    out: Any = None,
 ) -> tuple[np.ndarray, int]:
     edges = low + step * np.arange(curve.size)
     if not matched or np.array_equal(edges, curve):
         return kernels.cast.cast_frame(frame, dtype)
-    return kernels.curve.apply_curve(frame, edges, curve, dtype, out)
+    return kernels.curve.apply_curve(frame, edges, curve, dtype, out, through)
 
 
 def _table(found: dict[str, np.ndarray], group: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

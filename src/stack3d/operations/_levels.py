@@ -11,9 +11,8 @@ import xarray as xr
 
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
-from stack3d.execution import map_frames, reduce_frames
 from stack3d.model import rebuild, result_dtype
-from stack3d.operations import _grey, _level_measures, _level_pairs
+from stack3d.operations import _exact, _grey, _level_measures, _level_pairs
 
 Model = Literal["gain", "offset", "both"]
 Statistic = Literal["trimmed", "median", "mean", "unchanged"]
@@ -108,7 +107,7 @@ def estimate_levels(
     if lags is None and statistic == "unchanged":
         lags = _LAGS
     if lags is None:
-        found = reduce_frames(
+        found = _exact.reduced(
             part, _level_measures.centre_and_spread, arguments=arguments, device=device, label="estimate levels"
         )
     else:
@@ -241,10 +240,10 @@ def level_slices(
     """
     found = _grey.fitted(estimate, da, "levels")
     out_dtype = result_dtype(dtype, da)
-    data = map_frames(
+    data = _exact.mapped(
         da,
         _levelled,
-        arguments={"dtype": out_dtype},
+        arguments={},
         per_frame={"gain": found["gain"], "offset": found["offset"]},
         dtype=out_dtype,
         device=device,
@@ -256,7 +255,7 @@ def level_slices(
 
 
 def _levelled(
-    frame: np.ndarray, gain: float, offset: float, dtype: np.dtype[Any], out: Any = None
+    frame: np.ndarray, gain: float, offset: float, dtype: np.dtype[Any], through: Any = None, out: Any = None
 ) -> tuple[np.ndarray, int]:
     if gain == 1 and offset == 0:
         return kernels.cast.cast_frame(frame, dtype)

@@ -16,7 +16,7 @@ import xarray as xr
 from stack3d import kernels
 from stack3d.execution import reduce_frames
 from stack3d.model import valid_slices
-from stack3d.operations import _content, _grey, _terms
+from stack3d.operations import _content, _exact, _grey, _terms
 
 _CELLS = 32  # along each axis, for a polynomial
 _KEPT = 2**21  # cell means of a whole stack that are held at once
@@ -86,7 +86,8 @@ def sampled(
     da: xr.DataArray, sampling: Sampling, region: Mapping[str, Any] | None, device: str | None, label: str
 ) -> Sample:
     """Read each frame once and keep few numbers of it."""
-    part = _grey.measured(da, region)
+    # What is measured is float64 inside, whatever the dtype.
+    part = _exact.source(_grey.measured(da, region))
     frame = frame_of(da)
     rows, cols = part.sizes["y"], part.sizes["x"]
     positions = {dim: normalised(part, dim, frame) for dim in ("z", "y", "x")}
@@ -151,12 +152,12 @@ def design(sample: Sample, powers: np.ndarray) -> np.ndarray:
     return np.stack([part.ravel() for part in parts], axis=1)
 
 
-def matrix_at(coefficients: np.ndarray, powers: np.ndarray, z: float) -> np.ndarray:
-    """Return the polynomial of y and x at a height, as the matrix that `kernels.surface.polynomial` takes."""
-    matrix = np.zeros((int(powers[:, 1].max()) + 1, int(powers[:, 2].max()) + 1))
+def matrices_at(coefficients: np.ndarray, powers: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return the polynomials of y and x at some heights, as matrices that `kernels.surface.polynomial` takes."""
+    matrices = np.zeros((len(z), int(powers[:, 1].max()) + 1, int(powers[:, 2].max()) + 1))
     for value, (c, b, a) in zip(coefficients, powers, strict=True):
-        matrix[b, a] += value * z**c
-    return matrix
+        matrices[:, b, a] += value * z**c
+    return matrices
 
 
 def term_names(powers: np.ndarray) -> list[str]:

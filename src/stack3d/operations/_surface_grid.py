@@ -126,11 +126,9 @@ def matrices(found: xr.Dataset, da: xr.DataArray, divide: bool) -> tuple[xr.Data
     heights = _surface_fit.normalised(da, "z", frame) if "z" in da.dims or "z" in da.coords else np.zeros(1)
     values = coefficient.transpose(*lead, "term").values
     shape = values.shape[:-1]
-    each = [
-        [_surface_fit.matrix_at(values[index], powers, float(z)) for z in (heights if by_height else heights[:1])]
-        for index in np.ndindex(shape)
-    ]
-    table = np.array(each).reshape(*shape, len(each[0]), *each[0][0].shape)
+    where = heights if by_height else heights[:1]
+    each = np.array([_surface_fit.matrices_at(values[index], powers, where) for index in np.ndindex(shape)])
+    table = each.reshape(*shape, *each.shape[1:])
     dims = [*lead, "height", "power_of_y", "power_of_x"]
     found_matrices = xr.DataArray(table, dims=dims)
     result = found_matrices.rename(height="z") if by_height else found_matrices.isel(height=0)
