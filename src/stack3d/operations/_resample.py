@@ -13,6 +13,7 @@ from stack3d._provenance import operation
 from stack3d.execution import Kernel, map_frames
 from stack3d.grid import bounds, coordinate, regular, spacing_of, units_of
 from stack3d.model import rebuild, result_dtype
+from stack3d.operations import _exact
 from stack3d.operations._along_z import Weights, nearest_of, slice_facts, windows_of
 from stack3d.units import Length, parse_length
 from stack3d.windows import map_windows
@@ -193,7 +194,7 @@ def _along_z(
     if "mask" in da.coords and "z" in da["mask"].dims:
         coords["mask"] = da["mask"].isel(z=nearest_of(weights)).variable
     data = map_windows(
-        da,
+        _exact.source(da),  # weighted in float32 as well
         _blended,
         windows_of(weights),
         arguments={"dtype": dtype, "missing": "all" if coarser else "nearest"},
