@@ -110,8 +110,13 @@ def test_a_missing_pixel_reaches_a_shift_two_patches_and_a_block(method, slices,
     hole = whole.copy()
     hole[0, 23, 24] = np.nan
     one, other = (stack(values).stack3d.denoise(method=method, sigma=9).values for values in (whole, hole))
-    z, y, x = np.nonzero(~(one == other))
-    assert z.max() == slices
+    different = ~(one == other)
+    if reach == 16:
+        # What all blocks have in common changes as well, by next to nothing: farther away by less than a hundredth of the noise.
+        different = ~(np.abs(one - other) < 0.09)
+    z, y, x = np.nonzero(different)
+    assert z.max() <= slices
+    assert np.nonzero(~(one == other))[0].max() == slices
     assert max(np.abs(y - 23).max(), np.abs(x - 24).max()) <= reach
 
 
@@ -156,9 +161,10 @@ def test_compiled_blocks_equal_array_operations(depth, shape, monkeypatch):
     rng = np.random.default_rng(13)
     pilots = list(rng.normal(50, 9, (depth, *shape)).astype("float32"))
     frames = [pilot + rng.normal(0, 5, shape).astype("float32") for pilot in pilots]
-    fast = kernels.wiener.filtered(frames, pilots, depth // 2, 25.0)
+    shares = {"noise": 1.3, "common": 0.2}
+    fast = kernels.wiener.filtered(frames, pilots, depth // 2, 25.0, **shares)
     monkeypatch.setattr(kernels.wiener, "on_host", lambda frame: False)
-    np.testing.assert_allclose(fast, kernels.wiener.filtered(frames, pilots, depth // 2, 25.0), rtol=1e-5)
+    np.testing.assert_allclose(fast, kernels.wiener.filtered(frames, pilots, depth // 2, 25.0, **shares), rtol=1e-5)
 
 
 def test_blocks_of_a_cosine_are_weighted_by_its_signal_to_noise_ratio():
@@ -173,6 +179,17 @@ def test_blocks_of_a_cosine_are_weighted_by_its_signal_to_noise_ratio():
     assert np.std(one - pilot) < 0.3
     far = kernels.wiener.filtered([pilot], [pilot], 0, 64 * 36.0)
     assert 0.2 < 2 * np.mean((far - far.mean()) * wave) / 6 < 0.4
+
+
+def test_what_a_pilot_misses_stays_as_far_as_it_is_common_in_the_frame():
+    wave = np.cos(np.pi * (np.arange(64) + 0.5) / 2)
+    frame = np.tile(np.float32(6 * wave), (64, 1))
+    noisy = frame + np.random.default_rng(15).normal(0, 1, frame.shape).astype("float32")
+    nothing = np.zeros_like(frame)
+    without, with_it = (kernels.wiener.filtered([noisy], [nothing], 0, 1.0, common=share) for share in (0.0, 1.0))
+    assert np.std(without) < 0.2
+    assert 0.98 < 2 * np.mean(with_it * wave) / 6 < 1.005
+    assert np.std(with_it - frame) < 0.3
 
 
 @pytest.mark.parametrize("reach", [1, 2])

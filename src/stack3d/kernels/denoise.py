@@ -14,9 +14,9 @@ from stack3d.kernels._store import finish
 from stack3d.kernels.finite import as_float32, measurable
 
 # Chosen on fib25 sample1 with added noise, for the noise as it is estimated there; see benchmarks/denoise.py.
-NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35, "first": 0.4}
-NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0, "first": 0.0}
-WIENER = 0.85  # share of the noise variance that the second step counts with
+NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35, "first": 0.3, "noise": 1.4}
+NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0, "first": 0.0, "noise": 1.2}
+COMMON = 0.15  # share of the mean signal of all blocks in that of one, for the second step
 TV = 0.7
 GAUSSIAN = 0.8
 RULES = ((1.0, -2.0), (4.0, 0.0))  # gain (per noise variance) and offset of each half of the finest band
@@ -108,15 +108,16 @@ def non_local(frames: Sequence[Any], centre: int, variance: float, plan: Mapping
         Of the noise.
     plan : dict
         Of the means over all frames, and their share in the result (``first``): what is wrong with them and with the
-        filter differs, so that a mean of both is better where one frame has to do. What the others show is found by
-        the means of each alone, `NLM`.
+        filter differs, so that a mean of both is better where one frame has to do. ``noise``: with how much of the
+        variance the filter counts, more than all as the means have noise of their own. What the other frames show is
+        found by the means of each alone, `NLM`.
     """
     pilots = [
         _means(frames, k, variance, plan) if k == centre else _means([frame], 0, variance, NLM)
         for k, frame in enumerate(frames)
     ]
     noisy, clear = ([_filled(frame) for frame in parts] for parts in (frames, pilots))
-    second = wiener.filtered(noisy, clear, centre, WIENER * variance)
+    second = wiener.filtered(noisy, clear, centre, variance, noise=plan["noise"], common=COMMON)
     return second + np.float32(plan["first"]) * (clear[centre] - second)
 
 

@@ -1,7 +1,8 @@
 """Wiener filtering of small overlapping blocks of a frame, or of several frames that lie on each other.
 
 A first estimate, such as non-local means, says how strong the signal is in each coefficient of a block's cosine transform;
-the coefficients of the noisy block are then weighted by ``signal / (signal + noise)``. It is the second step of
+the coefficients of the noisy block are then weighted by ``signal / (signal + noise)``. What a first estimate shows in one
+block is uncertain; how strong a coefficient is on average over the frame is not, and has a share in it. It is the second step of
 sliding-window and collaborative filters: L. Yaroslavsky, K. Egiazarian and J. Astola, Proc. SPIE 4304 (2001),
 doi:10.1117/12.424970; K. Dabov, A. Foi, V. Katkovnik and K. Egiazarian, IEEE Trans. Image Process. 16 (2007) 2080,
 doi:10.1109/TIP.2007.901238. Blocks of one place are taken through all frames, as no search is needed where they are aligned.
@@ -19,11 +20,14 @@ from stack3d.kernels._namespace import namespace, on_host
 
 _SIDE = 8  # of a block, in pixels
 _STEP = 2  # rows from one block to the next; along x every pixel begins one
+_APART = 7  # blocks whose signal is averaged: not a block's side, or periodic structure would be met in one phase
 _WIDE = 256  # blocks worked on at a time, so that their coefficients stay in the cache
 _TOGETHER = 32  # rows of blocks that the array form holds at once
 
 
-def filtered(frames: Sequence[Any], pilots: Sequence[Any], centre: int, variance: float) -> Any:
+def filtered(
+    frames: Sequence[Any], pilots: Sequence[Any], centre: int, variance: float, *, noise: float = 1.0, common: float = 0.0
+) -> Any:
     """Return the centre frame, its blocks filtered with the signal that the pilots show.
 
     Parameters
@@ -36,6 +40,10 @@ def filtered(frames: Sequence[Any], pilots: Sequence[Any], centre: int, variance
         Which frame is wanted.
     variance : float
         Positive: of the white noise of the frames.
+    noise : float
+        The weights count with this share of the variance: of a pilot that has noise itself more than all.
+    common : float
+        Share of the mean signal of all blocks that is added to what the pilots show in a block.
 
     Returns
     -------
@@ -58,7 +66,8 @@ def filtered(frames: Sequence[Any], pilots: Sequence[Any], centre: int, variance
     run = _accumulate if on_host(frames[centre]) else accumulate_xp
     mass, total = xp.zeros(noisy.shape[1:], np.float32), xp.zeros(noisy.shape[1:], np.float32)
     across, along = cosines(_SIDE), cosines(len(frames))
-    run(noisy, clear, centre, np.float32(variance), across, along, mass, total)
+    level = np.float32(common) * _mean_signal(noisy, variance, across, along)
+    run(noisy, clear, centre, np.float32(noise * variance), level, across, along, mass, total)
     inside = slice(edge, edge + rows), slice(edge, edge + cols)
     return mass[inside] / total[inside]
 
@@ -71,8 +80,21 @@ def cosines(size: int) -> np.ndarray:
     return np.asarray(found, np.float32)
 
 
+def _mean_signal(noisy: Any, variance: float, across: Any, along: Any) -> np.ndarray:
+    """Return the mean signal of each coefficient (u, v, frequency along z) over some blocks, on the host."""
+    xp = namespace(noisy)
+    depth, height, width = noisy.shape
+    rows, cols = (xp.arange(0, size - _SIDE + 1, _APART)[:, None] + xp.arange(_SIDE) for size in (height, width))
+    blocks = noisy.take(rows.ravel(), 1).take(cols.ravel(), 2).reshape(depth, -1, _SIDE, len(cols), _SIDE)
+    matrix = xp.asarray(across)
+    found = xp.tensordot(xp.tensordot(xp.tensordot(matrix, blocks, (1, 2)), matrix, (4, 1)), xp.asarray(along), (1, 1))
+    power = (found.astype(np.float64) ** 2).mean(axis=(1, 2))
+    level = xp.maximum(power - variance, 0.0).astype(np.float32)
+    return np.asarray(level if xp is np else level.get())
+
+
 def accumulate_xp(
-    noisy: Any, pilot: Any, centre: int, variance: Any, across: Any, along: Any, mass: Any, total: Any
+    noisy: Any, pilot: Any, centre: int, variance: Any, level: Any, across: Any, along: Any, mass: Any, total: Any
 ) -> None:
     """`xp` form: add the filtered blocks to `mass`, and their weights to `total`."""
     xp = namespace(noisy)
@@ -88,7 +110,7 @@ def accumulate_xp(
             part = xp.tensordot(matrix, xp.stack([part[..., k : k + blocks] for k in range(_SIDE)]), 1)
             return xp.moveaxis(xp.tensordot(part, depth, axes=([2], [1])), -1, 2)
 
-        strength = transformed(pilot) ** 2
+        strength = transformed(pilot) ** 2 + xp.asarray(level.swapaxes(0, 1))[..., None, None]
         share = strength / (strength + variance)
         share[0, 0, 0] = 1
         weight = np.float32(1) / (share * share).sum(axis=(0, 1, 2))
@@ -103,7 +125,7 @@ def accumulate_xp(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _accumulate(
-    noisy: Any, pilot: Any, centre: int, variance: Any, across: Any, along: Any, mass: Any, total: Any
+    noisy: Any, pilot: Any, centre: int, variance: Any, level: Any, across: Any, along: Any, mass: Any, total: Any
 ) -> None:
     depth, height, width = noisy.shape
     blocks = width - _SIDE + 1
@@ -126,7 +148,8 @@ def _accumulate(
                     target[:wide] = 0
                     for f in range(depth):
                         if depth == 1:
-                            _shrink(seen[0, u, v], known[0, u, v], u + v == 0, variance, one, weight, target, wide)
+                            values, strength = seen[0, u, v], known[0, u, v]
+                            _shrink(values, strength, u + v == 0, variance, level[u, v, 0], one, weight, target, wide)
                             continue
                         values, strength = lines[0], lines[1]
                         for x in range(wide):
@@ -137,7 +160,8 @@ def _accumulate(
                             for x in range(wide):
                                 values[x] += a * p[x]
                                 strength[x] += a * q[x]
-                        _shrink(values, strength, u + v + f == 0, variance, along[f, centre], weight, target, wide)
+                        part = along[f, centre]
+                        _shrink(values, strength, u + v + f == 0, variance, level[u, v, f], part, weight, target, wide)
             for x in range(wide):
                 weight[x] = one / weight[x]
             _backward(kept, weight, top, left, wide, across, lines, mass, total)
@@ -145,7 +169,7 @@ def _accumulate(
 
 @njit(nogil=True, cache=True, inline="always", error_model="numpy")
 def _shrink(
-    values: Any, pilot: Any, mean: bool, variance: Any, factor: Any, weight: Any, target: Any, wide: int
+    values: Any, pilot: Any, mean: bool, variance: Any, level: Any, factor: Any, weight: Any, target: Any, wide: int
 ) -> None:
     if mean:
         for x in range(wide):
@@ -153,7 +177,7 @@ def _shrink(
             target[x] += factor * values[x]
         return
     for x in range(wide):
-        strength = pilot[x] * pilot[x]
+        strength = pilot[x] * pilot[x] + level
         share = strength / (strength + variance)
         weight[x] += share * share
         target[x] += factor * (share * values[x])

@@ -114,7 +114,7 @@ def _check_denoise(da: xr.DataArray, method: Any, strength: Any, neighbours: Any
         raise ValueError(f"neighbours={neighbours} counts slices along z, but the stack has dims {da.dims}")
 
 
-@operation(version=2, estimator=estimate_noise, dear=True, check=_check_denoise)
+@operation(version=3, estimator=estimate_noise, dear=True, check=_check_denoise)
 def denoise(
     da: xr.DataArray,
     *,
