@@ -14,7 +14,7 @@ from stack3d.kernels._store import finish, limits, working_dtype
 _NETWORK = 5  # the largest window for which a sorting network is made
 
 
-def local_median(frame: Any, size: int = 5) -> Any:
+def local_median(frame: Any, size: int = 5, where: Any = None) -> Any:
     """Return the median of the neighbours of each pixel, itself left out, float32.
 
     Parameters
@@ -23,6 +23,8 @@ def local_median(frame: Any, size: int = 5) -> Any:
         Numpy or cupy. NaN is missing; beyond the edge there is nothing.
     size : int, default 5
         Odd edge of the window, at least 3.
+    where : (y, x) array of bool, optional
+        Only there, where few are wanted; NaN elsewhere.
 
     Returns
     -------
@@ -38,8 +40,12 @@ def local_median(frame: Any, size: int = 5) -> Any:
     if size < 3 or size % 2 == 0:
         raise ValueError(f"size={size} must be odd and at least 3")
     if not on_host(frame):
-        return local_median_xp(frame, size)
+        return local_median_xp(frame, size, where)
     pixels, half = packed(frame.astype(np.float32, copy=False)), size // 2
+    if where is not None:
+        out = np.full(pixels.shape, np.nan, np.float32)
+        _some_medians(pixels, half, packed(where), out)
+        return out
     if size > _NETWORK or min(pixels.shape) < size:
         out = np.empty(pixels.shape, np.float32)
         _some_medians(pixels, half, np.ones(pixels.shape, bool), out)
@@ -49,7 +55,7 @@ def local_median(frame: Any, size: int = 5) -> Any:
     return out
 
 
-def local_median_xp(frame: Any, size: int) -> Any:
+def local_median_xp(frame: Any, size: int, where: Any = None) -> Any:
     """`xp` form of `local_median`."""
     xp = namespace(frame)
     half = size // 2
@@ -63,6 +69,7 @@ def local_median_xp(frame: Any, size: int) -> Any:
     ordered = xp.sort(xp.stack(views), axis=0)  # NaN come last
     count = xp.isfinite(ordered).sum(axis=0)
     middle = [xp.take_along_axis(ordered, xp.maximum(k, 0)[None], 0)[0] for k in ((count - 1) // 2, count // 2)]
+    count = count if where is None else xp.where(where, count, 0)
     return xp.where(count > 0, (middle[0] + middle[1]) * np.float32(0.5), np.float32(np.nan))
 
 

@@ -26,7 +26,13 @@ _TOGETHER = 32  # rows of blocks that the array form holds at once
 
 
 def filtered(
-    frames: Sequence[Any], pilots: Sequence[Any], centre: int, variance: float, *, noise: float = 1.0, common: float = 0.0
+    frames: Sequence[Any],
+    pilots: Sequence[Any],
+    centre: int,
+    variance: float,
+    *,
+    noise: float = 1.0,
+    common: float = 0.0,
 ) -> Any:
     """Return the centre frame, its blocks filtered with the signal that the pilots show.
 

@@ -36,9 +36,7 @@ def narrowed(da: xr.DataArray, dtype: np.dtype[Any]) -> Any | None:
     return None if make is None else make(dtype)
 
 
-def mapped(
-    da: xr.DataArray, kernel: Kernel, *, arguments: Mapping[str, Any], dtype: np.dtype[Any], **more: Any
-) -> Any:
+def mapped(da: xr.DataArray, kernel: Kernel, *, arguments: Mapping[str, Any], dtype: np.dtype[Any], **more: Any) -> Any:
     """Do `map_frames` from the whole numbers that a stack was made of, ready to end in whole numbers.
 
     The kernel is float32 inside for frames of float32 or of 8 or 16 bits, and makes the pixels of its argument ``dtype``

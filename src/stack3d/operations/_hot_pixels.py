@@ -11,20 +11,22 @@ from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
 from stack3d.execution import map_frames
 from stack3d.grid import spacing_of
-from stack3d.model import rebuild
+from stack3d.model import rebuild, valid_slices
 from stack3d.operations import _grey
 from stack3d.operations._mean_frame import mean_frame
 
 Kind = Literal["both", "hot", "dark"]
 _LEVELS = 64
+_PARTS = 4  # of the stack, in each of which a bad pixel is bad
+_LASTING = 0.5  # share of its distance in the whole that it keeps in each of them
 
 
-@estimator(version=1)
+@estimator(version=2)
 def detect_hot_pixels(
     da: xr.DataArray,
     *,
     threshold: float | None = None,
-    deviations: float = 12.0,
+    deviations: float = 10.0,
     kind: Kind = "both",
     size: int = 5,
     combine: Literal["each", "any"] = "each",
@@ -41,7 +43,9 @@ def detect_hot_pixels(
         missing pixels (NaN, or False in ``mask``) have no part.
     threshold : float, optional
         How far, in grey values, the mean of a pixel must lie from the median of its neighbours. By default `deviations`
-        times the robust standard deviation (1.4826 MAD) of that distance over the frame, channel by channel.
+        times the robust standard deviation (1.4826 MAD) of that distance over the frame, channel by channel, and also times
+        that of the pixels around it; and in each quarter of the slices the pixel must stand out at least half as far: fine
+        structure does not.
     deviations : float
         See `threshold`.
     kind : {"both", "hot", "dark"}
@@ -75,7 +79,8 @@ def detect_hot_pixels(
     """
     _grey.check_numbers(da, "detect_hot_pixels")
     _check_detection(threshold, deviations, kind, size, combine)
-    mean = mean_frame(_grey.measured(da, None), "detect hot pixels", device)
+    part = _grey.measured(da, None)
+    mean = mean_frame(part, "detect hot pixels", device)
     lead = tuple(dim for dim in da.dims[:-2] if dim != "z")
     shape = mean.shape[:-2]
     residual = np.empty(mean.shape, np.float32)
@@ -88,10 +93,11 @@ def detect_hot_pixels(
     used[np.isnan(scale)] = np.nan
     # Rounding of the mean is no defect, where frames are equal but for a few pixels.
     limit = np.maximum(used, 1e-6 * np.nanmax(np.abs(mean), initial=0.0))[..., None, None]
-    flags = (residual > limit).astype(np.int8) * (kind != "dark") - (residual < -limit).astype(np.int8) * (
-        kind != "hot"
-    )
-    flags = flags.astype(np.int8)
+    flags = (residual > limit).astype(np.int8) * (kind != "dark")
+    flags -= (residual < -limit).astype(np.int8) * (kind != "hot")
+    if threshold is None:
+        flags *= _is_lone(residual, flags, deviations, size)
+        flags *= _lasts(part, residual, flags, size, device)
     if combine == "any" and "channel" in lead:
         flags = _in_all(flags, lead.index("channel"))
     largest = float(np.nanmax(np.abs(residual), initial=0.0))
@@ -111,13 +117,13 @@ def detect_hot_pixels(
     return estimates.make("hot_pixels", variables, da, coords={"level": ("level", level, grey), **places})
 
 
-@operation(version=1, estimator=detect_hot_pixels)
+@operation(version=2, estimator=detect_hot_pixels)
 def fill_pixels(
     da: xr.DataArray,
     *,
     estimate: xr.Dataset | None = None,
     threshold: float | None = None,
-    deviations: float = 12.0,
+    deviations: float = 10.0,
     kind: Kind = "both",
     size: int = 5,
     combine: Literal["each", "any"] = "each",
@@ -245,6 +251,33 @@ def _residual(mean: np.ndarray, size: int) -> np.ndarray:
     level = level if np.isfinite(level) else 0.0
     frame = (mean - level).astype(np.float32)
     return np.asarray(frame - kernels.neighbours.local_median(frame, size))
+
+
+def _is_lone(residual: np.ndarray, flags: np.ndarray, deviations: float, size: int) -> np.ndarray:
+    """Return where residuals stand out of those around as well, of the pixels with a flag: texture does not."""
+    lone = np.zeros(flags.shape, bool)
+    for index in np.ndindex(flags.shape[:-2]):
+        where = flags[index] != 0
+        around = kernels.neighbours.local_median(np.abs(residual[index]), 2 * size - 1, where)
+        lone[index] = where & ~(np.abs(residual[index]) <= 1.4826 * deviations * around)
+    return lone
+
+
+def _lasts(
+    da: xr.DataArray, residual: np.ndarray, flags: np.ndarray, size: int, device: str | None
+) -> np.ndarray | bool:
+    """Return where residuals are there in each part of the stack, of the pixels with a flag: structure ends along z."""
+    good = np.flatnonzero(valid_slices(da)) if "z" in da.dims else np.zeros(0, int)
+    if good.size < _PARTS or not flags.any():
+        return True
+    lasting = flags != 0
+    for slices in np.array_split(good, _PARTS):
+        mean = mean_frame(da.isel(z=slices), "look at hot pixels again", device)
+        for index in np.ndindex(flags.shape[:-2]):
+            there = _residual(mean[index], size) * np.sign(residual[index])
+            # Where a part has no measured pixel it says nothing.
+            lasting[index] &= ~(there < _LASTING * np.abs(residual[index]))
+    return lasting
 
 
 def _in_all(flags: np.ndarray, axis: int) -> np.ndarray:
