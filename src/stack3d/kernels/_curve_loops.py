@@ -112,8 +112,8 @@ def interpolate_even(
         source, target, count = frame[y], out[y], np.int32(0)
         for x in range(columns):
             at = (np.float64(source[x]) - first) * per_unit + 1.0
-            at = at if at > 0.0 else 0.0  # NaN too
-            part[x] = np.int32(at if at < last else last)
+            inside = at if at > 0.0 else np.float64(0.0)  # NaN too
+            part[x] = np.int32(inside if inside < last else last)
         for x in range(columns):
             k = np.uint64(part[x])
             exact[x] = (np.float64(source[x]) - place[k]) * slope[k] + height[k]

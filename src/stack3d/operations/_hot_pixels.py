@@ -270,7 +270,7 @@ def _lasts(
     good = np.flatnonzero(valid_slices(da)) if "z" in da.dims else np.zeros(0, int)
     if good.size < _PARTS or not flags.any():
         return True
-    lasting = flags != 0
+    lasting: np.ndarray = np.asarray(flags != 0)
     for slices in np.array_split(good, _PARTS):
         mean = mean_frame(da.isel(z=slices), "look at hot pixels again", device)
         for index in np.ndindex(flags.shape[:-2]):
