@@ -19,8 +19,9 @@ _BLOCK_BYTES = 2 * 2**20
 
 
 def frames_per_block(frame_bytes: int) -> int:
-    """Return how many frames a block holds by default."""
-    return max(1, _BLOCK_BYTES // max(1, frame_bytes))
+    """Return how many frames a block holds by default; of many a multiple of 4, to be stored some together."""
+    count = max(1, _BLOCK_BYTES // max(1, frame_bytes))
+    return count - count % 4 if count > 4 else count
 
 
 def split(count: int, size: int) -> tuple[int, ...]:

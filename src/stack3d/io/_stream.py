@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import functools
 import itertools
-import os
+import math
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
@@ -34,6 +31,34 @@ def frame_chunk(sizes: dict[Hashable, int], itemsize: int) -> tuple[int, ...]:
     while rows * sizes["x"] * itemsize > _LARGEST_CHUNK and rows > 1:
         rows = -(-rows // 2)
     return tuple({"y": rows, "x": size}.get(str(dim), 1) for dim, size in sizes.items())
+
+
+def frames_together(da: xr.DataArray) -> int:
+    """Return how many small frames of a lazy stack a chunk may hold so that all of its blocks are made of whole chunks.
+
+    At most those of a block of float32: looking at one of them stays cheap.
+    """
+    from stack3d._blocks import frames_per_block
+
+    if da.chunks is None or "z" not in da.dims:
+        return 1
+    lengths = da.chunksizes["z"]
+    # What makes stacks of other lengths cuts them in blocks as long as the longest.
+    together = math.gcd(max(lengths), *np.cumsum(lengths)[:-1].tolist())
+    most = min(together, frames_per_block(4 * da.sizes["y"] * da.sizes["x"]))
+    return max(n for n in range(1, most + 1) if together % n == 0)
+
+
+def block_chunk(variable: xr.Variable, frames: int) -> tuple[int, ...]:
+    """Return the shape of a chunk of so many frames; that of `frame_chunk` where two blocks would share one."""
+    sizes = {str(dim): size for dim, size in variable.sizes.items()}
+    shape = frame_chunk(dict(variable.sizes), variable.dtype.itemsize)
+    if frames == 1 or "z" not in sizes or shape[-2:] != variable.shape[-2:]:
+        return shape
+    axis = variable.dims.index("z")
+    if any(start[axis] % frames for start, _ in blocks(variable)):
+        return shape
+    return tuple(min(frames, sizes["z"]) if k == axis else n for k, n in enumerate(shape))
 
 
 def is_large(variable: xr.Variable) -> bool:
@@ -281,44 +306,3 @@ def _stop(partial: str) -> None:
     with _writes:
         _stopped.add(partial)
         _writes.wait_for(lambda: _writing[partial] == 0)
-
-
-class FolderLock:
-    """A lock between threads, processes and machines: whoever makes the folder holds it. Pickles."""
-
-    patience = 600.0
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = str(path)
-
-    def __enter__(self) -> FolderLock:
-        holder, since, pause = 0, time.monotonic(), 0.0005
-        while not self._make():
-            time.sleep(pause)
-            pause = min(2 * pause, 0.005)
-            with contextlib.suppress(OSError):
-                made = os.stat(self.path).st_mtime_ns
-                if made != holder:
-                    holder, since = made, time.monotonic()
-            if time.monotonic() - since > self.patience:
-                raise OSError(errno.EIO, f"a process that was writing died, or is stuck: it holds {self.path!r}")
-        return self
-
-    def _make(self) -> bool:
-        try:
-            Path(self.path).mkdir()
-        except FileExistsError:
-            return False
-        except PermissionError:
-            if os.name != "nt":  # Windows refuses a folder that is just being removed
-                raise
-            return False
-        return True
-
-    def __exit__(self, *details: object) -> None:
-        Path(self.path).rmdir()
-
-    def remove(self) -> None:
-        """Take away what a process that was killed left."""
-        with contextlib.suppress(OSError):
-            Path(self.path).rmdir()

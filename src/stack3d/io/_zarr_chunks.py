@@ -148,7 +148,15 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
     """Write a block that begins at a chunk, and ends at one or at the end of the array.
 
     As Zarr has it, a chunk that is all of the fill value is not written.
+
+    Raises
+    ------
+    ValueError
+        When it does not: another block would share a chunk with it.
     """
+    for begin, length, n, size in zip(start, block.shape, chunks.shape, chunks.size, strict=True):
+        if begin % n or ((begin + length) % n and begin + length != size):
+            raise ValueError(f"a block at {tuple(start)} of {block.shape} does not fill chunks of {chunks.shape}")
     counts = [-(-size // length) for size, length in zip(block.shape, chunks.shape)]
     first = [begin // length for begin, length in zip(start, chunks.shape)]
     for index in np.ndindex(*counts):

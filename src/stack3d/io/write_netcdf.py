@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d.io import _stream
+from stack3d.io._folder_lock import FolderLock
 
 COMPRESSIONS: tuple[str | None, ...] = ("gzip", None)
 FOLDER = False
@@ -44,7 +45,7 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     """
     large = [name for name, variable in ds.variables.items() if _stream.is_large(variable)]
     _write_header(ds, path, large, compression)
-    lock = _stream.FolderLock(f"{path}.lock")
+    lock = FolderLock(f"{path}.lock")
     try:
         _stream.write_frames(
             ds,
@@ -74,7 +75,7 @@ def _write_header(ds: xr.Dataset, path: Path, large: list[Any], compression: str
         store.close()
 
 
-def _write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str, lock: _stream.FolderLock) -> None:
+def _write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str, lock: FolderLock) -> None:
     import netCDF4
     from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,21 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     _stream.write_frames(ds, write_block, path, label=label, arguments=lambda name: {"path": str(path), "name": name})
 
 
-def declare(ds: xr.Dataset, path: Path, *, compression: str | None) -> None:
+def declare(
+    ds: xr.Dataset, path: Path, *, compression: str | None, chunks: Mapping[Any, tuple[int, ...]] | None = None
+) -> None:
     """Write all of an encoded stack but its frames: what `write_block` then fills.
 
     Parameters
     ----------
     ds, path, compression
         As for `write`.
+    chunks : mapping, optional
+        Shape of a chunk of each variable made of frames (default: one frame).
     """
     large = {
         name: {
-            "chunks": _stream.frame_chunk(dict(variable.sizes), variable.dtype.itemsize),
+            "chunks": chunks[name] if chunks else _stream.frame_chunk(dict(variable.sizes), variable.dtype.itemsize),
             "compressors": _compressors(compression, variable.dtype.itemsize),
             # All in one folder: two more for each frame would take longer to make than its file.
             "chunk_key_encoding": {"name": "default", "separator": "."},
@@ -80,10 +85,10 @@ def declare(ds: xr.Dataset, path: Path, *, compression: str | None) -> None:
 
 def write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
     """Write a block of whole frames into the declared variable `name`."""
-    # Blocks hold whole frames and a chunk is at most one, so that no two blocks share a chunk.
+    # No two blocks share a chunk: see `_stream.frame_chunk` and `_stream.block_chunk`.
     folder = os.path.join(path, name)
     chunks = _zarr_chunks.of(folder)
-    if chunks is not None and all(begin % n == 0 for begin, n in zip(start, chunks.shape)):
+    if chunks is not None:
         _zarr_chunks.write(chunks, block, start)
         return
     import zarr

@@ -29,12 +29,16 @@ def namespace(array: Any) -> Any:
 
 def on_host(array: Any) -> bool:
     """Tell whether `array` is a plain numpy array of a kind that the compiled loops take."""
-    return isinstance(array, np.ndarray) and array.dtype.str[1:] in _COMPILED
+    return isinstance(array, np.ndarray) and array.dtype in _COMPILED
 
 
 def packed(frame: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return `frame` C-contiguous and in the byte order of the machine: itself wherever it is that already."""
+    if frame.flags.c_contiguous and frame.dtype.isnative and type(frame) is np.ndarray and frame.ndim:
+        return frame  # without the price of making a dtype
     return np.ascontiguousarray(frame, dtype=frame.dtype.newbyteorder("="))
 
 
-_COMPILED = frozenset({"u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"})
+_COMPILED = frozenset(
+    np.dtype(order + kind) for order in "<>" for kind in ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8")
+)

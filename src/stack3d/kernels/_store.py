@@ -50,8 +50,9 @@ def finish(values: Any, dtype: Any, low: float | None = None, high: float | None
         beyond = (values < smallest) | (values > largest)
         return xp.clip(values.astype(np.float64), smallest, largest).astype(dtype), int(xp.count_nonzero(beyond))
     if dtype.kind == "f":
-        beyond = (values < smallest) | (values > largest)
-        count = int(xp.count_nonzero(beyond))
+        count = 0
+        if not (np.isinf(smallest) and np.isinf(largest)):
+            count = int(xp.count_nonzero((values < smallest) | (values > largest)))
         if count:
             values = xp.clip(values, values.dtype.type(smallest), values.dtype.type(largest))
         with np.errstate(over="ignore"):

@@ -12,7 +12,7 @@ from stack3d.kernels._store import finish, limits, store
 from stack3d.kernels._store import working_dtype as working_dtype
 
 
-def cast_frame(values: Any, dtype: Any) -> tuple[Any, int]:
+def cast_frame(values: Any, dtype: Any, out: Any = None) -> tuple[Any, int]:
     """Cast a frame by rounding half to even and saturating.
 
     Parameters
@@ -21,6 +21,8 @@ def cast_frame(values: Any, dtype: Any) -> tuple[Any, int]:
         Any integer or float dtype, numpy or cupy.
     dtype : dtype
         Of the result. A float target is a plain cast that keeps NaN.
+    out : (y, x) array, optional
+        Of `dtype`, on the host: what a frame on the host is cast to.
 
     Returns
     -------
@@ -37,7 +39,10 @@ def cast_frame(values: Any, dtype: Any) -> tuple[Any, int]:
     """
     dtype = np.dtype(dtype)
     if _widens(values.dtype, dtype):
-        return values.astype(dtype), 0
+        if out is None or not on_host(values):
+            return values.astype(dtype), 0
+        np.copyto(out, values, casting="unsafe")
+        return out, 0
     if not on_host(values) or dtype.kind not in "iu" or dtype.itemsize > 4:
         return finish(values, dtype)
     kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.int64)
@@ -45,7 +50,7 @@ def cast_frame(values: Any, dtype: Any) -> tuple[Any, int]:
         kind = np.dtype(np.float64)  # float32 does not hold the limits of 32-bit integers
     smallest, largest = limits(dtype)
     frame = packed(values)
-    out = np.empty(frame.shape, dtype)
+    out = np.empty(frame.shape, dtype) if out is None else out
     if kind.kind == "f":
         return out, int(_cast_floats(frame, out, kind.type(smallest), kind.type(largest)))
     return out, int(_cast_integers(frame, out, int(smallest), int(largest)))

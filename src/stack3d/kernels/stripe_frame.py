@@ -40,8 +40,13 @@ def filled_batch(frames: Any) -> tuple[Any, Any]:
     return together, xp.stack([xp.ones_like(part) if weight is None else weight for part, weight in parts])
 
 
-def subtract(frame: Any, stripes: Any, dtype: Any) -> tuple[Any, int]:
-    """Return the frame less its stripes in `dtype`, rounded once, and how many pixels were cut."""
+def subtract(frame: Any, stripes: Any, dtype: Any, out: Any = None) -> tuple[Any, int]:
+    """Return the frame less its stripes in `dtype`, rounded once, and how many pixels were cut.
+
+    Where that takes no more than a difference, it may go to `out`.
+    """
+    if np.dtype(dtype) == np.float32 and frame.dtype == np.float32 and stripes.dtype == np.float32:
+        return namespace(frame).subtract(frame, stripes, out=out), 0
     kind = working_dtype(frame.dtype, dtype)
     values = frame.astype(kind)
     values -= stripes

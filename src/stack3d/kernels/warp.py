@@ -86,6 +86,7 @@ def warp_frame(
     order: int | str = 3,
     fill: str = "edge",
     value: float = 0.0,
+    out: Any = None,
 ) -> tuple[Any, int]:
     """Warp a frame by an affine transform.
 
@@ -99,6 +100,8 @@ def warp_frame(
         Shape (y, x) of the result; that of `frame` by default.
     order, fill, value
         As in :func:`shift_frame`.
+    out : array, optional
+        What the result of a whole displacement is written to: of its shape and dtype.
 
     Returns
     -------
@@ -123,10 +126,9 @@ def warp_frame(
     matrix, shape = _checked(frame, matrix, output_shape, order, fill, value)
     if math.prod(shape) == 0:
         return namespace(frame).empty(shape, frame.dtype), 0
-    still = np.array_equal(matrix[:2, :2], np.eye(2))
     dx, dy = _snapped(matrix[0, 2]), _snapped(matrix[1, 2])
-    if still and ((dx == int(dx) and dy == int(dy)) or order == 0):
-        return _move(frame, math.floor(dy + 0.5), math.floor(dx + 0.5), shape, fill, value), 0
+    if _is_shift(matrix) and ((dx == int(dx) and dy == int(dy)) or order == 0):
+        return _move(frame, math.floor(dy + 0.5), math.floor(dx + 0.5), shape, fill, value, out), 0
     if not on_host(frame):
         return arrays.warp(frame, matrix, shape, order, fill, value)
     pixels = packed(frame)
@@ -154,7 +156,7 @@ def _interpolated(
     out = np.empty(shape, dtype)
     kind = working_dtype(dtype).type
     smallest, largest = (kind(limit) for limit in limits(dtype))
-    if np.array_equal(matrix[:2, :2], np.eye(2)):
+    if _is_shift(matrix):
         dy, dx = _snapped(matrix[1, 2]), _snapped(matrix[0, 2])
         iy, ix = math.floor(dy), math.floor(dx)
         taps = weights(dy - iy, order).astype(kind), weights(dx - ix, order).astype(kind)
@@ -206,6 +208,10 @@ def _keeps_the_grid(matrix: Any) -> bool:
     return bool((matrix == np.rint(matrix)).all())
 
 
+def _is_shift(matrix: Any) -> bool:
+    return matrix[:2, :2].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
 def _snapped(displacement: float) -> float:
     whole = float(round(displacement))
     return whole if abs(displacement - whole) < _WHOLE else float(displacement)
@@ -231,7 +237,7 @@ def _checked(
     matrix = np.array(matrix, dtype=np.float64)
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise ValueError(f"matrix must be (3, 3) and finite, got {matrix.tolist()}")
-    if not np.array_equal(matrix[2], [0, 0, 1]):
+    if matrix[2].tolist() != [0, 0, 1]:
         raise ValueError(f"matrix must be affine, with the last row 0, 0, 1, got {matrix[2].tolist()}")
     shape = frame.shape if output_shape is None else output_shape
     if len(shape) != 2 or min(shape) < 0:
@@ -239,7 +245,7 @@ def _checked(
     return matrix, (int(shape[0]), int(shape[1]))
 
 
-def _move(frame: Any, dy: int, dx: int, shape: tuple[int, int], fill: str, value: float) -> Any:
+def _move(frame: Any, dy: int, dx: int, shape: tuple[int, int], fill: str, value: float, out: Any = None) -> Any:
     """Copy pixels by a whole displacement."""
     xp = namespace(frame)
     inside = []
@@ -248,9 +254,15 @@ def _move(frame: Any, dy: int, dx: int, shape: tuple[int, int], fill: str, value
         inside.append((low, max(min(wanted, size - displacement), low)))
     (top, bottom), (left, right) = inside
     full = bottom - top == shape[0] and right - left == shape[1]
-    if fill == "constant" or full:
-        out = xp.empty(shape, frame.dtype) if full else xp.full(shape, value, frame.dtype)
+    if fill == "constant" or full or (fill == "edge" and bottom > top and right > left):
+        out = xp.empty(shape, frame.dtype) if out is None or xp is not np else out
+        if fill == "constant" and not full:
+            out[:] = frame.dtype.type(value)
         out[top:bottom, left:right] = frame[top + dy : bottom + dy, left + dx : right + dx]
+        if fill == "edge":
+            out[top:bottom, :left] = out[top:bottom, left : left + 1]
+            out[top:bottom, right:] = out[top:bottom, right - 1 : right]
+            out[:top], out[bottom:] = out[top], out[bottom - 1]
         return out
     rows = arrays.folded(np.arange(shape[0]) + dy, frame.shape[0], fill == "reflect")
     columns = arrays.folded(np.arange(shape[1]) + dx, frame.shape[1], fill == "reflect")

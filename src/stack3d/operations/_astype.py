@@ -47,10 +47,10 @@ def astype(da: xr.DataArray, *, dtype: Any, device: str | None = None) -> xr.Dat
         return da
     data = _exact.narrowed(da, target)
     if data is None:
-        data = map_frames(da, _cast, arguments={"to": target}, dtype=target, device=device, label="astype")
+        data = map_frames(da, _cast, arguments={"to": target}, dtype=target, device=device, label="astype", writes=True)
         _exact.note_source(data, da)
     return rebuild(da, data)
 
 
-def _cast(frame: np.ndarray, to: np.dtype[Any]) -> tuple[np.ndarray, int]:
-    return kernels.cast.cast_frame(frame, to)
+def _cast(frame: np.ndarray, to: np.dtype[Any], out: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    return kernels.cast.cast_frame(frame, to, out)

@@ -165,7 +165,7 @@ def _run(
     arguments = {"method": method, "plan": plans[0], "dtype": dtype}
     if on_gpu(da, device):
         return map_batches(da, _cleaned_batch, arguments=arguments, dtype=dtype, label="destripe")
-    return map_frames(da, _cleaned, arguments=arguments, dtype=dtype, device=device, label="destripe")
+    return map_frames(da, _cleaned, arguments=arguments, dtype=dtype, device=device, label="destripe", writes=True)
 
 
 def _measured_only(
@@ -184,9 +184,9 @@ def _cast(frame: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:
     return kernels.cast.cast_frame(frame, dtype)
 
 
-def _cleaned(frame: Any, method: str, plan: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:
+def _cleaned(frame: Any, method: str, plan: Any, dtype: np.dtype[Any], out: Any = None) -> tuple[Any, int]:
     filled, weight = kernels.stripe_frame.filled(frame)
-    return kernels.stripe_frame.subtract(frame, stripes_of(filled, method, plan, weight), dtype)
+    return kernels.stripe_frame.subtract(frame, stripes_of(filled, method, plan, weight), dtype, out)
 
 
 def _cleaned_batch(frames: Any, method: str, plan: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:

@@ -209,7 +209,10 @@ def _apply(
     if field is not None:
         per_frame["grid"] = xr.DataArray(field.grid, dims=("z", "block_y", "block_x", "component"))
         arguments |= {"y": field.y, "x": field.x}
-    data = map_frames(da, _warped, arguments=arguments, per_frame=per_frame, shape=shape, label="register")
+    writes = field is None and shape == frame.shape
+    data = map_frames(
+        da, _warped, arguments=arguments, per_frame=per_frame, shape=shape, label="register", writes=writes
+    )
     coords: dict[str, Any] = {
         name: described[name].variable for name in ("shift_y", "shift_x", "valid") if name in described
     }

@@ -180,7 +180,9 @@ class Shared:
             finally:
                 self._give_back()
 
-    def written(self, da: xr.DataArray, path: Path, label: str) -> xr.DataArray:
+    def written(
+        self, da: xr.DataArray, path: Path, label: str, compression: str | None = "lz4", frames: int = 1
+    ) -> xr.DataArray:
         """Write this job's blocks of a store; return it opened when it is whole.
 
         Raises
@@ -188,7 +190,7 @@ class Shared:
         OthersAreWriting
             When it is not.
         """
-        store = _store.Store(da, path)
+        store = _store.Store(da, path, compression, frames)
         self._give_back()
         slices = partition(da.sizes.get("z", 1), self.part.workers, self.part.index)
         store.write(label=f"{label}, part {self.part}", slices=slices)

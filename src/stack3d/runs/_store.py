@@ -19,7 +19,9 @@ import xarray as xr
 from stack3d.io import _attrs, _stream, open_stack, write_zarr
 
 
-def written(da: xr.DataArray, path: Path, *, label: str) -> xr.DataArray:
+def written(
+    da: xr.DataArray, path: Path, *, label: str, compression: str | None = "lz4", frames: int = 1
+) -> xr.DataArray:
     """Write a stack as the Zarr store `path`, or the rest of it, and return it opened.
 
     Parameters
@@ -30,13 +32,17 @@ def written(da: xr.DataArray, path: Path, *, label: str) -> xr.DataArray:
         Not there yet. Its folder must be.
     label : str
         For the progress.
+    compression : str, optional
+        As for `stack3d.save`.
+    frames : int
+        How many a chunk holds where blocks are made of so many; see `_stream.block_chunk`.
 
     Returns
     -------
     DataArray
         Lazy, read from `path`.
     """
-    store = Store(da, path)
+    store = Store(da, path, compression, frames)
     store.write(label=label)
     return store.finish()
 
@@ -46,15 +52,20 @@ class Store:
 
     Parameters
     ----------
-    da, path
+    da, path, compression, frames
         As for `written`.
     """
 
-    def __init__(self, da: xr.DataArray, path: Path) -> None:
+    def __init__(self, da: xr.DataArray, path: Path, compression: str | None = "lz4", frames: int = 1) -> None:
         da = _stream.load_small(_stream.unread_in_blocks(da))
         self.ds, self.path = _attrs.encode_stack(da), path
         self.partial, self.marks = unfinished(path), Path(f"{path}.blocks")
-        print_of_header = _header(self.ds)
+        chunks = {
+            name: _stream.block_chunk(variable, frames)
+            for name, variable in self.ds.variables.items()
+            if _stream.is_large(variable)
+        }
+        print_of_header = _header(self.ds, (compression, chunks))
         self.begun_before = self.partial.is_dir() and _read(self.marks / "header") == print_of_header
         if self.begun_before:
             return
@@ -62,7 +73,7 @@ class Store:
             shutil.rmtree(left, ignore_errors=True)
         beginning = Path(f"{path}.beginning")
         shutil.rmtree(beginning, ignore_errors=True)
-        write_zarr.declare(self.ds, beginning, compression="lz4")
+        write_zarr.declare(self.ds, beginning, compression=compression, chunks=chunks)
         self.marks.mkdir()
         os.replace(beginning, self.partial)
         (self.marks / "header").write_text(print_of_header)
@@ -128,9 +139,9 @@ def _mark(marks: Path, name: str, start: tuple[int, ...], shape: tuple[int, ...]
     return marks / f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{begin}-{size}"
 
 
-def _header(ds: xr.Dataset) -> str:
+def _header(ds: xr.Dataset, layout: Any) -> str:
     """Return a fingerprint of all but the values of frames and the times in the record."""
-    sha = hashlib.sha256()
+    sha = hashlib.sha256(repr(layout).encode())
     for name, variable in sorted(ds.variables.items(), key=lambda item: str(item[0])):
         sha.update(f"{name}{variable.dims}{variable.shape}{variable.dtype}".encode())
         if not _stream.is_large(variable):

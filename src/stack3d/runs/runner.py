@@ -15,7 +15,7 @@ import xarray as xr
 from stack3d import _provenance
 from stack3d._meter import peak_memory
 from stack3d._provenance import OPERATIONS
-from stack3d.io import _atomic, _kept_chunks, open_stack
+from stack3d.io import _atomic, _kept_chunks, _stream, open_stack
 from stack3d.io import checkpoint as write_again
 from stack3d.options import get_option
 from stack3d.runs import _input, _plan, _store
@@ -197,6 +197,8 @@ class Run:
         for step, _, _ in self.chain:
             self.keys.append(key_of(self.keys[-1], step.operation, OPERATIONS[step.operation].version, step.complete()))
         self.stages: dict[str, xr.DataArray] = {}
+        # Of the raw stack, so that all stores are laid out the same, with or without checkpoints before them.
+        self.together = _stream.frames_together(raw)
         self._forecast = stages
         # Who writes a store, and opens it when it is whole.
         self.write: Callable[..., xr.DataArray] = _store.written
@@ -297,9 +299,11 @@ class Run:
             return open_stack(path)
         if name == "result":
             with self._timed("result", name):
-                return self.write(da, path, label="write result")
+                return self.write(da, path, label="write result", frames=self.together)
+        # What memory holds anyway is read from there, and is gone soon: compressing it costs more than it spares.
+        compression = None if da.nbytes <= _kept_chunks.LIMIT else "lz4"
         with self._timed("checkpoint", name), _kept_chunks.keeping(da.nbytes):
-            return self.write(da, path, label=name)
+            return self.write(da, path, label=name, compression=compression, frames=self.together)
 
     @contextlib.contextmanager
     def _timed(self, kind: str, name: str) -> Iterator[None]:
