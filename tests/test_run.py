@@ -221,7 +221,8 @@ def test_a_run_killed_at_twenty_moments_goes_on_and_ends_with_the_same_bytes(rec
     assert bytes_of(out) == whole
 
 
-def test_an_interrupted_write_does_only_what_is_missing(tmp_path):
+@pytest.mark.parametrize("frames", [1, 2])
+def test_an_interrupted_write_does_only_what_is_missing(tmp_path, frames):
     import dask
     import dask.array
 
@@ -240,13 +241,13 @@ def test_an_interrupted_write_does_only_what_is_missing(tmp_path):
 
     with dask.config.set(scheduler="synchronous"):
         with pytest.raises(OSError, match="unreadable"):
-            _store.written(base.copy(data=data), tmp_path / "a.zarr", label="test")
+            _store.written(base.copy(data=data), tmp_path / "a.zarr", label="test", frames=frames)
         assert not (tmp_path / "a.zarr").exists()
         first = set(seen)
         seen[:] = list(range(20))
-        result = _store.written(base.copy(data=data), tmp_path / "a.zarr", label="test")
+        result = _store.written(base.copy(data=data), tmp_path / "a.zarr", label="test", frames=frames)
         done = set(seen[20:])
-        _store.written(base.copy(data=data), tmp_path / "b.zarr", label="in one go")
+        _store.written(base.copy(data=data), tmp_path / "b.zarr", label="in one go", frames=frames)
     assert 6 in done
     assert not done & (first - {6})
     np.testing.assert_array_equal(result[:, 0, 0], np.arange(12) // 2 * 2)

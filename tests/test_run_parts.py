@@ -91,6 +91,19 @@ def test_parts_in_any_order_give_the_bytes_of_a_plain_run(recipe, plain, tmp_pat
     assert (out / "zarr.json").stat().st_mtime_ns == before
 
 
+def test_parts_do_not_share_chunks_of_several_frames(raw, tmp_path):
+    recipe = Recipe([Step("invert", {}, True), *STEPS[1:]], input={"path": str(raw), "frames_per_block": 2})
+    stack3d.run(recipe, out=tmp_path / "plain.zarr")
+    out = tmp_path / "clean.zarr"
+    for _ in range(2):  # one round for the checkpoint
+        for index in (2, 0, 1):
+            run_part(recipe, (index, 3), out=out)
+    assert bytes_of(out) == bytes_of(tmp_path / "plain.zarr")
+    for store in (out, *(tmp_path / "clean.zarr.run/checkpoints").iterdir()):
+        (header,) = store.glob("stack/zarr.json")
+        assert json.loads(header.read_text())["chunk_grid"]["configuration"]["chunk_shape"] == [2, 48, 48]
+
+
 def test_each_part_writes_its_own_slices_and_estimates_are_made_once(recipe, tmp_path):
     out = tmp_path / "clean.zarr"
     run_part(recipe, (1, 3), out=out)

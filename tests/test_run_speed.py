@@ -9,12 +9,14 @@ import dask
 import dask.array
 import numpy as np
 import pytest
+import xarray as xr
+import zarr
 from dask.highlevelgraph import HighLevelGraph
 
 import stack3d
-from stack3d import Recipe, _fusion, _graphs, progress
+from stack3d import Recipe, _blocks, _fusion, _graphs, progress
 from stack3d._blocks import array_from_blocks
-from stack3d.io import _kept_chunks, _zarr_chunks
+from stack3d.io import _attrs, _kept_chunks, _stream, _zarr_chunks, write_zarr
 from stack3d.runs import Step, _check, runner
 
 
@@ -118,6 +120,56 @@ def small():
 
 def steps():
     return Recipe([Step("invert", {}, True), "match_histograms", ("resample", {"dz": "7 nm"})])
+
+
+def chunks_of(store):
+    return zarr.open_group(store, mode="r")["stack"].chunks
+
+
+@pytest.mark.parametrize(
+    ("lengths", "side", "most", "frames"),
+    [
+        ((4, 4, 4), 40, 2**21, 4),
+        ((4, 4, 4), 40, 3 * 40 * 40 * 4, 2),  # three would fit
+        ((4, 4, 1), 40, 2**21, 4),  # the last block may end early
+        ((4, 4, 5), 40, 2**21, 1),  # but not late
+        ((4, 3, 5), 40, 2**21, 1),
+        ((12,), 40, 2**21, 12),
+        ((4, 4, 4), 40, 1000, 1),  # no two frames fit
+    ],
+)
+def test_a_chunk_holds_what_every_block_is_made_of(monkeypatch, lengths, side, most, frames):
+    monkeypatch.setattr(_blocks, "_BLOCK_BYTES", most)
+    data = dask.array.zeros((sum(lengths), side, side), dtype=np.uint8, chunks=(lengths, -1, -1))
+    da = stack3d.from_array(data, pixel_size=1)
+    together = _stream.frames_together(da)
+    assert together == frames
+    assert _stream.block_chunk(da.variable, together) == (frames, side, side)
+
+
+def test_a_run_stores_small_frames_together_and_others_read_them(tmp_path):
+    whole = stack3d.run(steps(), small().chunk(z=5), out=tmp_path / "clean.zarr")
+    single = stack3d.run(steps(), small().chunk(z=(4, 3, 5)), out=tmp_path / "single.zarr")
+    (checkpoint,) = (tmp_path / "clean.zarr.run/checkpoints").iterdir()
+    assert chunks_of(checkpoint) == chunks_of(tmp_path / "clean.zarr") == (5, 40, 40)
+    assert chunks_of(tmp_path / "single.zarr") == (1, 40, 40)
+    assert whole.sizes["z"] % 5  # the last chunk is not full
+    np.testing.assert_array_equal(whole, single)
+    np.testing.assert_array_equal(whole, xr.open_zarr(tmp_path / "clean.zarr")["stack"])
+    np.testing.assert_array_equal(whole.isel(z=[5]), single.isel(z=[5]))
+    # What is saved by hand does not depend on blocks.
+    whole.stack3d.save(tmp_path / "saved.zarr")
+    assert chunks_of(tmp_path / "saved.zarr") == (1, 40, 40)
+
+
+def test_a_block_that_shares_a_chunk_is_refused(tmp_path):
+    ds = _attrs.encode_stack(small().astype("uint8").rename("stack"))
+    write_zarr.declare(ds, tmp_path / "a.zarr", compression=None, chunks={"stack": (4, 40, 40)})
+    frames = np.zeros((4, 40, 40), np.uint8)
+    with pytest.raises(ValueError, match="does not fill chunks"):
+        write_zarr.write_block(frames, (2, 0, 0), path=str(tmp_path / "a.zarr"), name="stack")
+    with pytest.raises(ValueError, match="does not fill chunks"):
+        write_zarr.write_block(frames[:3], (4, 0, 0), path=str(tmp_path / "a.zarr"), name="stack")
 
 
 def test_a_checkpoint_held_in_memory_gives_the_bytes_of_one_read_from_disk(tmp_path, monkeypatch):

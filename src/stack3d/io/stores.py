@@ -250,8 +250,8 @@ def _block_lengths(
         if dim in ("y", "x"):
             step = size
         elif dim == "z":
-            # A stored chunk is read by one block only.
-            step = own * max(1, wanted // own)
+            # A stored chunk is read by one block only, and what is made of blocks goes on in whole chunks.
+            step = own * max(1, min(wanted, size) // own)
         else:
             step = own
         lengths.append(_blocks.split(size, max(1, min(step, size))))
