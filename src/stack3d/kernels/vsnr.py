@@ -255,9 +255,9 @@ def _centred(frame: Any, weight: Any) -> Any:
     """Return the frame as float32 about its mean, which rounding then does not see, without NaN."""
     xp = namespace(frame)
     if weight is None:
-        some = frame[::8, ::8].astype(np.float64)
-        middle = float(some.mean())
-        some -= middle
+        some = frame[::8, ::8]
+        middle = float(some.mean(dtype=np.float64))
+        some = some.astype(np.float64) - middle
         if frame.dtype == np.float32 and abs(middle) <= _NEAR * (float(xp.vdot(some, some)) / some.size) ** 0.5:
             return frame
         return (frame - frame.dtype.type(middle)).astype(np.float32)

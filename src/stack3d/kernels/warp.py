@@ -209,7 +209,7 @@ def _keeps_the_grid(matrix: Any) -> bool:
 
 
 def _is_shift(matrix: Any) -> bool:
-    return matrix[:2, :2].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    return bool(matrix[:2, :2].tolist() == [[1.0, 0.0], [0.0, 1.0]])
 
 
 def _snapped(displacement: float) -> float:
