@@ -13,7 +13,7 @@ from stack3d._records import provenance
 from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections, _volume_section
 from stack3d.reporting._images import PACKINGS, Packing, packing_for
 from stack3d.reporting._looked import HELD_BYTES, look
-from stack3d.reporting._matched import channels_of, check, matched
+from stack3d.reporting._matched import after_a_step, channels_of, check, matched
 from stack3d.reporting._model import Channel, Estimate, Facts, Section
 from stack3d.reporting._passes import StageLook, look_at_stages
 
@@ -142,7 +142,7 @@ def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, St
     pair, k = channel.pair, channel.slices[channel.middle]
     shape = channel.pictures["after"].shape[1:]
     there = [(da, pair.channel if pair.channel in channels_of(da) else "") for da in stages.values()]
-    sides = [matched(da, None, name, (), None).after for da, name in there]
+    sides = [after_a_step(da, name) for da, name in there]
     # What comes after the last step was read already, rounded as it is kept.
     sides[-1] = pair.after if sides[-1].da.shape == pair.after.da.shape else sides[-1]
     looks = look_at_stages(sides, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]))

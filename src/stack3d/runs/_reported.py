@@ -49,10 +49,11 @@ def write_report(
     clean: xr.DataArray,
     raw: xr.DataArray,
     folder: Path,
+    estimates: Mapping[str, xr.Dataset],
     stages: Mapping[str, xr.DataArray],
     source: str | None,
 ) -> Path | None:
-    """Write the report of a run, or warn and return None."""
+    """Write the report of a run, or warn and return None; `estimates` are those known by the names of their files."""
     try:
         from stack3d.reporting import _notes, _page, _write
 
@@ -61,7 +62,7 @@ def write_report(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             names = {"after": str(target), "before": source or ""}
-            _write.write(page, clean, raw, _notes.read(folder), stages, title=target.stem, names=names)
+            _write.write(page, clean, raw, _notes.read(folder, estimates), stages, title=target.stem, names=names)
     except Exception as error:
         warn(
             f"the result {str(target)!r} is complete, but its report could not be written: {type(error).__name__}: {error}; "
