@@ -78,8 +78,6 @@ def limits_of(images: Sequence[np.ndarray], tail: float = 0.005) -> tuple[float,
 
 def grey_uri(image: np.ndarray, limits: tuple[float, float], quality: int | None) -> str:
     """Return a frame as a data URI, missing pixels clear; `quality` None is without loss."""
-    import imagecodecs
-
     known = np.isfinite(image)
     whole = bool(known.all())
     low, high = limits
@@ -89,7 +87,7 @@ def grey_uri(image: np.ndarray, limits: tuple[float, float], quality: int | None
         scaled *= 255.0 / (high - low)
     grey = np.rint(np.clip(scaled, 0, 255, out=scaled), out=scaled).astype(np.uint8)
     if whole and quality is not None:
-        return _uri("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(grey), level=quality, optimize=True))
+        return jpeg(grey, quality)
     planes = [grey, grey, grey] + ([] if whole else [known.astype(np.uint8) * 255])
     return webp(np.stack(planes, axis=-1), quality)
 
@@ -128,6 +126,13 @@ def _palette(name: str) -> np.ndarray:
 def scale_colours(name: str) -> list[str]:
     """Return the colours of a map from low to high, for its scale."""
     return [f"#{code}" for code in _MAPS[name]]
+
+
+def jpeg(grey: np.ndarray, quality: int) -> str:
+    """Return grey values (y, x) of uint8 as a data URI."""
+    import imagecodecs
+
+    return _uri("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(grey), level=quality, optimize=True))
 
 
 def webp(pixels: np.ndarray, quality: int | None) -> str:
