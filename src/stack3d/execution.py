@@ -279,7 +279,9 @@ def _object_blocks(data: Any, call: Call, values: dict[str, np.ndarray], label: 
     )
 
 
-def in_threads(function: Callable[[Any], Any], items: Any, total: int, label: str) -> Iterator[Any]:
+def in_threads(
+    function: Callable[[Any], Any], items: Any, total: int, label: str, unit: str = "frames"
+) -> Iterator[Any]:
     """Yield ``function(item)`` in order, run in the threads of `set_options(workers=)`, with progress."""
     from collections import deque
     from concurrent.futures import ThreadPoolExecutor
@@ -287,7 +289,7 @@ def in_threads(function: Callable[[Any], Any], items: Any, total: int, label: st
     from stack3d.progress import track
 
     workers = min(worker_count(), max(1, total))
-    with track(total, label=label) as advance:
+    with track(total, label=label, unit=unit) as advance:
         if workers == 1:
             for item in items:
                 yield function(item)

@@ -41,10 +41,10 @@ PACKINGS = (
 )
 
 
-def packing_for(samples: Sequence[np.ndarray], count: int, room: float) -> Packing:
-    """Return the best packing with which `count` pictures like the samples take less than `room` characters."""
+def packing_for(samples: Sequence[tuple[np.ndarray, tuple[float, float]]], count: int, room: float) -> Packing:
+    """Return the best packing with which `count` pictures like these, on their scales, take less than `room` characters."""
     for packing in PACKINGS:
-        sizes = [len(packed(image, finite_limits([image]), packing)) for image in samples]
+        sizes = [len(packed(image, limits, packing)) for image, limits in samples]
         if count * float(np.mean(sizes)) <= room:
             return packing
     return PACKINGS[-1]
@@ -132,7 +132,8 @@ def jpeg(grey: np.ndarray, quality: int) -> str:
     """Return grey values (y, x) of uint8 as a data URI."""
     import imagecodecs
 
-    return _uri("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(grey), level=quality, optimize=True))
+    # Tables of its own would take as long again, for less than a tenth of the size.
+    return _uri("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(grey), level=quality))
 
 
 def webp(pixels: np.ndarray, quality: int | None) -> str:
@@ -150,12 +151,12 @@ def _uri(kind: str, packed: bytes | bytearray) -> str:
 
 def shrunk(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return a frame in fewer pixels, each the mean of what it covers; missing pixels are left out of the mean."""
-    import cv2
-
     with np.errstate(over="ignore"):
         values = np.asarray(image, np.float32)
     if values.shape == shape:
         return values
+    import cv2
+
     height, width = shape
     known = np.isfinite(values)
     if known.all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import xarray as xr
 
 from stack3d import estimates as estimates_of
 from stack3d._records import provenance
+from stack3d.execution import in_threads
 from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections, _volume_section
 from stack3d.reporting._images import PACKINGS, Packing, packing_for
 from stack3d.reporting._looked import HELD_BYTES, look
@@ -151,14 +153,19 @@ def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, St
 
 def _fitting(facts: Facts) -> str:
     """Return the page, its pictures packed so that it stays small."""
-    samples = [images[len(images) // 2] for channel in facts.channels for images in channel.pictures.values()]
+    samples = [
+        (images[len(images) // 2], channel.limits[name])
+        for channel in facts.channels
+        for name, images in channel.pictures.items()
+    ]
     # The three cut planes take about as much as two more slices.
     count = sum(len(images) + 2 for channel in facts.channels for images in channel.pictures.values())
     count += 2 * sum(len(looks) for looks in facts.stages)
     packing = packing_for(samples, count, _ROOM)
-    sections = [
-        _record_sections.overview(facts),
-        *(make(facts, packing) for make in _PICTURES),
-        *(make(facts) for make in _NUMBERS),
+    makers = [
+        functools.partial(_record_sections.overview, facts),
+        *(functools.partial(make, facts, packing) for make in _PICTURES),
+        *(functools.partial(make, facts) for make in _NUMBERS),
     ]
+    sections = in_threads(lambda make: make(), makers, len(makers), "report: page", "sections")
     return _page.render(facts.title, facts, [section for section in sections if section is not None])

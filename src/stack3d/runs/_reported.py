@@ -58,6 +58,7 @@ def write_report(
         from stack3d.reporting import _notes, _page, _write
 
         page = _page.check_target(page_of(target), overwrite=False)
+        _LOGGER.info("report: being made")
         # What the steps have to say was said while the result was made.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
