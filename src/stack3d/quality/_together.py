@@ -46,7 +46,10 @@ def together(da: xr.DataArray, striped: Sequence[bool]) -> Together:
     data = da.data
 
     def of(k: int) -> tuple[dict[str, float], dict[str, str]]:
-        frames = [kernels.finite.measurable(data[n]) for n in (2 * k, 2 * k + 1) if n < len(data)]
+        try:
+            frames = [kernels.finite.measurable(data[n]) for n in (2 * k, 2 * k + 1) if n < len(data)]
+        except ValueError as error:
+            return {}, dict.fromkeys((*SINGLE, *OF_PAIRS), str(error))
         return _measured(frames, pairs, striped[k])
 
     number = -(-len(data) // 2)
