@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,16 +24,17 @@ def slices_alone(array: dask.array.Array, index: Sequence[int] | np.ndarray) -> 
     from dask.highlevelgraph import HighLevelGraph
 
     if array.ndim != 3 or array.numblocks[1:] != (1, 1):
-        return array[list(index)]
+        chosen: dask.array.Array = array[list(index)]
+        return chosen
     name = f"slices-{tokenize(array.name, list(map(int, index)))}"
     starts = np.concatenate([[0], np.cumsum(array.chunks[0])])
     alone = _Alone(array.__dask_graph__())
-    ends = {}
+    ends: dict[Any, Any] = {}
     for number, k in enumerate(index):
         block = int(np.searchsorted(starts, k, side="right")) - 1
         key = (name, number, 0, 0)
         ends[key] = Alias(key, alone.key((array.name, block, 0, 0), int(k - starts[block])))
-    graph = HighLevelGraph.from_collections(name, {**alone.tasks, **ends}, dependencies=[array])
+    graph = HighLevelGraph.from_collections(name, alone.tasks | ends, dependencies=cast(Any, [array]))
     chunks = ((1,) * len(ends), *array.chunks[1:])
     return dask.array.Array(graph, name, chunks, dtype=array.dtype, meta=array._meta)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +66,7 @@ def _measured(
 ) -> tuple[dict[str, float], dict[str, str]]:
     values: dict[str, float] = {}
     faults: dict[str, str] = {}
-    measures: list[tuple[tuple[str, ...], Callable[[], Sequence[float]]]] = [
+    measures: list[tuple[tuple[str, ...], Callable[[], Iterable[float]]]] = [
         (("snr", "noise"), lambda: _snr.by_autocorrelation(frames[0], "parabolic")[[0, 3]]),
         (("sharpness",), lambda: _sharpness.numbers(frames[0], "brenner")[:1]),
     ]

@@ -37,9 +37,9 @@ def volume(facts: Facts, packing: Packing) -> Section | None:
         if side is not None and min(side.da.sizes.values()) > 1
     }
     of = f" of channel {plain(channel.pair.channel)}" if channel.pair.channel else ""
-    (after, *drawn), (before, *under) = cast["after"], cast.get("before", (None, None, ""))
+    (after, box, rim), (before, other, its) = cast["after"], cast.get("before", (None, None, ""))
     said = f"the volume{of} in three dimensions, its nearest corner cut out"
-    stage = Stage([Shot(after, before, said, (drawn[0], under[0]), (drawn[1], under[1]))], _SIZE, _SIZE[0] / _SIZE[1])
+    stage = Stage([Shot(after, before, said, (box, other), (rim, its))], _SIZE, _SIZE[0] / _SIZE[1])
     caption = (
         f"The volume{of}, ray-cast {_proportions(channel.pair.units)}, with the corner nearest to the eye cut out along "
         "three planes through the middle. Grey values as above."
