@@ -54,7 +54,7 @@ def together(da: xr.DataArray, striped: Sequence[bool]) -> Together:
 
     number = -(-len(data) // 2)
     with np.errstate(all="ignore"):
-        found = list(in_threads(of, range(number), number, "report: quality"))
+        found = list(in_threads(of, range(number), number, "report: quality", "pairs"))
     numbers = {
         name: np.array([values.get(name, np.nan) for values, _ in found], np.float64) for name in (*SINGLE, *OF_PAIRS)
     }
