@@ -30,6 +30,25 @@ def split(count: int, size: int) -> tuple[int, ...]:
     return (size,) * full + ((rest,) if rest else ())
 
 
+def block_values(
+    chunks: tuple[tuple[int, ...], ...], values: dict[str, np.ndarray]
+) -> Callable[[tuple[int, ...]], Any]:
+    """Return what gives the share of a block in values along the leading dims, for `per_block`."""
+    starts = [np.concatenate([[0], np.cumsum(lengths)]) for lengths in chunks]
+
+    def of_block(index: tuple[int, ...]) -> dict[str, np.ndarray]:
+        where = tuple(slice(int(s[i]), int(s[i + 1])) for s, i in zip(starts, index, strict=False))
+        return {name: np.array(value[where], order="C") for name, value in values.items()}
+
+    return of_block
+
+
+def values_of_one(values: dict[str, np.ndarray], k: int, axis: int) -> dict[str, np.ndarray]:
+    """Return the share of slice `k` in the values of a block, for `one`."""
+    place = (*(slice(None),) * axis, slice(k, k + 1))
+    return {name: value[place] for name, value in values.items()}
+
+
 def array_from_blocks(
     function: Callable[..., Any],
     *,
@@ -40,6 +59,7 @@ def array_from_blocks(
     per_block: Callable[[tuple[int, ...]], Any] | None = None,
     arguments: Mapping[str, Any] | None = None,
     meta: Any = None,
+    one: Callable[[Any, int], Any] | None = None,
 ) -> dask.array.Array:
     """Return a lazy array whose block at `index` is ``function(*blocks, per_block(index), **arguments)``.
 
@@ -55,6 +75,9 @@ def array_from_blocks(
         Chunks of the new array. Each source has the same number of blocks along each dim.
     per_block : callable, optional
         Called with the index of a block while the graph is made, so that a task carries only its own share.
+    one : callable, optional
+        Given where `function` does each slice by itself: from what `per_block` returned and a number, what a block of
+        that slice alone would get.
     """
     import dask.array
     from dask.blockwise import blockwise
@@ -84,7 +107,8 @@ def array_from_blocks(
         concatenate=True,
         **(arguments or {}),
     )
-    layer.stack3d_recipe = Recipe(function, tuple(source.name for source in sources), values, dict(arguments or {}))
+    names = tuple(source.name for source in sources)
+    layer.stack3d_recipe = Recipe(function, names, values, dict(arguments or {}), one)
     graph = HighLevelGraph.from_collections(name, layer, dependencies=cast(Any, sources))
     meta = np.empty((0,) * len(chunks), dtype) if meta is None else meta
     return dask.array.Array(graph, name, chunks, dtype=np.dtype(dtype), meta=meta)

@@ -24,6 +24,7 @@ class Recipe(NamedTuple):
     sources: tuple[str, ...]
     per_block: Mapping[tuple[int, ...], Any] | None
     arguments: Mapping[str, Any]
+    one: Callable[[Any, int], Any] | None = None
 
 
 class _Step(NamedTuple):

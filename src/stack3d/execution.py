@@ -19,7 +19,7 @@ import xarray as xr
 
 from stack3d import device as devices
 from stack3d import kernels
-from stack3d._blocks import array_from_blocks
+from stack3d._blocks import array_from_blocks, block_values, values_of_one
 from stack3d._warn import warn
 from stack3d.options import worker_count
 
@@ -153,7 +153,8 @@ def map_frames(
         chunks=chunks,
         dtype=out_dtype,
         sources=[data],
-        per_block=_block_values(data.chunks[:-2], values),
+        per_block=block_values(data.chunks[:-2], values),
+        one=functools.partial(values_of_one, axis=data.ndim - 3) if data.ndim > 2 else None,
     )
 
 
@@ -238,18 +239,6 @@ def _name(label: str, *parts: Any) -> str:
     return f"{label.replace(' ', '-')}-{tokenize(*parts)}"
 
 
-def _block_values(
-    chunks: tuple[tuple[int, ...], ...], values: dict[str, np.ndarray]
-) -> Callable[[tuple[int, ...]], Any]:
-    starts = [np.concatenate([[0], np.cumsum(lengths)]) for lengths in chunks]
-
-    def of_block(index: tuple[int, ...]) -> dict[str, np.ndarray]:
-        where = tuple(slice(int(s[i]), int(s[i + 1])) for s, i in zip(starts, index, strict=False))
-        return {name: np.array(value[where], order="C") for name, value in values.items()}
-
-    return of_block
-
-
 def _map_block(block: Any, values: dict[str, np.ndarray], call: Call) -> Any:
     lead = block.shape[:-2]
     saturated, out = 0, None
@@ -286,11 +275,13 @@ def _object_blocks(data: Any, call: Call, values: dict[str, np.ndarray], label: 
         chunks=(*data.chunks[:-2], (1,), (1,)),
         dtype=object,
         sources=[data],
-        per_block=_block_values(data.chunks[:-2], values),
+        per_block=block_values(data.chunks[:-2], values),
     )
 
 
-def in_threads(function: Callable[[Any], Any], items: Any, total: int, label: str) -> Iterator[Any]:
+def in_threads(
+    function: Callable[[Any], Any], items: Any, total: int, label: str, unit: str = "frames"
+) -> Iterator[Any]:
     """Yield ``function(item)`` in order, run in the threads of `set_options(workers=)`, with progress."""
     from collections import deque
     from concurrent.futures import ThreadPoolExecutor
@@ -298,7 +289,7 @@ def in_threads(function: Callable[[Any], Any], items: Any, total: int, label: st
     from stack3d.progress import track
 
     workers = min(worker_count(), max(1, total))
-    with track(total, label=label) as advance:
+    with track(total, label=label, unit=unit) as advance:
         if workers == 1:
             for item in items:
                 yield function(item)

@@ -64,7 +64,12 @@ class Frames:
             dtype=self.header.dtype,
             per_block=refs_of,
             arguments={"header": self.header, "has_channel": self.has_channel, "fill_bad": self.fill_bad},
+            one=_refs_of_one,
         )
+
+
+def _refs_of_one(refs: tuple[tuple[Ref | None, ...], ...], k: int) -> tuple[tuple[Ref | None, ...], ...]:
+    return tuple(row[k : k + 1] for row in refs)
 
 
 def digest(*parts: Any) -> str:

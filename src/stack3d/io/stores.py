@@ -218,8 +218,14 @@ def _lazy(variable: xr.Variable, path: Path, name: Hashable, frames_per_block: i
         dtype=dtype,
         per_block=place,
         arguments=arguments,
+        one=_place_of_one,
     )
     return xr.Variable(variable.dims, data, attrs)
+
+
+def _place_of_one(place: tuple[slice, ...], k: int) -> tuple[slice, ...]:
+    start = place[-3].start + k
+    return (*place[:-3], slice(start, start + 1), *place[-2:])
 
 
 def _stamp(path: Path, where: str) -> tuple[int, ...]:

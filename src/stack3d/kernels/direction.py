@@ -276,7 +276,9 @@ def _scan(flat: Any, across: Any, out: Any, offsets: Any, along: Any) -> Any:
                 x = int(np.rint(along[k] * out[m, 1] + step * across[m, 1]))
                 if x < 0:
                     y, x = -y, -x
-                profile[n, m, k] = flat[y % rows, min(x, columns - 1)]
+                # A division for each place would take longer than all the rest.
+                y = y + rows if y < 0 else y
+                profile[n, m, k] = flat[y if 0 <= y < rows else y % rows, min(x, columns - 1)]
     return profile
 
 

@@ -112,8 +112,8 @@ def cast_xp(
 
 def _crossings(xp: Any, start: Any, ahead: Any, low: Any, high: Any) -> tuple[Any, Any, Any, Any]:
     """Return where rays enter and leave a box, and across which axes."""
-    safe = xp.where(xp.abs(ahead) < _TINY, _TINY, ahead)
-    one, other = (low - start) / safe, (high - start) / safe
+    turned = 1 / xp.where(xp.abs(ahead) < _TINY, _TINY, ahead)
+    one, other = (low - start) * turned, (high - start) * turned
     near, far = xp.minimum(one, other), xp.maximum(one, other)
     return near.max(-1), far.min(-1), near.argmax(-1), far.argmin(-1)
 
@@ -163,16 +163,18 @@ def _cast(
     size = np.empty(3)
     for axis in range(3):
         size[axis] = volume.shape[axis] * steps[axis]
-    zero, start = np.zeros(3), np.empty(3)
+    zero, start, turned = np.zeros(3), np.empty(3), np.empty(3)
+    for axis in range(3):
+        turned[axis] = 1 / (ahead[axis] if abs(ahead[axis]) >= _TINY else _TINY)
     step = steps.min()
     for row in range(light.shape[0]):
         for column in range(light.shape[1]):
             for axis in range(3):
                 start[axis] = origin[axis] + row * down[axis] + column * right[axis]
-            enter, leave, first, _ = _slab(start, ahead, zero, size)
+            enter, leave, first, _ = _slab(start, turned, zero, size)
             if leave <= enter + _TINY:
                 continue
-            a, b, _, behind = _slab(start, ahead, low, high)
+            a, b, _, behind = _slab(start, turned, low, high)
             carved = b > a + _TINY
             if carved:
                 if leave > b + _TINY:
@@ -199,11 +201,10 @@ def _cast(
 
 
 @njit(nogil=True, cache=True)
-def _slab(start: Any, ahead: Any, low: Any, high: Any) -> Any:
+def _slab(start: Any, turned: Any, low: Any, high: Any) -> Any:
     enter, leave, first, last = -np.inf, np.inf, 0, 0
     for axis in range(3):
-        safe = ahead[axis] if abs(ahead[axis]) >= _TINY else _TINY
-        one, other = (low[axis] - start[axis]) / safe, (high[axis] - start[axis]) / safe
+        one, other = (low[axis] - start[axis]) * turned[axis], (high[axis] - start[axis]) * turned[axis]
         near, far = min(one, other), max(one, other)
         if near > enter:
             enter, first = near, axis

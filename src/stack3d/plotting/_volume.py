@@ -196,9 +196,12 @@ def _by_rays(scene: Scene, opacity: str, cmap: str) -> np.ndarray:
 
 
 def solid(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Return grey values and opacity (rows, columns) between 0 and 1 of a solid block, by our own ray caster."""
-    grey, shade, covered = _cast(scene, None)
-    return grey * shade, covered
+    """Return grey values (rows, columns) from 0 to 1 of a solid block, by our own ray caster, and where it is."""
+    from stack3d import kernels
+
+    light, _, face = kernels.raycast.cast(scene.volume, scene.spacing, scene.rays(), scene.taken_out())
+    light *= np.take(np.append(_SHADES, np.float32(1)), face)
+    return light, face >= 0
 
 
 def _cast(scene: Scene, ramp: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

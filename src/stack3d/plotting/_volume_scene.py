@@ -43,7 +43,7 @@ def small_copy(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     factors = {dim: -(-volume.sizes[dim] // LIMIT) for dim in ("y", "x")}
     shape = (volume.sizes["y"] // factors["y"], volume.sizes["x"] // factors["x"])
     binned = map_frames(
-        volume.isel(z=chosen),
+        volume if chosen.size == volume.sizes["z"] else volume.isel(z=chosen),
         _binned,
         arguments={"by": factors["y"], "bx": factors["x"]},
         shape=shape,
@@ -52,7 +52,7 @@ def small_copy(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray
         label="volume",
     )
     (small,) = (binned,) if volume.chunks is None else compute(binned, label="volume")
-    data = np.asarray(small)[back]
+    data = np.array(small, np.float32) if chosen.size == count else np.asarray(small)[back]
     spacing = np.array([dz, *(spacing_of(volume, dim) * factors[dim] for dim in ("y", "x"))])
     start = [edges[0], *(_first(volume, dim) - spacing_of(volume, dim) / 2 for dim in ("y", "x"))]
     return data, spacing, np.array(start)
@@ -176,11 +176,18 @@ def scene_of(
     factors = in_one_unit(volume) if factors is None else factors
     data, spacing, start = small_copy(volume)
     low, high = limits or grey_limits(data)
-    data = np.nan_to_num((data - np.float32(low)) / np.float32(high - low), nan=0.0, posinf=1.0, neginf=0.0)
+    whole = volume.dtype.kind in "biu"
+    # Frame by frame: what was just read is still at hand.
+    for frame in data:
+        frame -= np.float32(low)
+        frame /= np.float32(high - low)
+        if not whole:
+            np.nan_to_num(frame, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+        np.clip(frame, 0, 1, out=frame)
     spacing, size = spacing * factors, np.array(data.shape) * spacing
     middle = [places[dim] - start[k] if dim in places else size[k] / 2 for k, dim in enumerate(SPATIAL)]
     cut = np.clip(middle, 0, size) * factors
-    return Scene(np.clip(data, 0, 1).astype(np.float32), spacing, start * factors, units, view, cut, shape, factors)  # type: ignore[arg-type]
+    return Scene(data, spacing, start * factors, units, view, cut, shape, factors)  # type: ignore[arg-type]
 
 
 def _place(volume: xr.DataArray, dim: str, place: Any) -> float:

@@ -103,14 +103,14 @@ def registration_quality(
     part = boxed(da, box)
     rings = ring_plan(part, taper=taper, smooth=smooth)
     count = kernels.similarity.default_bins(part.sizes["y"] * part.sizes["x"]) if bins is None else int(bins)
-    plan = _Plan(tuple(wanted), count, rings, threshold)
+    plan = Plan(tuple(wanted), count, rings, threshold)
     pairs = pairs_of(part, lag)
     table = measured_pairs(
         part,
         pairs,
-        _pair,
+        of_pair,
         len(wanted) + 2,
-        prepare=_prepare,
+        prepare=prepared,
         prepare_arguments={"plan": plan},
         arguments={"plan": plan},
         label="registration quality",
@@ -125,7 +125,9 @@ def registration_quality(
     return result
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
+    """How pairs are measured; picklable."""
+
     metrics: tuple[str, ...]
     bins: int
     rings: RingPlan
@@ -139,7 +141,8 @@ class _Frame(NamedTuple):
     rings: RingFrame | None
 
 
-def _prepare(frame: Any, plan: _Plan) -> _Frame:
+def prepared(frame: Any, plan: Plan) -> _Frame:
+    """Return what the measures of pairs need of a frame."""
     similarity = kernels.similarity
     dark = similarity.dark_level(frame) if "nsad" in plan.metrics else np.nan
     levels = similarity.levels(frame, plan.bins) if "nmi" in plan.metrics else None
@@ -147,7 +150,8 @@ def _prepare(frame: Any, plan: _Plan) -> _Frame:
     return _Frame(frame, dark, levels, rings)
 
 
-def _pair(first: _Frame, second: _Frame, plan: _Plan) -> np.ndarray:
+def of_pair(first: _Frame, second: _Frame, plan: Plan) -> np.ndarray:
+    """Return each metric of a pair of frames, the share of pixels measured in both, and whether that is enough."""
     similarity = kernels.similarity
     moments = similarity.pair_moments(first.pixels, second.pixels)
     correlation = similarity.correlation(moments)
@@ -166,7 +170,7 @@ def _pair(first: _Frame, second: _Frame, plan: _Plan) -> np.ndarray:
     return np.array([*row, overlap, float(np.isfinite(correlation))])
 
 
-def _cut_off(first: RingFrame | None, second: RingFrame | None, plan: _Plan) -> float:
+def _cut_off(first: RingFrame | None, second: RingFrame | None, plan: Plan) -> float:
     if first is None or second is None:
         return np.nan
     curve = pair_curve(first, second, plan.rings)

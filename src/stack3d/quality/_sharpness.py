@@ -59,7 +59,7 @@ def sharpness(da: xr.DataArray, *, method: str = "brenner", box: Mapping[str, An
     if method not in _METHODS:
         raise ValueError(f"method={method!r} must be one of {', '.join(map(repr, _METHODS))}")
     units = {"sharpness": "1", "noise": "grey value"}
-    result = measured(boxed(da, box), _numbers, units, arguments={"method": method}, label="sharpness")
+    result = measured(boxed(da, box), numbers, units, arguments={"method": method}, label="sharpness")
     result["sharpness"].attrs["long_name"] = f"sharpness above the noise ({method})"
     result["noise"].attrs["long_name"] = "standard deviation of the noise"
     ok = result["sharpness"].notnull()
@@ -67,7 +67,8 @@ def sharpness(da: xr.DataArray, *, method: str = "brenner", box: Mapping[str, An
     return result.assign(ok=ok)
 
 
-def _numbers(frame: Any, method: str) -> np.ndarray:
+def numbers(frame: Any, method: str) -> np.ndarray:
+    """Return the sharpness of a frame and its noise."""
     if method == "spectral":
         energy, noise = _spectral(frame)
     else:

@@ -101,7 +101,7 @@ def snr(
     if method == "autocorrelation":
         units = {"snr": "1", "snr_x": "1", "snr_y": "1", "noise": "grey value"}
         given = {"extrapolation": extrapolation}
-        result = measured(part, _by_autocorrelation, units, arguments=given, label="signal-to-noise ratio")
+        result = measured(part, by_autocorrelation, units, arguments=given, label="signal-to-noise ratio")
     elif method == "variance":
         result = measured(part, _by_variance, {"snr": "1", "noise": "grey value"}, label="signal-to-noise ratio")
     else:
@@ -116,7 +116,8 @@ def snr(
     return result.assign(ok=ok)
 
 
-def _by_autocorrelation(frame: Any, extrapolation: str) -> np.ndarray:
+def by_autocorrelation(frame: Any, extrapolation: str) -> np.ndarray:
+    """Return the ratio of a frame, those along x and along y, and the noise."""
     lags = _extrapolation.needed_lags(extrapolation)
     values, deviation = kernels.lags.lag_covariances(frame, lags)
     covariance = dict(zip(lags, values.tolist(), strict=True))

@@ -75,7 +75,7 @@ def streak_index(
     count = rows * columns
     names = [f"{name} {k}" for name in _UNITS for k in range(count)]
     arguments = {"angle": None if angle == "auto" else float(angle), "tiles": (rows, columns)}
-    table = measured(part, _numbers, dict.fromkeys(names, "1"), arguments=arguments, label="streak index")
+    table = measured(part, numbers, dict.fromkeys(names, "1"), arguments=arguments, label="streak index")
     result = xr.Dataset()
     for name, unit in _UNITS.items():
         value = xr.concat([table[f"{name} {k}"] for k in range(count)], "tile", coords="minimal", compat="override")
@@ -116,7 +116,8 @@ def _checked_tiles(tiles: Any, da: xr.DataArray) -> tuple[int, int]:
     return rows, columns
 
 
-def _numbers(frame: np.ndarray, angle: float | None, tiles: tuple[int, int]) -> np.ndarray:
+def numbers(frame: np.ndarray, angle: float | None, tiles: tuple[int, int]) -> np.ndarray:
+    """Return the streak index of all tiles of a frame, then their angles, then the root mean squares."""
     out = np.empty((3, tiles[0] * tiles[1]))
     y, x = (np.linspace(0, size, n + 1).astype(int) for size, n in zip(frame.shape, tiles, strict=True))
     for k, (i, j) in enumerate(np.ndindex(tiles)):

@@ -41,10 +41,10 @@ PACKINGS = (
 )
 
 
-def packing_for(samples: Sequence[np.ndarray], count: int, room: float) -> Packing:
-    """Return the best packing with which `count` pictures like the samples take less than `room` characters."""
+def packing_for(samples: Sequence[tuple[np.ndarray, tuple[float, float]]], count: int, room: float) -> Packing:
+    """Return the best packing with which `count` pictures like these, on their scales, take less than `room` characters."""
     for packing in PACKINGS:
-        sizes = [len(packed(image, finite_limits([image]), packing)) for image in samples]
+        sizes = [len(packed(image, limits, packing)) for image, limits in samples]
         if count * float(np.mean(sizes)) <= room:
             return packing
     return PACKINGS[-1]
@@ -78,8 +78,6 @@ def limits_of(images: Sequence[np.ndarray], tail: float = 0.005) -> tuple[float,
 
 def grey_uri(image: np.ndarray, limits: tuple[float, float], quality: int | None) -> str:
     """Return a frame as a data URI, missing pixels clear; `quality` None is without loss."""
-    import imagecodecs
-
     known = np.isfinite(image)
     whole = bool(known.all())
     low, high = limits
@@ -89,7 +87,7 @@ def grey_uri(image: np.ndarray, limits: tuple[float, float], quality: int | None
         scaled *= 255.0 / (high - low)
     grey = np.rint(np.clip(scaled, 0, 255, out=scaled), out=scaled).astype(np.uint8)
     if whole and quality is not None:
-        return _uri("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(grey), level=quality, optimize=True))
+        return jpeg(grey, quality)
     planes = [grey, grey, grey] + ([] if whole else [known.astype(np.uint8) * 255])
     return webp(np.stack(planes, axis=-1), quality)
 
@@ -130,6 +128,14 @@ def scale_colours(name: str) -> list[str]:
     return [f"#{code}" for code in _MAPS[name]]
 
 
+def jpeg(grey: np.ndarray, quality: int) -> str:
+    """Return grey values (y, x) of uint8 as a data URI."""
+    import imagecodecs
+
+    # Tables of its own would take as long again, for less than a tenth of the size.
+    return _uri("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(grey), level=quality))
+
+
 def webp(pixels: np.ndarray, quality: int | None) -> str:
     """Return pixels (y, x, 3 or 4) of uint8 as a data URI; `quality` None is without loss."""
     import imagecodecs
@@ -145,12 +151,12 @@ def _uri(kind: str, packed: bytes | bytearray) -> str:
 
 def shrunk(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return a frame in fewer pixels, each the mean of what it covers; missing pixels are left out of the mean."""
-    import cv2
-
     with np.errstate(over="ignore"):
         values = np.asarray(image, np.float32)
     if values.shape == shape:
         return values
+    import cv2
+
     height, width = shape
     known = np.isfinite(values)
     if known.all():

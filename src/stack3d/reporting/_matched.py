@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stack3d._alone import slices_alone
 from stack3d._provenance import OPERATIONS
 from stack3d._records import decode_value
 from stack3d.grid import SPATIAL, bounds, regular, spacing_of, units_of
@@ -36,8 +37,13 @@ class Side:
         return replace(self, da=self.da.copy(data=compute(self.da.data, label=label)[0]))
 
     def isel(self, index: Sequence[int] | np.ndarray) -> xr.DataArray:
-        """Return some slices."""
-        return self.da.isel(z=list(index))
+        """Return some slices; of lazy ones they alone are computed, where that can be."""
+        if len(index) == self.da.sizes["z"] and np.array_equal(index, np.arange(len(index))):
+            return self.da
+        if self.da.chunks is None:
+            return self.da.isel(z=list(index))
+        coords = self.da.coords.to_dataset().isel(z=list(index)).coords
+        return xr.DataArray(slices_alone(self.da.data, index), coords=coords, dims=self.da.dims, attrs=self.da.attrs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +118,18 @@ def matched(
     return Matched(channel, after, _side(theirs, places), "", units)
 
 
+def after_a_step(da: xr.DataArray, channel: str) -> Side:
+    """Return one channel of a stack as a step left it; infinite pixels are among the others."""
+    own = _channel_of(da, channel)
+    return _side(own, {dim: _positions(own, dim) for dim in SPATIAL})
+
+
 def _volume(da: xr.DataArray, channel: str) -> xr.DataArray:
+    volume = _channel_of(da, channel)
+    return volume.where(np.isfinite(volume)) if volume.dtype.kind == "f" else volume
+
+
+def _channel_of(da: xr.DataArray, channel: str) -> xr.DataArray:
     volume = in_native_order(with_loaded_facts(da))
     if "channel" in volume.dims:
         volume = one_channel(volume, channel or None) if "channel" in volume.coords else volume.isel(channel=0)
@@ -122,8 +139,6 @@ def _volume(da: xr.DataArray, channel: str) -> xr.DataArray:
         volume = volume.astype(np.uint8)
     if "mask" in volume.coords:
         volume = volume.where(volume["mask"])
-    if volume.dtype.kind == "f":
-        volume = volume.where(np.isfinite(volume))
     return volume
 
 

@@ -37,12 +37,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture of a stage, and the same before; `drawn` is what is drawn over each, where they are clear at the rim."""
+    """One picture of a stage, and the same before; `drawn` is drawn over each, where they are cut to an `outline`."""
 
     after: str
     before: str | None
     alt: str
     drawn: tuple[Markup | None, Markup | None] = (None, None)
+    outline: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class RunNotes:
     state: Mapping[str, Any] = field(default_factory=dict)
     recipe: str = ""
     folder: Path | None = None
+    known: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @property
     def steps(self) -> Sequence[Mapping[str, Any]]:
@@ -35,15 +36,18 @@ class RunNotes:
         note = self.steps[number] if number < len(self.steps) else {}
         if self.folder is None or "estimate" not in note:
             return None
-        path = self.folder / "estimates" / Path(str(note["estimate"])).name
+        name = Path(str(note["estimate"])).name
+        if name in self.known:
+            return self.known[name]
+        path = self.folder / "estimates" / name
         if not path.is_file():
             return None
         with xr.open_dataset(path) as found:
             return found.load()
 
 
-def read(folder: str | os.PathLike[str] | None) -> RunNotes:
-    """Read the folder of a run, ``NAME.run``.
+def read(folder: str | os.PathLike[str] | None, known: Mapping[str, xr.Dataset] | None = None) -> RunNotes:
+    """Read the folder of a run, ``NAME.run``; estimates that are `known`, by the names of their files, are not read again.
 
     Raises
     ------
@@ -57,4 +61,4 @@ def read(folder: str | os.PathLike[str] | None) -> RunNotes:
         raise FileNotFoundError(f"run={str(folder)!r} is not the folder of a run: it has no state.json")
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
     recipe = path / "recipe.toml"
-    return RunNotes(state, recipe.read_text(encoding="utf-8") if recipe.is_file() else "", path)
+    return RunNotes(state, recipe.read_text(encoding="utf-8") if recipe.is_file() else "", path, known or {})

@@ -75,9 +75,15 @@ def _source(name: str) -> str:
 def _environment() -> Any:
     import jinja2
 
-    loader = jinja2.PackageLoader("stack3d.reporting", "templates")
+    from stack3d.reporting._compiled import Compiled
+
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("stack3d.reporting", "templates"),
+        bytecode_cache=Compiled(),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["runs"] = _runs
     return environment

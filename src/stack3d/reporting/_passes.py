@@ -139,6 +139,8 @@ def profile(side: Side, window: Side, shape: tuple[int, int], edges: np.ndarray)
         label="report: profiles",
         as_is=True,
     )
+    if "levels" in found:
+        found |= _of_levels(found.pop("levels"), int(np.iinfo(side.da.dtype).min), edges)
     return Profile(slices, found, found.pop("counts"), edges, place)
 
 
@@ -149,7 +151,19 @@ def _numbers(frame: np.ndarray, edges: np.ndarray, place: Fit, row: int, column:
         line = frame[row : row + 1, slice(*place.columns)]
         across[left:right] = shrunk(line, (1, right - left))[0]
         down[top:bottom] = shrunk(frame[slice(*place.rows), column : column + 1], (bottom - top, 1))[:, 0]
-    return {**grey_values(frame, edges), "across": across, "down": down}
+    cuts = {"across": across, "down": down}
+    return {**(_levels(frame) if frame.dtype.itemsize == 1 else grey_values(frame, edges)), **cuts}
+
+
+def _levels(frame: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how many pixels of 8 bits have each level: few numbers, of which those of all frames come at once."""
+    from stack3d.kernels import statistics
+
+    counts, first = statistics.level_counts(frame)
+    found = np.zeros(256, np.int64)
+    begin = first - np.iinfo(frame.dtype).min
+    found[begin : begin + counts.size] = counts
+    return {"levels": found}
 
 
 def grey_values(frame: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
@@ -160,7 +174,8 @@ def grey_values(frame: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
     from stack3d.kernels import statistics
 
     if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
-        return _of_levels(*statistics.level_counts(frame), edges)
+        counts, first = statistics.level_counts(frame)
+        return {name: values[0] for name, values in _of_levels(counts[None], first, edges).items()}
     numbers = statistics.frame_statistics(frame)
     known = frame[np.isfinite(frame)] if frame.dtype.kind == "f" else frame.ravel()
     # An even part of the pixels tells the shape of a histogram.
@@ -176,22 +191,26 @@ def grey_values(frame: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _of_levels(counts: np.ndarray, first: int, edges: np.ndarray) -> dict[str, Any]:
-    """Return the same from the number of pixels of each level, counted once."""
-    present = np.flatnonzero(counts)
-    number, level = counts[present], present + first
-    up_to = np.cumsum(number)
-    total = int(up_to[-1])
-    mean = int(number @ level) / total
-    middle = np.searchsorted(up_to, [(total - 1) // 2, total // 2], side="right")
+def _of_levels(counts: np.ndarray, first: int, edges: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the same of frames from the number of pixels (frame, level) of each level, counted once."""
+    present = np.flatnonzero(counts.any(axis=0))
+    counts, level = counts[:, present], present + first
+    up_to = np.cumsum(counts, axis=1)
+    total = up_to[:, -1]
+    mean = (counts @ level) / total
+    there = counts > 0
+    middle = [(up_to <= rank[:, None]).sum(axis=1) for rank in ((total - 1) // 2, total // 2)]
+    bins, starts = np.unique(_bin_of(level, edges), return_index=True)
+    found = np.zeros((len(counts), edges.size - 1), np.int64)
+    found[:, bins] = np.add.reduceat(counts, starts, axis=1)
     return {
-        "minimum": float(level[0]),
-        "maximum": float(level[-1]),
+        "minimum": level[there.argmax(axis=1)].astype(float),
+        "maximum": level[level.size - 1 - there[:, ::-1].argmax(axis=1)].astype(float),
         "mean": mean,
-        "standard_deviation": float(np.sqrt(number @ (level - mean) ** 2 / total)),
-        "median": float(level[middle].mean()),
-        "measured_share": 1.0,
-        "counts": np.bincount(_bin_of(level, edges), number, edges.size - 1),
+        "standard_deviation": np.sqrt((counts * (level - mean[:, None]) ** 2).sum(axis=1) / total),
+        "median": (level[middle[0]] + level[middle[1]]) / 2,
+        "measured_share": np.ones(len(counts)),
+        "counts": found,
     }
 
 

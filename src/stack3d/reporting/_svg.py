@@ -176,13 +176,14 @@ def _path(place: _Place, curve: Curve) -> Markup:
     x, y = place.across(curve.x), place.up(curve.y)
     good = np.isfinite(x) & np.isfinite(y)
     commands, pen = [], "M"
+    good, x, y = good.tolist(), x.tolist(), y.tolist()
     for ok, a, b in zip(good, x, y, strict=True):
         if ok:
             commands.append(f"{pen}{a:.1f} {b:.1f}")
         pen = "L" if ok else "M"
     dashed = " dashed" if curve.dashed else ""
     parts = [] if curve.points else [f'<path class="line {curve.style}{dashed}" d="{"".join(commands)}"/>']
-    if curve.points or good.sum() <= 3:
+    if curve.points or sum(good) <= 3:
         parts += [
             f'<circle class="dot {curve.style}" cx="{a:.1f}" cy="{b:.1f}" r="2.6"/>'
             for ok, a, b in zip(good, x, y, strict=True)
@@ -197,8 +198,9 @@ def _band(place: _Place, curve: Curve) -> Markup:
     good = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
     if good.sum() < 2:
         return Markup("")
-    there = [f"{a:.1f} {b:.1f}" for a, b in zip(x[good], high[good], strict=True)]
-    back = [f"{a:.1f} {b:.1f}" for a, b in zip(x[good][::-1], low[good][::-1], strict=True)]
+    x, low, high = (values[good].tolist() for values in (x, low, high))
+    there = [f"{a:.1f} {b:.1f}" for a, b in zip(x, high, strict=True)]
+    back = [f"{a:.1f} {b:.1f}" for a, b in zip(x[::-1], low[::-1], strict=True)]
     return Markup(f'<path class="band {curve.style}" d="M{"L".join([*there, *back])}Z"/>')
 
 
@@ -233,7 +235,7 @@ def _data(place: _Place, curves: Sequence[Curve], x_label: str) -> str:
 
 
 def _short(values: np.ndarray) -> list[float | None]:
-    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in values]
+    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in values.tolist()]
 
 
 def _svg(content: str, alt: str, data: str, height: float = HEIGHT) -> Markup:

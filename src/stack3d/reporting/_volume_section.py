@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -12,12 +13,13 @@ from stack3d.grid import SPATIAL
 from stack3d.plotting._volume import solid
 from stack3d.plotting._volume_frame import frame_of
 from stack3d.plotting._volume_scene import Scene, in_one_unit, scene_of
-from stack3d.reporting._images import Packing, webp
+from stack3d.reporting._images import Packing, jpeg
 from stack3d.reporting._matched import Side
 from stack3d.reporting._model import Facts, Section, Shot, Stage, Viewer
 from stack3d.reporting._words import number, plain, unit_shown
 
 _SIZE = (840, 720)
+_CAST = (540, 630)  # rows and columns: a pixel for each of at most 256 voxels, and a drawing that is sharp at any size
 _SLICES = 96  # at most: a lazy stack may have to compute each
 _VIEW = (38.0, 26.0)
 _POINTS = 12.0  # of text, where a pixel is a hundredth of an inch
@@ -35,9 +37,9 @@ def volume(facts: Facts, packing: Packing) -> Section | None:
         if side is not None and min(side.da.sizes.values()) > 1
     }
     of = f" of channel {plain(channel.pair.channel)}" if channel.pair.channel else ""
-    (after, box), (before, other) = cast["after"], cast.get("before", (None, None))
+    (after, box, rim), (before, other, its) = cast["after"], cast.get("before", (None, None, ""))
     said = f"the volume{of} in three dimensions, its nearest corner cut out"
-    stage = Stage([Shot(after, before, said, (box, other))], _SIZE, _SIZE[0] / _SIZE[1])
+    stage = Stage([Shot(after, before, said, (box, other), (rim, its))], _SIZE, _SIZE[0] / _SIZE[1])
     caption = (
         f"The volume{of}, ray-cast {_proportions(channel.pair.units)}, with the corner nearest to the eye cut out along "
         "three planes through the middle. Grey values as above."
@@ -50,12 +52,22 @@ def _proportions(units: Mapping[str, str]) -> str:
     return "in its true proportions" if alike else "with slices as thick as a pixel, since not all axes are calibrated"
 
 
-def _seen(side: Side, limits: tuple[float, float], quality: int) -> tuple[str, Markup]:
-    """Return the picture, clear around the volume, and the drawing of its box."""
+def _seen(side: Side, limits: tuple[float, float], quality: int) -> tuple[str, Markup, str]:
+    """Return the picture, the drawing of its box, and the outline beyond which it is clear."""
     scene = scene_of(_sampled(side.da, limits), None, limits, _VIEW, _SIZE[::-1], in_one_unit(side.da))
-    grey, covered = solid(scene)
-    planes = [np.rint(255 * values).astype(np.uint8) for values in (grey, grey, grey, covered)]
-    return webp(np.stack(planes, axis=-1), quality), _box(scene)
+    grey, covered = solid(replace(scene, shape=_CAST))
+    # Grey around the block, so that its rim is packed as well as the rest.
+    pixels = np.rint(255 * np.where(covered, grey, np.float32(0.5))).astype(np.uint8)
+    return jpeg(pixels, quality), _box(scene), _outline(scene)
+
+
+def _outline(scene: Scene) -> str:
+    """Return the outline of the box as a polygon of CSS: all corners but the nearest and the farthest."""
+    corners = scene.corners()
+    rim = scene.project(corners[np.argsort(corners @ scene.axes[2])[1:-1]]) + 0.5
+    middle = rim.mean(axis=0)
+    rim = rim[np.argsort(np.arctan2(*(rim - middle).T))]
+    return ",".join(f"{x:.2f}% {y:.2f}%" for x, y in 100 * rim / _SIZE)
 
 
 def _sampled(da: xr.DataArray, limits: tuple[float, float]) -> xr.DataArray:

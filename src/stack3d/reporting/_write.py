@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import xarray as xr
 
 from stack3d import estimates as estimates_of
 from stack3d._records import provenance
+from stack3d.execution import in_threads
 from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections, _volume_section
 from stack3d.reporting._images import PACKINGS, Packing, packing_for
 from stack3d.reporting._looked import HELD_BYTES, look
-from stack3d.reporting._matched import channels_of, check, matched
+from stack3d.reporting._matched import after_a_step, channels_of, check, matched
 from stack3d.reporting._model import Channel, Estimate, Facts, Section
 from stack3d.reporting._passes import StageLook, look_at_stages
 
@@ -142,7 +144,7 @@ def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, St
     pair, k = channel.pair, channel.slices[channel.middle]
     shape = channel.pictures["after"].shape[1:]
     there = [(da, pair.channel if pair.channel in channels_of(da) else "") for da in stages.values()]
-    sides = [matched(da, None, name, (), None).after for da, name in there]
+    sides = [after_a_step(da, name) for da, name in there]
     # What comes after the last step was read already, rounded as it is kept.
     sides[-1] = pair.after if sides[-1].da.shape == pair.after.da.shape else sides[-1]
     looks = look_at_stages(sides, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]))
@@ -151,14 +153,19 @@ def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, St
 
 def _fitting(facts: Facts) -> str:
     """Return the page, its pictures packed so that it stays small."""
-    samples = [images[len(images) // 2] for channel in facts.channels for images in channel.pictures.values()]
+    samples = [
+        (images[len(images) // 2], channel.limits[name])
+        for channel in facts.channels
+        for name, images in channel.pictures.items()
+    ]
     # The three cut planes take about as much as two more slices.
     count = sum(len(images) + 2 for channel in facts.channels for images in channel.pictures.values())
     count += 2 * sum(len(looks) for looks in facts.stages)
     packing = packing_for(samples, count, _ROOM)
-    sections = [
-        _record_sections.overview(facts),
-        *(make(facts, packing) for make in _PICTURES),
-        *(make(facts) for make in _NUMBERS),
+    makers = [
+        functools.partial(_record_sections.overview, facts),
+        *(functools.partial(make, facts, packing) for make in _PICTURES),
+        *(functools.partial(make, facts) for make in _NUMBERS),
     ]
+    sections = in_threads(lambda make: make(), makers, len(makers), "report: page", "sections")
     return _page.render(facts.title, facts, [section for section in sections if section is not None])

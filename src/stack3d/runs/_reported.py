@@ -49,19 +49,21 @@ def write_report(
     clean: xr.DataArray,
     raw: xr.DataArray,
     folder: Path,
+    estimates: Mapping[str, xr.Dataset],
     stages: Mapping[str, xr.DataArray],
     source: str | None,
 ) -> Path | None:
-    """Write the report of a run, or warn and return None."""
+    """Write the report of a run, or warn and return None; `estimates` are those known by the names of their files."""
     try:
         from stack3d.reporting import _notes, _page, _write
 
         page = _page.check_target(page_of(target), overwrite=False)
+        _LOGGER.info("report: being made")
         # What the steps have to say was said while the result was made.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             names = {"after": str(target), "before": source or ""}
-            _write.write(page, clean, raw, _notes.read(folder), stages, title=target.stem, names=names)
+            _write.write(page, clean, raw, _notes.read(folder, estimates), stages, title=target.stem, names=names)
     except Exception as error:
         warn(
             f"the result {str(target)!r} is complete, but its report could not be written: {type(error).__name__}: {error}; "

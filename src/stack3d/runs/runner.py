@@ -199,6 +199,7 @@ class Run:
         self.stages: dict[str, xr.DataArray] = {}
         # Of the raw stack, so that all stores are laid out the same, with or without checkpoints before them.
         self.together = _stream.frames_together(raw)
+        self.estimates: dict[str, xr.Dataset] = {}
         self._forecast = stages
         # Who writes a store, and opens it when it is whole.
         self.write: Callable[..., xr.DataArray] = _store.written
@@ -240,7 +241,7 @@ class Run:
         """Write the report of the result where one is wanted and missing or older; return the result."""
         fresh = "result" in self.state
         if (get_option("report") if report is None else report) and (fresh or not page_of(self.target).exists()):
-            write_report(self.target, clean, self.raw, self.folder.path, self.stages, self.source)
+            write_report(self.target, clean, self.raw, self.folder.path, self.estimates, self.stages, self.source)
         return clean
 
     def _through(self, chain: list[Link]) -> xr.DataArray:
@@ -287,8 +288,11 @@ class Run:
             if not path.is_file():
                 with self._timed("estimate", estimator.__name__):
                     made = estimator(da, **parameters)
-                return self.folder.keep_estimate(path, made)
-            return load_estimate(path)
+                found = self.folder.keep_estimate(path, made)
+            else:
+                found = load_estimate(path)
+            self.estimates[path.name] = found
+            return found
 
         with _provenance.keeping_estimates(keeper):
             yield
