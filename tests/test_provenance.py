@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, note, settings
+from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
 import stack3d
@@ -102,13 +102,21 @@ def test_every_public_operation_is_in_the_chains():
     channels=st.sampled_from([0, 2]),
     chunk=st.sampled_from([None, 1, 4]),
 )
+@example(names=["deskew", "rescale_intensity", "invert"], dtype=np.float32, channels=0, chunk=1)
 def test_replay_of_a_random_chain_is_equal_to_the_bit(names, dtype, channels, chunk):
     start = raw(dtype, channels)
     result = start
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SaturationWarning)
+        done = []
         for name in names:
+            if name == "rescale_intensity" and np.isnan(result.values).any():
+                # Floats leave NaN beyond the frame, which the digits of this step cannot hold.
+                with pytest.raises(ValueError, match="missing pixels"):
+                    STEPS[name](result)
+                continue
             result = STEPS[name](result)
+            done.append(name)
         note([stack3d._records.call_string(step) for step in stack3d.provenance(result)])
         source = start if chunk is None else start.copy(data=start.chunk(z=chunk).data)
         again = stack3d.replay(source, result)
@@ -116,8 +124,8 @@ def test_replay_of_a_random_chain_is_equal_to_the_bit(names, dtype, channels, ch
     assert again.dtype == result.dtype
     xr.testing.assert_equal(again.drop_vars([]), result)
     steps = [step["operation"] for step in stack3d.provenance(result)]
-    assert [name for name in steps if name in names] == [s for s in steps if s in set(names)]
-    assert set(names) <= set(steps)
+    assert [name for name in steps if name in done] == [s for s in steps if s in set(done)]
+    assert set(done) <= set(steps)
 
 
 @pytest.mark.parametrize("name", sorted(STEPS))

@@ -142,3 +142,13 @@ def test_only_uncached_lazy_steps_are_dear(da):
     striped = da.chunk(z=1).stack3d.destripe()
     assert dear_steps(striped.stack3d.invert()) == ["destripe"]
     assert dear_steps(da.chunk(z=1).stack3d.invert()) == dear_steps(striped.load()) == []
+
+
+def test_a_step_that_lacks_what_it_needs_has_its_other_parameters_checked_too(da):
+    recipe = Recipe([("apply_transforms", {"order": 17, "crop": "nothing"}), ("astype", {}), ("bin", {"y": 0})])
+    with pytest.raises(stack3d.RecipeError) as raised:
+        recipe.check(da)
+    lines = raised.value.problems
+    wanted = ["'estimate' is needed", "order=17", "crop='nothing'", "'dtype' is needed", "step 3"]
+    assert len(lines) == len(wanted)
+    assert all(word in line for word, line in zip(wanted, lines, strict=True))

@@ -17,7 +17,7 @@ SIGNIFICANCE = 5.5  # deviations above chance that a peak must have
 _DISAGREEMENT = 5.0  # deviations by which two bands may differ
 _FLOOR = 0.005  # systematic part of the error, in binned pixels, added to the statistical one
 _LOW = 2  # rings of the band that are compared as its lowest part
-_REFUSED = {
+REFUSED = {
     pair_loops.GOOD: "",
     pair_loops.CHANCE: "no displacement stands out from chance",
     pair_loops.ONE_DIRECTION: "the frames fix the displacement in one direction only",
@@ -125,7 +125,7 @@ def compiled_pair(first: Any, second: Any, tables: Tables, plan: Plan, guess: tu
 
 def _told(numbers: np.ndarray[Any, Any], rings: np.ndarray[Any, Any]) -> PairShift:
     dy, dx, quality, weight, error_y, error_x, significance, disagreement, why = numbers.tolist()
-    detail = Detail(weight, error_y, error_x, significance, disagreement, rings, _REFUSED[int(why)])
+    detail = Detail(weight, error_y, error_x, significance, disagreement, rings, REFUSED[int(why)])
     return PairShift(dy, dx, quality, detail)
 
 
@@ -188,12 +188,12 @@ def judge(machine: Any, d: tuple[float, float], first: Any, second: Any, tables:
     share = share * prior
     quality = float(np.clip((share * coherence).sum() / max(share.sum(), 1e-300), 0, 1))
     if not significance >= SIGNIFICANCE:
-        return refusal(_REFUSED[pair_loops.CHANCE], t, quality, significance, rings, d)
+        return refusal(REFUSED[pair_loops.CHANCE], t, quality, significance, rings, d)
     trusted = np.minimum(coherence, loops.LIMIT)
     per_cell = 2 * t.dof * trusted**2 / (1 - trusted**2) * t.spread
     information = per_cell.sum(axis=1)
     if not information[0] * information[2] - information[1] ** 2 > 1e-9 * information[0] * information[2]:
-        return refusal(_REFUSED[pair_loops.ONE_DIRECTION], t, quality, significance, rings, d)
+        return refusal(REFUSED[pair_loops.ONE_DIRECTION], t, quality, significance, rings, d)
     variance = _inverse(information)
     # the window favours small displacements by a factor that is known; its slope moves the maximum
     pull = np.array([_slope(t.slope_y, d[0] / plan.binning), _slope(t.slope_x, d[1] / plan.binning)]) / plan.binning
@@ -203,7 +203,7 @@ def judge(machine: Any, d: tuple[float, float], first: Any, second: Any, tables:
         push = _solve(both[3:] / both[0], pull - both[1:3] / both[0])
         dy, dx = dy + float(push[0]), dx + float(push[1])
     if disagreement > _DISAGREEMENT:
-        return refusal(_REFUSED[pair_loops.DISAGREE], t, quality, significance, rings, (dy, dx), disagreement)
+        return refusal(REFUSED[pair_loops.DISAGREE], t, quality, significance, rings, (dy, dx), disagreement)
     floor = (_FLOOR * plan.binning) ** 2
     variance = variance + np.array([floor, 0.0, floor])
     error = np.sqrt(variance[[0, 2]])

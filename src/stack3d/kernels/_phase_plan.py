@@ -34,6 +34,8 @@ class Plan:
         Fraction of each side that is tapered (0: none, 1: Hann window).
     slack : float
         Binned pixels added to the error with which two bands of the spectrum are compared.
+    direct : bool
+        Whether a doubtful displacement is checked by comparing the frames themselves.
     """
 
     shape: tuple[int, int]
@@ -42,6 +44,7 @@ class Plan:
     exclude_axes: float
     window: float
     slack: float = 0.15
+    direct: bool = False
 
 
 def plan(
@@ -51,6 +54,7 @@ def plan(
     band: tuple[float | None, float | None] = (None, None),
     exclude_axes: float | None = None,
     window: float = 0.25,
+    direct: bool | None = None,
 ) -> Plan:
     """Say how frames of a shape are to be transformed and compared.
 
@@ -68,6 +72,9 @@ def plan(
         there. By default 1.5, and 0.5 where a side has fewer than 64 binned pixels.
     window : float, default 0.25
         Tapered fraction of each side.
+    direct : bool, optional
+        Whether a displacement that rests on few coefficients, or on what the window may leak, is checked by comparing
+        the frames themselves. By default, unless `band` says what is to be compared.
 
     Returns
     -------
@@ -106,7 +113,9 @@ def plan(
         raise ValueError(f"band must be (low, high) with 0 <= low <= high in cycles per pixel, got {band!r}")
     if not exclude_axes >= 0:
         raise ValueError(f"exclude_axes must not be negative, got {exclude_axes!r}")
-    return Plan((ny, nx), int(binning), (float(low), float(high)), float(exclude_axes), float(window))
+    checked = tuple(band) == (None, None) if direct is None else bool(direct)
+    ends = (float(low), float(high))
+    return Plan((ny, nx), int(binning), ends, float(exclude_axes), float(window), direct=checked)
 
 
 class Tables(NamedTuple):

@@ -113,7 +113,7 @@ def prepare(frame: Any, plan: Plan) -> Prepared:
     empty = phase.Spectrum(np.zeros((2, size), np.float32), np.zeros(cells, np.float32), False)
     if not t.usable:
         return Prepared(empty, empty, np.zeros(edge.binned, np.float32), (), ())
-    binned, smallest = phase.binned_frame(frame, plan.spectrum.binning, edge, namespace(frame) is np)
+    binned, smallest, _ = phase.binned_frame(frame, plan.spectrum.binning, edge, namespace(frame) is np)
     if binned is None:
         return Prepared(empty, empty, np.zeros(edge.binned, np.float32), (), ())
     residual, deviation = frame_loops.flatten(_phase_arrays.to_host(binned), edge.trend_y, edge.trend_x)

@@ -6,7 +6,8 @@ kept of a frame is a band of Fourier coefficients, whitened, a few hundred kilob
 The displacement is the maximum of a weighted sum of the cross-spectrum rotated back. The weights are those of the
 maximum-likelihood delay estimator [1]_, gamma^2 / (1 - gamma^2), with the coherence gamma learned from the pair itself
 in cells of the band (rings cut into sectors). The factor by which the window favours small displacements is known and
-taken out, so frames need not be cropped again to the overlap.
+taken out, so frames need not be cropped again to the overlap. Frames without fine structure do need it: see
+:mod:`stack3d.kernels._phase_direct`.
 
 References
 ----------
@@ -22,6 +23,7 @@ import numpy as np
 import scipy.fft
 
 from stack3d.kernels import _phase_arrays as arrays
+from stack3d.kernels import _phase_direct as direct
 from stack3d.kernels import _phase_fit as fit
 from stack3d.kernels import _phase_frame_loops as loops
 from stack3d.kernels._namespace import namespace, packed
@@ -31,6 +33,7 @@ from stack3d.kernels._phase_plan import Plan, Tables, plan, tables_of
 __all__ = ["Detail", "PairShift", "Plan", "Spectrum", "pair_shift", "pair_shift_xp", "plan", "spectrum", "spectrum_xp"]
 
 _CLIP = 6.0  # residual grey values beyond this many (mean-absolute) deviations are clipped
+_MISSING = 0.01  # share of pixels that may be missing in frames that are compared directly
 
 
 class Spectrum(NamedTuple):
@@ -44,11 +47,15 @@ class Spectrum(NamedTuple):
         (cells,) float32, the mean power in each cell before whitening.
     usable : bool
         False when the frame holds nothing to compare: blank, constant, too small or mostly missing.
+    small : Small or None
+        The frame made small, to check doubtful pairs by; None where the plan says not to, or where more than 1 % of the
+        pixels are missing: what fills them stays with the frame.
     """
 
     coefficients: Any
     power: Any
     usable: bool
+    small: direct.Small | None = None
 
 
 def spectrum(frame: Any, plan: Plan) -> Spectrum:
@@ -92,9 +99,10 @@ def _spectrum(frame: Any, plan: Plan, *, compiled: bool) -> Spectrum:
     empty = Spectrum(xp.zeros((2, size), xp.float32), xp.zeros(tables.counts.size, xp.float32), False)
     if not tables.usable:
         return empty
-    binned, scale = binned_frame(frame, plan.binning, tables, compiled)
+    binned, scale, whole = binned_frame(frame, plan.binning, tables, compiled)
     if binned is None:
         return empty
+    small = direct.small_frame(binned, plan) if plan.direct and whole else None
     if compiled:
         residual, deviation = loops.flatten(binned, tables.trend_y, tables.trend_x)
     else:
@@ -118,11 +126,14 @@ def _spectrum(frame: Any, plan: Plan, *, compiled: bool) -> Spectrum:
         )
     else:
         coefficients, power = arrays.transform(residual, deviation, _CLIP, tables, xp)
-    return Spectrum(coefficients, power, True)
+    return Spectrum(coefficients, power, True, small)
 
 
-def binned_frame(frame: Any, b: int, tables: Tables, compiled: bool) -> tuple[Any, float]:
-    """Average blocks of pixels; give float32 about a reference, and the deviation below which a frame is constant."""
+def binned_frame(frame: Any, b: int, tables: Tables, compiled: bool) -> tuple[Any, float, bool]:
+    """Average blocks of pixels to float32 about a reference.
+
+    Also give the deviation below which a frame is constant, and whether next to none of its pixels are missing.
+    """
     n, m = tables.binned
     xp, kind = namespace(frame), frame.dtype.kind
     if kind == "b":
@@ -134,16 +145,16 @@ def binned_frame(frame: Any, b: int, tables: Tables, compiled: bool) -> tuple[An
         if kind != "f" and frame.dtype.itemsize <= 2:
             work = np.empty(m * b, np.int32 if kind == "i" else np.uint32)
             binned = loops.bin_integers(frame, b, work, n, m)
-            return binned, 1e-4
+            return binned, 1e-4, True
         binned, missing, largest = loops.bin_reals(frame, b, n, m)
     else:
         binned, missing, largest = arrays.bin_frame(frame, b, n, m, xp)
     if missing > n * m // 2:
-        return None, 0.0
+        return None, 0.0, False
     if missing:
         binned = xp.asarray(_fill(arrays.to_host(binned)))
     precision = np.finfo(frame.dtype).eps if kind == "f" else np.finfo(np.float32).eps
-    return binned, max(4 * float(precision) * largest, 1e-300)
+    return binned, max(4 * float(precision) * largest, 1e-300), missing <= _MISSING * n * m
 
 
 def _fill(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -221,6 +232,13 @@ def _pair_shift(
     if not (first.usable and second.usable):
         which = "first" if not first.usable else "second"
         return fit.refusal(f"the {which} frame holds nothing to compare", tables)
+    found = _by_phase(first, second, plan, tables, guess, compiled)
+    return direct.checked(found, first, second, tables) if plan.direct and guess is None else found
+
+
+def _by_phase(
+    first: Spectrum, second: Spectrum, plan: Plan, tables: Tables, guess: tuple[float, float] | None, compiled: bool
+) -> PairShift:
     if compiled:
         return fit.compiled_pair(first, second, tables, plan, guess)
     machine = arrays.PairSums(first, second, tables, namespace(first.coefficients))

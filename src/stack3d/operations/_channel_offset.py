@@ -33,7 +33,7 @@ class _Plan(NamedTuple):
     plan: Any
 
 
-@estimator(version=1)
+@estimator(version=2)
 def estimate_channel_offset(
     da: xr.DataArray,
     *,
@@ -155,7 +155,9 @@ def _compared(
     shape = (part.sizes["y"], part.sizes["x"])
     options = {"binning": binning, "band": tuple(band)}
     if model == "translation":
-        plan = _Plan(model, kernels.phase.plan(shape, **options))
+        # what fades out stays with the frame
+        direct = False if weight is not None else None
+        plan = _Plan(model, kernels.phase.plan(shape, direct=direct, **options))
     else:
         plan = _Plan(model, kernels.affine.plan(shape, model, **options))
     frames = part.transpose("z", "channel", "y", "x")
@@ -208,7 +210,8 @@ def _pair(first: Any, second: Any, plan: _Plan) -> np.ndarray:
 def _negative(prepared: Any) -> Any:
     """Return what is kept of a frame with the opposite contrast."""
     if isinstance(prepared, kernels.phase.Spectrum):
-        return prepared._replace(coefficients=-prepared.coefficients)
+        small = prepared.small and prepared.small._replace(pixels=-prepared.small.pixels)
+        return prepared._replace(coefficients=-prepared.coefficients, small=small)
     return prepared._replace(
         spectrum=_negative(prepared.spectrum),
         inner=_negative(prepared.inner),

@@ -113,7 +113,8 @@ def block_plan(size: tuple[int, int], settings: Settings) -> PhasePlan:
     Where a block is strained, what is coarse and what is fine in it are displaced differently.
     """
     plan = phase_plan(size, settings)
-    return plan._replace(plan=replace(plan.plan, window=_WINDOW, slack=_SLACK))
+    # What is left within a block is small: no jump can be missed, and nothing is checked.
+    return plan._replace(plan=replace(plan.plan, window=_WINDOW, slack=_SLACK, direct=False))
 
 
 def _spectra(frame: Any, matrix: np.ndarray, treatment: Treatment, tiles: Tiles, plan: PhasePlan) -> list[Any]:

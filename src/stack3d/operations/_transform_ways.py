@@ -79,7 +79,8 @@ class PhasePlan(NamedTuple):
 
 def phase_plan(shape: tuple[int, int], settings: Settings) -> PhasePlan:
     """Return how spectra are made and compared."""
-    plan = kernels.phase.plan(shape, band=settings.band, binning=settings.binning)
+    direct = False if settings.stripes is not None else None
+    plan = kernels.phase.plan(shape, band=settings.band, binning=settings.binning, direct=direct)
     return PhasePlan(plan, None if settings.stripes is None else _beside_stripes(plan, settings.stripes))
 
 
@@ -106,6 +107,8 @@ def phase_spectrum(frame: Any, weight: np.ndarray | None, plan: PhasePlan) -> An
     if weight is not None:
         frame = weighed(frame, weight)
     found = kernels.phase.spectrum(frame, plan.plan)
+    if weight is not None:
+        found = found._replace(small=None)  # what fades out stays with the frame
     if plan.keep is None or not found.usable:
         return found
     keep = device.to_device(plan.keep, "gpu") if device.is_cupy(found.coefficients) else plan.keep

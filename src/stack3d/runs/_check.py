@@ -70,16 +70,43 @@ def _of_values(recipe: Recipe, da: xr.DataArray, carried: bool) -> list[tuple[in
             if known is None:
                 continue
             allowed = list(inspect.signature(known.function).parameters.values())[1:]
-            if any(p.default is inspect.Parameter.empty and p.name not in step.parameters for p in allowed):
-                continue
             if carried and step.operation not in EXACT and da.dtype.kind in "uib":
                 da, carried = da.astype(np.float32), False
             given = {p.name: step.parameters[p.name] for p in allowed if p.name in step.parameters}
             needed = [p.name for p in allowed if p.default is inspect.Parameter.empty]
+            absent = [name for name in needed if name not in given]
+            if not _stood_in_for(step.operation, absent, given, da):
+                continue
             # After a step that is wrong, the later ones are tried on what it was given.
-            da, wrong = _tried(known.function, da, given, needed)
-            lines += [(number, f"{recipe.where(number, key)}: {text}") for key, text in wrong]
+            result, wrong = _tried(known.function, da, given, needed)
+            da = da if absent else result
+            lines += [(number, f"{recipe.where(number, key)}: {text}") for key, text in wrong if key not in absent]
     return lines
+
+
+def _stood_in_for(operation: str, absent: Sequence[str], given: dict[str, Any], da: xr.DataArray) -> bool:
+    """Give parameters that are needed and not there values that do nothing, so that the others can be tried."""
+    for name in absent:
+        make = _STAND_INS.get((operation, name))
+        if make is None:
+            return False
+        try:
+            given[name] = make(da)
+        except REFUSALS:
+            return False
+    return True
+
+
+def _unmoved(da: xr.DataArray) -> xr.Dataset:
+    from stack3d.transforms import from_shifts
+
+    return from_shifts(da, shift_y=np.zeros(da.sizes["z"]))
+
+
+_STAND_INS: dict[tuple[str, str], Callable[[xr.DataArray], Any]] = {
+    ("apply_transforms", "estimate"): _unmoved,
+    ("astype", "dtype"): lambda da: str(da.dtype),
+}
 
 
 def _tried(

@@ -8,22 +8,47 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from stack3d import estimates
+from stack3d._provenance import OPERATIONS
 from stack3d._records import signature_of
 from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
 from stack3d.runs import _store
 from stack3d.runs._lock import held, is_held
 from stack3d.runs._values import normalised
 
+if TYPE_CHECKING:
+    from stack3d.runs._links import Link
+
 _SAMPLED_FRAMES = 3
 _PEER = "process"  # the folder of what PyStack3D made, within its project
+
+
+class Input(NamedTuple):
+    """What is known of the raw stack of a run.
+
+    Attributes
+    ----------
+    key : str
+        Changes with everything below but `root`.
+    base : str
+        Fingerprint of labels, metadata and sampled frames.
+    files : dict
+        Size and time of each file, by its name below `root`.
+    root : str
+        The folder that holds them; empty for a stack that is no file.
+    """
+
+    key: str
+    base: str
+    files: dict[str, list[int]]
+    root: str
 
 
 class RunFolder:
@@ -160,14 +185,23 @@ def key_of(before: str, name: str, version: int, parameters: Mapping[str, Any]) 
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path | None = None) -> str:
-    """Return the key of a raw stack: its labels, a few whole frames, and names, sizes and times of its files.
+def keys_of(key: str, chain: Sequence[Link]) -> list[str]:
+    """Return the keys of an input and of all steps after it."""
+    keys = [key]
+    for step, _, _ in chain:
+        keys.append(key_of(keys[-1], step.operation, OPERATIONS[step.operation].version, step.complete()))
+    return keys
+
+
+def input_of(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path | None = None) -> Input:
+    """Return what tells a raw stack: its labels, a few whole frames, and names, sizes and times of its files.
 
     The result may lie among them, and so may recipes and what PyStack3D made of them: none has a part in it.
     """
     from stack3d.runs.pystack3d import is_project
 
-    sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
+    found: dict[str, list[int]] = {}
+    place = ""
     if path is not None:
         root = Path(path)
         if root.suffix == ATLAS_SUFFIX:  # the frames lie beside it
@@ -178,13 +212,18 @@ def key_of_input(da: xr.DataArray, path: str | os.PathLike[str] | None, target: 
             theirs = _PEER if is_project(root) else None
             names = [(file, str(file.relative_to(root))) for file in files if file.relative_to(root).parts[0] != theirs]
             files = [f for f, name in names if not name.endswith(".toml") and not (own and name.startswith(own))]
+        place = os.path.abspath(root.parent)
         for file in files:
             facts = file.stat()
-            sha.update(f"{file.relative_to(root.parent)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+            found[str(file.relative_to(root.parent))] = [facts.st_size, facts.st_mtime_ns]
+    sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     count = da.sizes.get("z", 1)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_FRAMES)).astype(int))
     sample = (da.isel(z=chosen) if "z" in da.dims else da).reset_coords(drop=True).compute()
     for k in range(len(chosen)):
         frame = sample.isel(z=k) if "z" in da.dims else sample
         sha.update(json.dumps(estimates.digest(xr.Dataset({"frame": frame.reset_coords(drop=True)}))).encode())
-    return sha.hexdigest()[:12]
+    # What the first file says of all goes into the header of a store when it is begun.
+    base = sha.hexdigest() + hashlib.sha256(json.dumps(da.attrs, sort_keys=True, default=str).encode()).hexdigest()
+    sha.update("".join(f"{name} {size} {time}\n" for name, (size, time) in found.items()).encode())
+    return Input(sha.hexdigest()[:12], base, found, place)

@@ -82,7 +82,7 @@ class Store:
         """Write the blocks that are missing, of all or of those that begin within some slices."""
 
         def needed(name: str, start: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-            return self._is_within(name, start, slices) and not _mark(self.marks, name, start, shape).exists()
+            return self._is_within(name, start, slices) and not mark_of(self.marks, name, start, shape).exists()
 
         _stream.write_frames(
             self.ds,
@@ -96,7 +96,7 @@ class Store:
     def is_whole(self) -> bool:
         """Return whether every block is written."""
         return all(
-            _mark(self.marks, str(name), start, shape).exists()
+            mark_of(self.marks, str(name), start, shape).exists()
             for name, variable in self.ds.variables.items()
             if _stream.is_large(variable)
             for start, shape in _stream.blocks(variable)
@@ -131,10 +131,10 @@ def remove(path: Path) -> None:
 
 def _write_and_mark(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str, marks: str) -> None:
     write_zarr.write_block(block, start, path=path, name=name)
-    _mark(Path(marks), name, start, block.shape).touch()
+    mark_of(Path(marks), name, start, block.shape).touch()
 
 
-def _mark(marks: Path, name: str, start: tuple[int, ...], shape: tuple[int, ...]) -> Path:
+def mark_of(marks: Path, name: str, start: tuple[int, ...], shape: tuple[int, ...]) -> Path:
     begin, size = ("_".join(map(str, numbers)) for numbers in (start, shape))
     return marks / f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{begin}-{size}"
 

@@ -18,9 +18,9 @@ from stack3d._provenance import OPERATIONS
 from stack3d.io import _atomic, _kept_chunks, _stream, open_stack
 from stack3d.io import checkpoint as write_again
 from stack3d.options import get_option
-from stack3d.runs import _input, _plan, _store
+from stack3d.runs import _changed, _input, _plan, _store
 from stack3d.runs._check import REFUSALS, problems
-from stack3d.runs._folder import RunFolder, key_of, key_of_input, load_estimate
+from stack3d.runs._folder import RunFolder, input_of, keys_of, load_estimate
 from stack3d.runs._forecast import Stage, forecast
 from stack3d.runs._links import Link, links
 from stack3d.runs._reported import page_of, write_report
@@ -183,7 +183,8 @@ class Run:
         stages: list[Stage] | None = None,
     ) -> None:
         self.recipe, self.folder, self.raw, self.source, self.target = recipe, folder, raw, source, target
-        key = key_of_input(raw, source, target)
+        self.input = input_of(raw, source, target)
+        key = self.input.key
         self.before: dict[str, Any] = {}
         self.state: dict[str, Any] = {
             "input": key,
@@ -192,10 +193,8 @@ class Run:
             "warnings": [],
             "notes": list(recipe.notes),
         }
-        self.keys: list[str] = [key]
         self.chain = links(recipe, raw.dtype, chosen)
-        for step, _, _ in self.chain:
-            self.keys.append(key_of(self.keys[-1], step.operation, OPERATIONS[step.operation].version, step.complete()))
+        self.keys = keys_of(key, self.chain)
         self.stages: dict[str, xr.DataArray] = {}
         # Of the raw stack, so that all stores are laid out the same, with or without checkpoints before them.
         self.together = _stream.frames_together(raw)
@@ -226,6 +225,7 @@ class Run:
         stages = forecast([link.step for link in self.chain], self.raw) if self._forecast is None else self._forecast
         _plan.check_space(self.folder.path, stages, self.raw)
         _plan.keep_recipe(self.recipe, self.folder.path)
+        _changed.say(self.folder, self.input)
         start = time.perf_counter()
         with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
             da = self._through(self.chain)
@@ -301,6 +301,7 @@ class Run:
         path = self.folder.checkpoint(number, name, key)
         if path.is_dir():
             return open_stack(path)
+        _changed.take_over(self.folder, self.chain, self.input, da, number, name, path)
         if name == "result":
             with self._timed("result", name):
                 return self.write(da, path, label="write result", frames=self.together)

@@ -1,0 +1,278 @@
+"""Compiled loops of :mod:`stack3d.kernels._phase_direct`: two small frames compared on what they both show."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_CLIP = 6.0  # residual grey values beyond this many (mean-absolute) deviations are clipped
+_DROP = 0.15  # fall of the autocorrelation over which its curvature is measured
+_WIDEST = 8  # longest such distance
+_CLIMBS = 12
+_LANES = 8
+_FLOOR = 0.07  # error of a parabola through three neighbours of structure as fine as the pixels
+
+
+@njit(**_OPTIONS)
+def shrink(values: Any, b: int) -> Any:
+    """Average b x b pixels of an array."""
+    n, m = values.shape[0] // b, values.shape[1] // b
+    out = np.empty((n, m), np.float32)
+    row = np.empty(m * b, np.float32)
+    for i in range(n):
+        row[:] = 0
+        for k in range(b):
+            line = values[i * b + k]
+            for x in range(m * b):
+                row[x] += line[x]
+        for j in range(m):
+            total = np.float32(0)
+            for k in range(b):
+                total += row[j * b + k]
+            out[i, j] = total / np.float32(b * b)
+    return out
+
+
+@njit(**_OPTIONS)
+def _without_trend(values: Any) -> None:
+    """Take mean and slope out of every row, then of every column, and clip what stands far out, in place."""
+    n, m = values.shape
+    middle_y, middle_x = (n - 1) / 2, (m - 1) / 2
+    norm_y, norm_x = max(n * (n * n - 1) / 12, 1.0), max(m * (m * m - 1) / 12, 1.0)
+    for i in range(n):
+        row = values[i]
+        mean, slope = 0.0, 0.0
+        for j in range(m):
+            mean += row[j]
+            slope += (j - middle_x) * row[j]
+        mean /= m
+        slope /= norm_x
+        for j in range(m):
+            row[j] -= np.float32(mean + slope * (j - middle_x))
+    means, slopes = np.zeros(m), np.zeros(m)
+    for i in range(n):
+        row = values[i]
+        for j in range(m):
+            means[j] += row[j]
+            slopes[j] += (i - middle_y) * row[j]
+    deviation = 0.0
+    for i in range(n):
+        row = values[i]
+        for j in range(m):
+            row[j] -= np.float32(means[j] / n + slopes[j] / norm_y * (i - middle_y))
+            deviation += abs(row[j])
+    top = np.float32(_CLIP * deviation / (n * m))
+    for i in range(n):
+        row = values[i]
+        for j in range(m):
+            row[j] = min(max(row[j], -top), top)
+
+
+@njit(**_OPTIONS)
+def overlap(a: Any, b: Any, dy: int, dx: int) -> Any:
+    """Cut out of two frames what both show when the second lies (dy, dx) further on, each freed of its trend."""
+    n, m = a.shape
+    top, left = max(0, -dy), max(0, -dx)
+    rows, cols = n - abs(dy), m - abs(dx)
+    one = a[top : top + rows, left : left + cols].copy()
+    two = b[top + dy : top + dy + rows, left + dx : left + dx + cols].copy()
+    _without_trend(one)
+    _without_trend(two)
+    return one, two
+
+
+@njit(**_OPTIONS)
+def ncc(a: Any, b: Any, top: int, left: int, other_top: int, other_left: int, rows: int, cols: int) -> float:
+    """Normalised correlation of a part of `a` with an equally large part of `b`."""
+    whole = cols - cols % _LANES
+    part = np.zeros((5, _LANES), np.float32)
+    total = np.zeros(5)
+    for i in range(rows):
+        p, q = a[top + i, left : left + cols], b[other_top + i, other_left : other_left + cols]
+        part[:] = 0
+        for j in range(0, whole, _LANES):
+            for k in range(_LANES):
+                x, y = p[j + k], q[j + k]
+                part[0, k] += x
+                part[1, k] += y
+                part[2, k] += x * x
+                part[3, k] += y * y
+                part[4, k] += x * y
+        for k in range(cols - whole):
+            x, y = p[whole + k], q[whole + k]
+            part[0, k] += x
+            part[1, k] += y
+            part[2, k] += x * x
+            part[3, k] += y * y
+            part[4, k] += x * y
+        for c in range(5):
+            for k in range(_LANES):
+                total[c] += part[c, k]
+    s, t, ss, tt, st = total
+    number = rows * cols
+    above, first, second = st - s * t / number, ss - s * s / number, tt - t * t / number
+    return above / math.sqrt(first * second) if first > 0 and second > 0 else 0.0
+
+
+@njit(**_OPTIONS)
+def _width(a: Any, longest: int) -> int:
+    """Return the distance over which the autocorrelation falls a little."""
+    n, m = a.shape
+    for h in range(1, longest + 1):
+        down = ncc(a, a, 0, 0, h, 0, n - h, m)
+        across = ncc(a, a, 0, 0, 0, h, n, m - h)
+        if (down + across) / 2 <= 1 - _DROP:
+            return h
+    return longest
+
+
+@njit(**_OPTIONS)
+def _structures(a: Any) -> float:
+    """Independent samples of a frame: its pixels over the sum of its squared autocorrelation along each axis."""
+    n, m = a.shape
+    number = float(n * m)
+    for axis in range(2):
+        total = 1.0
+        for k in range(1, a.shape[axis] // 2):
+            alike = ncc(a, a, 0, 0, k, 0, n - k, m) if axis == 0 else ncc(a, a, 0, 0, 0, k, n, m - k)
+            if alike < 0.1:
+                break
+            total += 2 * alike * alike
+        number /= total
+    return number
+
+
+@njit(**_OPTIONS)
+def _stencil(a: Any, b: Any, h: int) -> Any:
+    """Correlation at the nine displacements -h, 0, h, of the middle of each frame with parts of the other."""
+    rows, cols = a.shape[0] - 2 * h, a.shape[1] - 2 * h
+    out = np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            y, x = h * i, h * j
+            there = ncc(a, b, h, h, y, x, rows, cols)
+            back = ncc(b, a, h, h, 2 * h - y, 2 * h - x, rows, cols)
+            out[i, j] = (there + back) / 2
+    return out
+
+
+@njit(**_OPTIONS)
+def _summit(values: Any) -> Any:
+    """Place and height of the maximum of nine values, in steps, and the second derivatives of their logarithm there."""
+    v = np.log(np.maximum(values, 1e-3))
+    gy, gx = (v[2, 1] - v[0, 1]) / 2, (v[1, 2] - v[1, 0]) / 2
+    yy, xx = v[2, 1] + v[0, 1] - 2 * v[1, 1], v[1, 2] + v[1, 0] - 2 * v[1, 1]
+    yx = (v[2, 2] + v[0, 0] - v[2, 0] - v[0, 2]) / 4
+    determinant = yy * xx - yx * yx
+    hill = yy < 0 and xx < 0 and determinant > 1e-3 * yy * xx
+    if hill:
+        py, px = -(xx * gy - yx * gx) / determinant, -(yy * gx - yx * gy) / determinant
+        hill = abs(py) <= 1 and abs(px) <= 1
+        if hill:
+            return py, px, math.exp(v[1, 1] + (gy * py + gx * px) / 2), yy, yx, xx
+    best = 4
+    for k in range(9):
+        if v[k // 3, k % 3] > v[best // 3, best % 3]:
+            best = k
+    return best // 3 - 1.0, best % 3 - 1.0, values[best // 3, best % 3], 0.0, 0.0, 0.0
+
+
+@njit(**_OPTIONS)
+def climbed(a: Any, b: Any, dy: float, dx: float, least: int) -> Any:
+    """Follow the correlation of two frames on their overlap to its maximum, cutting the overlap anew at each step.
+
+    Returns
+    -------
+    (10,) array
+        dy, dx, correlation, independent samples of the structure, variance (y, x) of the displacement, and by what the
+        logarithm of the correlation bends (yy, yx, xx), and the share of samples that are independent in what is left
+        when one frame is taken from the other; the correlation is 0 where no maximum is reached.
+    """
+    out = np.zeros(10)
+    iy, ix = round(dy), round(dx)
+    for climb in range(_CLIMBS):
+        if min(a.shape[0] - abs(iy), a.shape[1] - abs(ix)) < least:
+            return out
+        one, two = overlap(a, b, iy, ix)
+        h = _width(one, min(_WIDEST, min(one.shape) // 4))
+        py, px, height, yy, yx, xx = _summit(_stencil(one, two, h))
+        # midway between two pixels either will do
+        near = 0.5 if climb < _CLIMBS - 2 else 0.75
+        if abs(py * h) > near or abs(px * h) > near:
+            iy, ix = iy + round(py * h), ix + round(px * h)
+            continue
+        if not yy < 0:
+            return out
+        out[0], out[1], out[2] = iy + py * h, ix + px * h, min(height, 0.9999)
+        out[3] = _structures(one)
+        out[9] = _independent(one, two, py * h, px * h)
+        known = max(out[9] * one.size, 1.0) / (h * h * (1 - out[2] ** 2))
+        determinant = (yy * xx - yx * yx) * known
+        floor = (_FLOOR / h**3) ** 2
+        out[4], out[5] = -xx / determinant + floor, -yy / determinant + floor
+        out[6], out[7], out[8] = yy / (h * h), yx / (h * h), xx / (h * h)
+        return out
+    return out
+
+
+@njit(**_OPTIONS)
+def _independent(a: Any, b: Any, py: float, px: float) -> float:
+    """Share of independent samples in what is left when one frame is taken from the other, moved by part of a pixel."""
+    n, m = a.shape[0] - 2, a.shape[1] - 2
+    left = np.empty((n, m), np.float32)
+    scale = math.sqrt(np.sum(a * a) / max(np.sum(b * b), 1e-30))
+    for i in range(n):
+        for j in range(m):
+            down, across = (b[i + 2, j + 1] - b[i, j + 1]) / 2, (b[i + 1, j + 2] - b[i + 1, j]) / 2
+            left[i, j] = a[i + 1, j + 1] - scale * (b[i + 1, j + 1] + py * down + px * across)
+    share = 1.0
+    for axis in range(2):
+        down, across = 1 - axis, axis
+        alike = min(max(ncc(left, left, 0, 0, down, across, n - down, m - across), 0.0), 0.99)
+        share *= (1 - alike) / (1 + alike)
+    return share
+
+
+@njit(**_OPTIONS)
+def normalised(product: Any, a: Any, b: Any, share: float) -> Any:
+    """Divide a correlation by the spread of both frames on the overlap; 0 where the overlap is less than a share.
+
+    `product` (n + ..., m + ...) is periodic: displacement (dy, dx) at ``product[dy, dx]``, negative ones from the end.
+    """
+    n, m = a.shape
+    sums = np.zeros((4, n + 1, m + 1))
+    for i in range(n):
+        line = np.zeros(4)
+        for j in range(m):
+            line[0] += a[i, j]
+            line[1] += a[i, j] * a[i, j]
+            line[2] += b[i, j]
+            line[3] += b[i, j] * b[i, j]
+            for k in range(4):
+                sums[k, i + 1, j + 1] = sums[k, i, j + 1] + line[k]
+    out = np.zeros(product.shape, np.float32)
+    for dy in range(1 - n, n):
+        rows, top = n - abs(dy), max(0, -dy)
+        for dx in range(1 - m, m):
+            cols, left = m - abs(dx), max(0, -dx)
+            number = rows * cols
+            if number < share * n * m:
+                continue
+            y, x = dy % product.shape[0], dx % product.shape[1]
+            s, ss = _box(sums[0], top, left, rows, cols), _box(sums[1], top, left, rows, cols)
+            t = _box(sums[2], top + dy, left + dx, rows, cols)
+            tt = _box(sums[3], top + dy, left + dx, rows, cols)
+            first, second = ss - s * s / number, tt - t * t / number
+            if first > 0 and second > 0:
+                out[y, x] = (product[y, x] - s * t / number) / math.sqrt(first * second)
+    return out
+
+
+@njit(**_OPTIONS)
+def _box(table: Any, top: int, left: int, rows: int, cols: int) -> float:
+    below, right = top + rows, left + cols
+    return float(table[below, right] - table[top, right] - table[below, left] + table[top, left])
