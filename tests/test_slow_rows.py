@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from stack3d.kernels import _slow_rows, _stripe_power
+from stack3d.kernels import _slow_rows, _stripe_power, wavelet_stripes
 
 
 @pytest.mark.parametrize("height", [1, 17, 40, 500, 1024, 1031, 2048])
@@ -53,3 +53,21 @@ def test_rows_that_are_at_hand_are_measured_alike():
     assert own.ratio.max() > 3
     np.testing.assert_allclose(given.ratio, own.ratio, rtol=1e-4)
     assert given.reach == own.reach
+
+
+@pytest.mark.parametrize("options", [{}, {"angle": 90.0}, {"wavelet": "haar", "strength": 0.5}])
+def test_wavelets_treat_a_batch_as_each_frame(options):
+    rng = np.random.default_rng(2)
+    shape = (120, 144)
+    frames = rng.normal(size=(4, *shape)).astype(np.float32) + np.float32(100)
+    lines = rng.normal(size=(4, 1, shape[1])) * np.array([0.0, 1.0, 3.0, 0.5])[:, None, None]
+    frames += np.swapaxes(rng.normal(size=(4, 1, shape[0])), 1, 2) if "angle" in options else lines.astype(np.float32)
+    plan = wavelet_stripes.plan(shape, **options)
+    found = wavelet_stripes.stripes_xp(frames, plan)
+    expected = np.stack([wavelet_stripes.stripes(frame, plan) for frame in frames])
+    assert expected.std() > 0.2
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    frames[1, 5, 7] = np.nan
+    holed = wavelet_stripes.stripes_xp(frames, plan)
+    np.testing.assert_allclose(holed[[0, 2, 3]], expected[[0, 2, 3]], atol=1e-4)
+    assert np.isfinite(holed).all()
