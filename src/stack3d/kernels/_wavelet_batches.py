@@ -9,7 +9,7 @@ import numpy as np
 
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._slow_rows import expand_xp, project_xp
-from stack3d.kernels._wavelet_bands import analysed_xp, join_xp, split_xp, synthesised_xp
+from stack3d.kernels._wavelet_bands import analysed_xp, split_xp, synthesised_xp
 from stack3d.kernels._wavelet_plan import Basis, Pyramid
 
 
@@ -26,9 +26,10 @@ def pyramid(frames: Any, tables: Pyramid, shrunk: Callable[[Any, int], Any]) -> 
         bands.append(band)
     field: Any = None
     for number in range(len(bands) - 1, -1, -1):
-        wide = expand_xp(join_xp(None, bands[number], bank, tables.widths[number]), tables.slow[number])
+        width = tables.widths[number]
+        wide = expand_xp(synthesised_xp(bands[number], bank.rec_hi, width, -1), tables.slow[number])
         if field is not None:
-            wide = wide + join_xp(field, None, bank, tables.widths[number])
+            wide = wide + synthesised_xp(field, bank.rec_lo, width, -1)
         field = synthesised_xp(wide, bank.rec_lo, tables.heights[number], -2)
     return field - mean[:, None, None]
 
@@ -42,7 +43,8 @@ def together(frames: Any, tables: Basis, shrunk: Callable[[Any, int], Any]) -> A
         rows, high = split_xp(rows, tables.bank)
         bands.append(xp.asarray(mix) @ shrunk(high, number))
     for band, width in zip(bands[::-1], tables.widths[len(bands) - 1 :: -1], strict=True):
-        lines = join_xp(lines, band, tables.bank, width)
+        high = synthesised_xp(band, tables.bank.rec_hi, width, -1)
+        lines = high if lines is None else high + synthesised_xp(lines, tables.bank.rec_lo, width, -1)
     lines[:, -1] = 0
     lines[:, -1] = -(xp.mean(lines, axis=2, dtype=np.float64) @ xp.asarray(tables.middle)).astype(np.float32)[:, None]
     return xp.asarray(tables.expand) @ lines
