@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.fft
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from stack3d.kernels import (
     _shear,
@@ -18,6 +18,7 @@ from stack3d.kernels import (
     _vsnr_full,
     _vsnr_plan,
     vsnr,
+    wedge,
 )
 from stack3d.kernels.vsnr import Filter
 
@@ -412,3 +413,24 @@ def test_the_same_minimiser_as_pyvsnr(angle, sigma):
     # Stopped early, theirs may be nearer to the truth than the minimum is: what is compared are minima.
     mistake = {name: np.std(field - planted) for name, field in (("ours", ours), ("theirs", theirs[400]))}
     assert mistake["ours"] <= mistake["theirs"] * 1.0005
+
+
+def test_unit_vectors_of_normal_gradients_follow_them_as_the_levels_take_it():
+    gradients = np.random.default_rng(0).normal(size=(2, 200_000))
+    units = gradients / np.linalg.norm(gradients, axis=0)
+    slope = np.mean(units * gradients)
+    assert vsnr._STRENGTH * slope == pytest.approx(1, abs=0.02)
+    assert np.mean((units - slope * gradients) ** 2) / slope**2 == pytest.approx(vsnr._UNRULY, abs=0.01)
+
+
+def test_noise_of_differences_is_not_taken_for_wide_stripes():
+    shape, parts = (160, 200), []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        profile = rng.normal(size=200) + 4 * gaussian_filter1d(rng.normal(size=200), 6)
+        planted = np.tile((0.3 * (profile - profile.mean())).astype(np.float32), (160, 1))
+        frame = rng.normal(size=shape).astype(np.float32) + planted
+        # Wiener's filter is the best there is for this.
+        errors = [np.std(k.stripes(frame, k.plan(shape, difference=True)) - planted) for k in (vsnr, wedge)]
+        parts.append(errors[0] / errors[1])
+    assert np.mean(parts) < 1.8  # 2.4 if the noise of the functional itself is not counted

@@ -7,10 +7,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import digamma
+from scipy.special import digamma, fdtri, gammaincinv
 
 from stack3d.kernels import _stripe_power_loops as loops
 
+SURE = 3.0  # standard errors that some band must have,
+_FRAMES = 100  # and some more than by chance in one of so many frames
+_POINTS = 24  # of a distribution
 _CONTROL = 3.0  # reaches beyond which nothing is stripe,
 LEAST = 4  # and how many frequencies must be left there, and be in a band
 _DOUBT = 0.15  # of the ratio, whatever the number of coefficients: structure is not quite as even as is assumed
@@ -37,6 +40,8 @@ class Bands(NamedTuple):
     along: np.ndarray  # the same everywhere, (reaches, rows, 1)
     cells: np.ndarray  # (rows, bands) where the reaches are compared
     error: np.ndarray  # (reaches, bands) standard error of the ratio where there are no stripes
+    weight: np.ndarray  # (reaches, bands) independent coefficients that the ratio rests on
+    chance: np.ndarray  # (reaches, 3, bands) see `_chance`
 
 
 @lru_cache(maxsize=16)
@@ -62,8 +67,35 @@ def bands_of(
     square = (lean * turned).sum(axis=(1, 2), keepdims=True)
     return Bands(
         reaches, np.pi * middle / width, half, np.log(half) - digamma(half), share, total, enough, turned, lean, square,
-        np.ascontiguousarray(own[:, :first]), np.ascontiguousarray(along[:, :first]), cells, error,
+        np.ascontiguousarray(own[:, :first]), np.ascontiguousarray(along[:, :first]), cells, error, *_chance(along, control, half),
     )  # fmt: skip
+
+
+def _chance(along: np.ndarray, control: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the coefficients that each ratio rests on, and what ratios exceed but once in `_FRAMES` frames without stripes.
+
+    That of any band, and of the means over it and all bands above, or below. The power of everything else is a mean of
+    squares, weighted along the stripes, over another: Fisher's distribution, cut at 0; means of several are close to gamma.
+    """
+    few = 2 * half * along.sum(axis=1) ** 2 / (along**2).sum(axis=1)
+    many = 2 * half * np.maximum(control.sum(axis=1), 1)
+    rare = 1 / (3 * _FRAMES * half.size)
+    values = np.maximum(fdtri(few[..., None], many[..., None], (np.arange(_POINTS) + 0.5) / _POINTS) - 1, 0)
+    mean, spread = few * values.mean(axis=-1), few**2 * values.var(axis=-1)
+    out = [fdtri(few, many, 1 - rare) - 1]
+    for add in (_above, _below):
+        total, square, count = add(mean), add(spread), add(few)
+        shape = np.maximum(total**2 / np.maximum(square, 1e-9), 1e-9)
+        out.append(gammaincinv(shape, 1 - rare) * total / shape / count)
+    return few, np.stack(out, axis=1)
+
+
+def _above(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.cumsum(values[..., ::-1], axis=-1)[..., ::-1])
+
+
+def _below(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.cumsum(values, axis=-1))
 
 
 class Fit(NamedTuple):
@@ -71,6 +103,8 @@ class Fit(NamedTuple):
     rest: np.ndarray  # power of everything else at the lowest frequency along
     ratio: np.ndarray
     error: np.ndarray  # its standard error where there are no stripes
+    weight: np.ndarray  # see `Bands`
+    chance: np.ndarray
 
 
 def fitted(power: np.ndarray, bands: Bands) -> Fit:
@@ -80,7 +114,7 @@ def fitted(power: np.ndarray, bands: Bands) -> Fit:
         power, bands.bias, bands.half, bands.share, bands.total, bands.enough, bands.turn, bands.lean,
         bands.square[:, 0, 0], bands.own, bands.along, bands.cells, _STEPS, lowest, ratio,
     )  # fmt: skip
-    return Fit(bands.reaches[k], lowest[k], ratio[k], bands.error[k])
+    return Fit(bands.reaches[k], lowest[k], ratio[k], bands.error[k], bands.weight[k], bands.chance[k])
 
 
 def fitted_xp(power: np.ndarray, bands: Bands) -> Fit:
@@ -102,7 +136,7 @@ def fitted_xp(power: np.ndarray, bands: Bands) -> Fit:
     rest[:, :rows] *= 1 + ratio * own
     likelihood = -(half * (np.log(rest) + power / rest) * bands.cells).sum(axis=(1, 2))
     k = int(np.argmax(likelihood))
-    return Fit(bands.reaches[k], lowest[k], ratio[k, 0], bands.error[k])
+    return Fit(bands.reaches[k], lowest[k], ratio[k, 0], bands.error[k], bands.weight[k], bands.chance[k])
 
 
 def trusted(fit: Fit, sure: float) -> np.ndarray:
@@ -113,7 +147,9 @@ def trusted(fit: Fit, sure: float) -> np.ndarray:
     """
     error = np.sqrt(fit.error**2 + _DOUBT**2)
     certain = np.maximum(fit.ratio - sure * error, 0) * fit.rest
-    if not certain.any():
+    sums = (add(fit.weight * fit.ratio) / add(fit.weight) for add in (_above, _below))
+    clear = np.stack([fit.ratio, *sums]) > fit.chance * (sure / SURE)
+    if not certain.any() or not clear.any():
         return np.zeros(len(certain))
     highest = np.maximum.accumulate(certain[::-1])[::-1]  # from each band on
     most = _MORE * highest[np.maximum(np.arange(len(certain)) - _BACK, 0)]

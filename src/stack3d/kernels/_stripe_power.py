@@ -16,12 +16,11 @@ import scipy.fft
 from stack3d.kernels import _stripe_power_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._slow_rows import project
-from stack3d.kernels._stripe_fit import LEAST, bands_of, fitted, trusted
+from stack3d.kernels._stripe_fit import LEAST, SURE, bands_of, fitted, trusted
 
 REACHES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 ROWS = 64  # frequencies along the stripe that are looked at
 _GROWTH = 1.33  # of the bands
-_SURE = 3.0  # standard errors that some band must have
 _SLOPES = (1.0, 4.0)  # from the axis across, up to which power is compared in a frame, and in a difference
 _FAINT = 1e-3
 _LEVEL = 1e-3  # of the power of stripes, below which nothing else is told apart
@@ -44,6 +43,8 @@ class Stripes(NamedTuple):
         Power of stripes over that of everything else, at the lowest frequency along; 0 where there are none.
     rest : (bands,) float64
         Power of everything else, of differences along x; in any unit.
+    unit : float
+        What that would be of differences of variance 1 without correlation.
     """
 
     rows: int
@@ -51,6 +52,7 @@ class Stripes(NamedTuple):
     omega: np.ndarray
     ratio: np.ndarray
     rest: np.ndarray
+    unit: float
 
     @property
     def length(self) -> float:
@@ -70,6 +72,11 @@ class Stripes(NamedTuple):
         share = np.exp(-((np.asarray(omega_y) * self.rows / (np.pi * self.reach)) ** 2))
         return np.where(share < _FAINT, 0.0, share)
 
+    def beside(self, omega_x: Any, variance: float) -> Any:
+        """Return the share of everything else in it and further differences of a variance, without correlation."""
+        rest = np.exp(np.interp(omega_x, self.omega, np.log(self.rest)))
+        return rest / (rest + variance * self.unit)
+
     def gain(self, omega_y: Any, omega_x: Any) -> Any:
         """Return the gain of Wiener's filter at these frequencies."""
         over = self.over(omega_y, omega_x)
@@ -85,7 +92,7 @@ class Stripes(NamedTuple):
 
 def none(rows: int) -> Stripes:
     """Return what is measured where there are no stripes."""
-    return Stripes(rows, REACHES[0], np.array([np.pi]), np.zeros(1), np.ones(1))
+    return Stripes(rows, REACHES[0], np.array([np.pi]), np.zeros(1), np.ones(1), 1.0)
 
 
 def measure(
@@ -130,8 +137,9 @@ def measure(
     reaches = REACHES if length is None else (min(max(height / (np.pi * length), REACHES[0]), REACHES[-1]),)
     bands = bands_of(edges, height, wide, len(power), _SLOPES[difference], reaches)
     best = fitted(power, bands)
-    ratio = strength * trusted(best, _SURE / max(strength, 1.0))
-    return Stripes(height, best.reach, bands.omega, ratio, best.rest)
+    ratio = strength * trusted(best, SURE / max(strength, 1.0))
+    measured = width if weight is None else float(namespace(u).count_nonzero(weight > 0)) / height
+    return Stripes(height, best.reach, bands.omega, ratio, best.rest, 2 * measured)
 
 
 def slow_rows(u: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from stack3d.kernels import _stripe_power
 from stack3d.kernels._box_means import box, square, triangle
 from stack3d.kernels._components import Shape, stripe_weights
-from stack3d.kernels._fill import each, known
+from stack3d.kernels._fill import apart, each, known
 from stack3d.kernels._multiscale_plan import Plan, Scale, plan
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
@@ -60,8 +60,8 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     >>> float(np.std(lines - found) / np.std(lines)) < 0.1
     True
     """
-    if frame.ndim == 3 and not on_host(frame) and weight is None:
-        return stripes_xp(frame, plan)
+    if frame.ndim == 3 and not on_host(frame):
+        return stripes_xp(frame, plan, weight)
     return _alone(frame, plan, weight)
 
 
@@ -74,12 +74,14 @@ def _alone(frame: Any, plan: Plan, weight: Any = None) -> Any:
     return from_upright(_field(rest, weight, [_measured(rest, weight, plan)], plan), shear)
 
 
-def stripes_xp(frames: Any, plan: Plan) -> Any:
-    """`xp` form of `stripes` for frames (n, y, x) treated at once, measured one by one."""
+def stripes_xp(frames: Any, plan: Plan, weight: Any = None) -> Any:
+    """`xp` form of `stripes` for frames (n, y, x): treated at once but for those that miss pixels, measured one by one."""
+    return apart(frames, weight, lambda some: _together(some, plan), lambda one, known: _alone(one, plan, known))
+
+
+def _together(frames: Any, plan: Plan) -> Any:
     xp, shear = namespace(frames), shear_of(plan.shape, plan.angle)
     total = frames.sum(axis=(1, 2), dtype=np.float64)
-    if not bool(xp.isfinite(total).all()):
-        return _alone(frames, plan)
     level = (total / max(frames[0].size, 1)).astype(np.float32)
     rest = to_upright(frames - level[:, None, None], shear)
     weight = inside(shear, rest[0])

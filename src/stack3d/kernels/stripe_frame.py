@@ -11,7 +11,18 @@ from stack3d.kernels._namespace import namespace
 from stack3d.kernels._store import finish, working_dtype
 from stack3d.kernels.finite import as_float32
 
-__all__ = ["expected", "filled", "filled_batch", "likeness", "median", "power", "subtract", "working_dtype"]
+__all__ = [
+    "expected",
+    "filled",
+    "filled_batch",
+    "likeness",
+    "median",
+    "power",
+    "stacked",
+    "subtract",
+    "subtract_each",
+    "working_dtype",
+]
 
 _CELL = 4  # pixels along an edge, averaged before slices are compared
 
@@ -26,18 +37,23 @@ def filled(frame: Any) -> tuple[Any, Any]:
     known = xp.isfinite(frame)
     count = int(xp.count_nonzero(known))
     if count == frame.size:
-        return as_float32(frame - frame.dtype.type(frame[::8, ::8].mean(dtype=np.float64))), None
+        return as_float32(frame - frame.dtype.type(float(frame[::8, ::8].mean(dtype=np.float64)))), None
     middle = float(xp.sum(xp.where(known, frame, 0), dtype=np.float64)) / max(count, 1)
     return as_float32(xp.where(known, frame - frame.dtype.type(middle), 0)), known.astype(np.float32)
 
 
 def filled_batch(frames: Any) -> tuple[Any, Any]:
     """Return `filled` of frames (n, y, x), each about its own mean; a weight for all where one misses pixels."""
-    xp, parts = namespace(frames), [filled(frame) for frame in frames]
-    together = xp.stack([part for part, _ in parts])
-    if all(weight is None for _, weight in parts):
-        return together, None
-    return together, xp.stack([xp.ones_like(part) if weight is None else weight for part, weight in parts])
+    return stacked(*zip(*(filled(frame) for frame in frames), strict=True))
+
+
+def stacked(frames: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, Any]:
+    """Return frames, and their weights, one after the other (n, y, x); None where all weights are."""
+    xp = namespace(frames[0])
+    if all(weight is None for weight in weights):
+        return xp.stack(frames), None
+    parts = zip(frames, weights, strict=True)
+    return xp.stack(frames), xp.stack([xp.ones_like(part) if weight is None else weight for part, weight in parts])
 
 
 def subtract(frame: Any, stripes: Any, dtype: Any, out: Any = None) -> tuple[Any, int]:
@@ -51,6 +67,12 @@ def subtract(frame: Any, stripes: Any, dtype: Any, out: Any = None) -> tuple[Any
     values = frame.astype(kind)
     values -= stripes
     return finish(values, dtype)
+
+
+def subtract_each(frames: Sequence[Any], stripes: Sequence[Any], dtype: Any) -> tuple[Any, int]:
+    """Return `subtract` of some frames, (n, y, x)."""
+    values, cut = zip(*(subtract(*pair, dtype) for pair in zip(frames, stripes, strict=True)), strict=True)
+    return namespace(values[0]).stack(values), sum(map(int, cut))
 
 
 def expected(frames: Sequence[Any], own: int, weights: Sequence[Any]) -> tuple[Any, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from stack3d.kernels import _slow_rows, _stripe_power, _wavelet_bands
-from stack3d.kernels._fill import ROUNDS, each, known, through_missing
+from stack3d.kernels import _slow_rows, _stripe_power, _wavelet_bands, _wavelet_batches
+from stack3d.kernels._fill import ROUNDS, each, known, known_batch, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._shear import from_upright, inside, shear_of, to_upright
 from stack3d.kernels._wavelet_plan import Plan, Tables, basis_of, levelwise, plan, pyramid_of, tables_of
@@ -54,35 +54,73 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     >>> float(np.std(lines - found) / np.std(lines)) < 0.1
     True
     """
-    if frame.ndim == 3 and not on_host(frame) and weight is None and together(plan):
-        return stripes_xp(frame, plan)
+    if not on_host(frame):
+        return stripes_xp(frame, plan, weight)
     return _alone(frame, plan, weight)
 
 
-def together(plan: Plan) -> bool:
-    """Whether frames of a batch are treated at once: upright stripes by measured cosines."""
-    return _cosines(plan) and shear_of(plan.shape, plan.angle).start is None
+def stripes_xp(frames: Any, plan: Plan, weight: Any = None) -> Any:
+    """`xp` form of `stripes`: frames (n, y, x) are measured one by one and treated together."""
+    if frames.ndim == 2:
+        return stripes_xp(frames[None], plan, None if weight is None else weight[None])[0]
+    frames, weight, whole = known_batch(frames, weight)
+    out = namespace(frames).empty(frames.shape, np.float32)
+    for holes in (False, True):
+        # Where pixels are missing stripes are looked for again, and no frame depends on what it is treated with.
+        some = np.flatnonzero(whole != holes)
+        if some.size:
+            out[some] = _together(frames[some], weight[some] if holes else None, plan)
+    return _scaled(out, plan)
 
 
-def stripes_xp(frames: Any, plan: Plan) -> Any:
-    """`xp` form of `stripes` for frames (n, y, x) treated at once, measured one by one; where `together` is true."""
-    xp, tables, shear = namespace(frames), tables_of(plan), shear_of(plan.shape, plan.angle)
-    total = frames.sum(axis=(1, 2), dtype=np.float64)
-    if not bool(xp.isfinite(total).all()):
-        return _alone(frames, plan)
-    level = (total / max(frames[0].size, 1)).astype(np.float32)
-    upright = to_upright(frames - level[:, None, None], shear)
-    slow = _stripe_power.slow_rows(upright)
-    found = [_gains(one, None, plan, rows) for one, rows in zip(upright, slow, strict=True)]
-    used = max(_used(gains) for gains in found)
-    if not used:
+def _together(frames: Any, weight: Any, plan: Plan) -> Any:
+    """Return the stripes of frames about 0 at once: all of them miss pixels, or none."""
+    xp, shear = namespace(frames), shear_of(plan.shape, plan.angle)
+    rounds = 0 if weight is None else ROUNDS
+    upright = to_upright(frames, shear)
+    weight = inside(shear, upright, weight)
+    slow = None
+    if weight is not None:
+        upright = xp.where(weight > 0, upright, np.float32(0))
+        weight = xp.broadcast_to(weight, upright.shape)
+    elif plan.shrink:
+        slow = _stripe_power.slow_rows(upright)
+    each_has = zip(upright, *([None] * len(upright) if part is None else part for part in (weight, slow)), strict=True)
+    found = [_gains(one, known_of, plan, rows) for one, known_of, rows in each_has]
+    if not any(np.any(gain) for gains in found for gain in gains):
         return xp.zeros(frames.shape, np.float32)
-    gains = [np.concatenate([_filled(gain, used) for gain in level_gains]) for level_gains in zip(*found, strict=True)]
+    estimate = _cosines_of(found, upright, slow, plan) if _cosines(plan) else _damping_of(found, xp, plan)
+    field = from_upright(through_missing(estimate, upright, weight, rounds), shear)
+    if shear.start is not None:
+        field -= xp.mean(field, axis=(1, 2), dtype=np.float64, keepdims=True).astype(np.float32)
+    return field
+
+
+def _cosines_of(found: list[Any], upright: Any, slow: Any, plan: Plan) -> Callable[[Any], Any]:
+    """Return `_by_cosines` of frames (n, y, x) at once, from the gains of each."""
+    xp, tables, used = namespace(upright), tables_of(plan), max(_used(gains) for gains in found)
     # Waves of all frames one after the other.
-    lines = _lines(slow[:, :used].reshape(-1, slow.shape[-1]), gains, tables).reshape(len(frames), used, -1)
-    lines[:, 0] -= xp.mean(lines[:, 0], axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
-    field = from_upright(_slow_rows.expand(lines, upright.shape[-2]), shear)
-    return field * np.float32(plan.strength) if plan.strength < 1 else field
+    gains = [np.concatenate([_filled(gain, used) for gain in of_level]) for of_level in zip(*found, strict=True)]
+
+    def estimate(full: Any) -> Any:
+        seen = slow[:, :used] if full is upright and slow is not None else _slow_rows.project(full, used)
+        lines = _lines(seen.reshape(-1, seen.shape[-1]), gains, tables).reshape(len(full), used, -1)
+        lines[:, 0] -= xp.mean(lines[:, 0], axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+        return _slow_rows.expand(lines, full.shape[-2])
+
+    return estimate
+
+
+def _damping_of(found: list[Any], xp: Any, plan: Plan) -> Callable[[Any], Any]:
+    """Return `_by_damping` of frames (n, y, x) about 0 at once, from the gains of each."""
+    gains = [xp.asarray(np.stack(of_level)) for of_level in zip(*found, strict=True)]
+
+    def shrunk(band: Any, number: int) -> Any:
+        return _stripe_power.across(band, gains[number]) if plan.shrink else band
+
+    if levelwise(plan):
+        return lambda full: _wavelet_batches.pyramid(full, pyramid_of(plan), shrunk)
+    return lambda full: _wavelet_batches.together(full, basis_of(plan), shrunk)
 
 
 def _filled(gain: Any, count: int) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 
 from stack3d.kernels import _shear, _slow_rows, _stripe_power
-from stack3d.kernels._fill import ROUNDS, each, fill, known, through_missing
+from stack3d.kernels._fill import ROUNDS, apart, each, fill, known, through_missing
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._wedge_plan import Plan, plan
 
@@ -53,8 +53,8 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
     >>> float(np.std(lines - found) / np.std(lines)) < 0.1
     True
     """
-    if frame.ndim == 3 and not on_host(frame) and weight is None:
-        return stripes_xp(frame, plan)
+    if frame.ndim == 3 and not on_host(frame):
+        return stripes_xp(frame, plan, weight)
     return _alone(frame, plan, weight)
 
 
@@ -66,12 +66,14 @@ def _alone(frame: Any, plan: Plan, weight: Any = None) -> Any:
     return _finished(through_missing(lambda full: _masked(full - np.float32(level), plan), frame, weight), plan)
 
 
-def stripes_xp(frames: Any, plan: Plan) -> Any:
-    """`xp` form of `stripes` for frames (n, y, x) treated at once; what is measured, is measured one by one."""
+def stripes_xp(frames: Any, plan: Plan, weight: Any = None) -> Any:
+    """`xp` form of `stripes` for frames (n, y, x): treated at once but for those that miss pixels, measured one by one."""
+    return apart(frames, weight, lambda some: _together(some, plan), lambda one, known: _alone(one, plan, known))
+
+
+def _together(frames: Any, plan: Plan) -> Any:
     xp, shear = namespace(frames), _shear.shear_of(plan.shape, plan.angle)
     total = frames.sum(axis=(1, 2), dtype=np.float64)
-    if not bool(xp.isfinite(total).all()):
-        return _alone(frames, plan)
     frames = frames - (total / max(frames[0].size, 1)).astype(np.float32)[:, None, None]
     if plan.kind != "measured":
         return _finished(_masked(frames, plan), plan)
@@ -86,7 +88,7 @@ def stripes_xp(frames: Any, plan: Plan) -> Any:
     if not used:
         return xp.zeros(frames.shape, np.float32)
     if weight is not None:
-        seen = _slow_rows.project(xp.stack([fill(one, weight) for one in upright]), used)
+        seen = _slow_rows.project(fill(upright, weight), used)
     gains = [xp.asarray(np.pad(gain, ((0, used - len(gain)), (0, 0)))) for gain in gains]
     rows = _stripe_power.across(seen[:, :used], xp.stack(gains))
     return _finished(_shear.from_upright(_slow_rows.expand(rows, upright.shape[-2]), shear), plan)

@@ -46,7 +46,7 @@ def _check(
     )
 
 
-@operation(version=3, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
+@operation(version=4, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
 def destripe(
     da: xr.DataArray,
     *,
@@ -86,9 +86,9 @@ def destripe(
         more of what only looks like stripes.
     neighbours : int
         For registered stacks: the stripes of a slice are looked for in what it has and this many slices on either
-        side have not, so that structure along the stripes stays. Slices marked bad (``valid``) are left out of
-        this, and a slice unlike its neighbours is treated alone. In the end each slice is looked at alone for what
-        the stripes of the window have in common, no more than they may have.
+        side have not, less what those have of their own, so that structure along the stripes stays. Slices marked bad
+        (``valid``) are left out of this, and a slice unlike its neighbours is treated alone. In the end each slice is
+        looked at alone for what the stripes of the window have in common, no more than they may have.
     sigma : (float, float), optional
         Standard deviations of a stripe across and along, in pixels, of ``"vsnr"`` (by default as measured in each
         frame) and ``"pyvsnr"``.
@@ -112,7 +112,7 @@ def destripe(
     dtype : dtype, optional
         By default that of `da`, rounded and cut to its range.
     device : {"cpu", "gpu", "auto"}, optional
-        On a GPU frames go in batches, by its free memory; with `neighbours` one by one. ``"pyvsnr"`` is refused there.
+        On a GPU frames go in batches, by its free memory. ``"pyvsnr"`` is refused there.
 
     Returns
     -------
