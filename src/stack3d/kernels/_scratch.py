@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-
 _LEAST = 1 << 18  # numbers that are kept in any case
 
 
@@ -31,5 +30,3 @@ def scratch(name: str, *shape: int) -> np.ndarray[Any, Any]:
     if buffer is None or not size <= buffer.size <= 4 * max(size, _LEAST):
         buffer = _kept.buffers[name] = np.empty(size, np.float32)
     return buffer[:size].reshape(shape)
-
-
