@@ -48,6 +48,18 @@ def test_waves_of_a_damping_are_those_of_the_fourier_and_of_the_cosine_transform
     np.testing.assert_allclose(array, compiled, atol=2e-5)
 
 
+@pytest.mark.parametrize("width", [2, 134, 256, 515, 526, 1031])
+def test_gains_across_are_those_of_the_cosine_transform_at_any_width(width):
+    rng = np.random.default_rng(4)
+    rows, gains = rng.normal(size=(7, width)), rng.uniform(size=(1, width))
+    exact = scipy.fft.idct(scipy.fft.dct(rows) * gains)
+    np.testing.assert_allclose(
+        _stripe_power.across(rows.astype(np.float32), gains.astype(np.float32)), exact, atol=1e-5
+    )
+    array = _stripe_power.across_xp(rows.astype(np.float32), gains.astype(np.float32))
+    np.testing.assert_allclose(array, exact, atol=1e-5)
+
+
 def test_rows_that_are_at_hand_are_measured_alike():
     rng = np.random.default_rng(1)
     frame = (rng.normal(size=(300, 256)) + 0.5 * rng.normal(size=256)).astype(np.float32)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_LEAST = 1 << 18  # numbers that are kept in any case
+_LEAST = 1 << 20  # numbers
 
 
 class _Kept(threading.local):
@@ -26,7 +26,7 @@ def scratch(name: str, *shape: int) -> np.ndarray[Any, Any]:
     """
     size = math.prod(shape)
     buffer = _kept.buffers.get(name)
-    # What was kept for frames that are far larger is let go.
+    # What was for frames that are far larger is let go.
     if buffer is None or not size <= buffer.size <= 4 * max(size, _LEAST):
         buffer = _kept.buffers[name] = np.empty(size, np.float32)
     return buffer[:size].reshape(shape)

@@ -13,8 +13,6 @@ from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._scratch import scratch
 from stack3d.kernels._wavelet_plan import Bank, Basis, Pyramid
 
-_TURNS = ("coarse", "coarser")  # buffers that levels use by turns
-
 
 def details(rows: Any, bank: Bank, levels: int) -> list[Any]:
     """Return the details of rows (n, x) at each level, finest first."""
@@ -45,7 +43,7 @@ def pyramid(frame: Any, tables: Pyramid, shrunk: Callable[[Any, int], Any]) -> A
     """
     xp, bank, bands, mean, low = namespace(frame), tables.bank, [], 0.0, frame
     for number, (slow, damping) in enumerate(zip(tables.slow, tables.damping, strict=True)):
-        low, band = _analysed(low, bank, slow, _TURNS[number % 2])
+        low, band = _analysed(low, bank, slow, f"wavelet {number}")
         band = shrunk(band * xp.asarray(damping), number)
         rows, columns = (xp.asarray(part) for part in (tables.rows[number], tables.columns[number]))
         mean += float(rows @ (band @ columns))
@@ -53,7 +51,8 @@ def pyramid(frame: Any, tables: Pyramid, shrunk: Callable[[Any, int], Any]) -> A
     field = xp.zeros(low.shape, np.float32)
     for number in range(len(bands) - 1, -1, -1):
         shape, less = (tables.heights[number], tables.widths[number]), 0.0 if number else mean
-        name = _TURNS[number % 2] if number else None
+        # What the level before was analysed from is of no further use.
+        name = f"wavelet {number - 1}" if number else None
         field = _synthesised(field, bands[number], tables.slow[number], bank, shape, less, name)
     return field
 
@@ -94,7 +93,7 @@ def _join(low: Any, high: Any, bank: Bank, width: int) -> Any:
 
 
 def _analysed(frame: Any, bank: Bank, slow: _slow_rows.Slow, name: str) -> tuple[Any, Any]:
-    """Return the low-pass of a frame, and the slow waves of the details across columns, low-passed along these."""
+    """Return the low-pass of a frame, in the buffer of a name, and the slow waves of the details across columns."""
     if not on_host(frame):
         low, high = split_xp(analysed_xp(frame, bank.dec_lo, 0), bank)
         return low, _slow_rows.project_xp(high, slow)
