@@ -195,28 +195,40 @@ def test_levels_of_the_transform_are_those_of_pywavelets_and_both_forms_agree(wa
     ):
         np.testing.assert_allclose(found, peer, atol=1e-5)
         np.testing.assert_allclose(array, peer, atol=1e-5)
-    columns, slow = rows.T.copy(), _slow_rows.of_cosines(len(low.T), min(16, len(low.T)), True)
-    waves, further = _wavelet_bands._smoothed(columns, bank, slow, 0.5, True)
-    down = pywt.dwt(columns, wavelet, "symmetric", axis=0)[0] - 0.5
-    np.testing.assert_allclose(waves, _slow_rows.cosines(len(down), slow.waves) @ down, atol=2e-4)
-    np.testing.assert_allclose(further, pywt.dwt(down, wavelet, "symmetric")[0], atol=1e-5)
-    for parts in ((low, high), (low, None), (None, high)):
-        whole = pywt.idwt(*parts, wavelet)[:, :width]
-        np.testing.assert_allclose(_wavelet_bands._join(*parts, bank, width), whole, atol=1e-5)
-        np.testing.assert_allclose(_wavelet_bands.join_xp(*parts, bank, width), whole, atol=1e-5)
-    up = _wavelet_bands._up(low.T.copy(), bank, width, 0.25)
-    np.testing.assert_allclose(up, pywt.idwt(low, None, wavelet)[:, :width].T - 0.25, atol=1e-5)
+    whole = pywt.idwt(low, high, wavelet)[:, :width]
+    np.testing.assert_allclose(_wavelet_bands._join(low, high, bank, width), whole, atol=1e-5)
+    np.testing.assert_allclose(_wavelet_bands.join_xp(low, high, bank, width), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db2", "coif1", "db4", "db15"])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (5, 64), (77, 20), (64, 33), (130, 1040)])
+def test_a_level_of_a_frame_is_that_of_pywavelets_in_slow_waves(wavelet, shape):
+    bank, rng = _wavelet_plan._bank(wavelet), np.random.default_rng(1)
+    frame = rng.normal(size=shape).astype(np.float32)
+    down = pywt.dwt(frame, wavelet, "symmetric", axis=0)[0]
+    low, high = pywt.dwt(down, wavelet, "symmetric")
+    slow = _slow_rows.of_cosines(len(low), min(16, len(low)), True)
+    cosines = _slow_rows.cosines(len(low), slow.waves)
+    found, band = _wavelet_bands._analysed(frame, bank, slow, "coarse")
+    np.testing.assert_allclose(found, low, atol=1e-5)
+    np.testing.assert_allclose(band, cosines @ high, atol=2e-4)
+    wide = pywt.idwt(low, cosines.T @ band, wavelet)[:, : shape[1]]
+    whole = pywt.idwt(wide, None, wavelet, axis=0)[: shape[0]] - 0.25
+    made = _wavelet_bands._synthesised(low.astype(np.float32), band, slow, bank, shape, 0.25, None)
+    np.testing.assert_allclose(made, whole, atol=2e-4)
 
 
 @pytest.mark.parametrize("boundary", ["reflect", "periodic"])
-def test_the_array_form_of_the_pyramid_equals_the_compiled_one(boundary, monkeypatch):
+@pytest.mark.parametrize(("wavelet", "damping"), [("db2", 4), ("coif1", 10)])
+def test_the_array_form_of_the_pyramid_equals_the_compiled_one(wavelet, damping, boundary, monkeypatch):
     frame = texture((150, 101)) + lines((150, 101))
-    plan = wavelet_stripes.plan(frame.shape, wavelet="db2", shrink=False, boundary=boundary)
+    plan = wavelet_stripes.plan(frame.shape, wavelet=wavelet, damping=damping, shrink=False, boundary=boundary)
+    assert _wavelet_plan.levelwise(plan)
     tables = _wavelet_plan.pyramid_of(plan)
-    compiled = _wavelet_bands.pyramid(frame, 30000.0, tables, lambda band, _: band)
+    compiled = _wavelet_bands.pyramid(frame, tables, lambda band, _: band)
     for module in (_wavelet_bands, _slow_rows):
         monkeypatch.setattr(module, "on_host", lambda _: False)
-    array = _wavelet_bands.pyramid(frame, 30000.0, tables, lambda band, _: band)
+    array = _wavelet_bands.pyramid(frame, tables, lambda band, _: band)
     assert abs(compiled.mean(dtype=float)) < 1e-4 * compiled.std()
     np.testing.assert_allclose(array, compiled, atol=1e-4 * compiled.std())
 

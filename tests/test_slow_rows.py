@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import scipy.fft
@@ -25,7 +27,7 @@ def test_blocks_give_the_products_with_cosines(height):
 
 def test_blocks_are_taken_where_they_spare_work():
     assert _slow_rows.of_cosines(2048, 64).even.shape[1] <= 2048 / 8
-    assert _slow_rows.of_cosines(1024, 64).even.shape[1] <= 1024 / 4
+    assert _slow_rows.of_cosines(1024, 64).even.shape[1] <= 1024 / 8
     assert _slow_rows.of_cosines(100, 64).even.shape[1] == 50
 
 
@@ -44,6 +46,18 @@ def test_waves_of_a_damping_are_those_of_the_fourier_and_of_the_cosine_transform
     np.testing.assert_allclose(compiled, exact, atol=3e-4)
     array = _slow_rows.expand_xp(damping * _slow_rows.project_xp(frame.astype(np.float32), slow), slow)
     np.testing.assert_allclose(array, compiled, atol=2e-5)
+
+
+@pytest.mark.parametrize("width", [2, 134, 256, 515, 526, 1031])
+def test_gains_across_are_those_of_the_cosine_transform_at_any_width(width):
+    rng = np.random.default_rng(4)
+    rows, gains = rng.normal(size=(7, width)), rng.uniform(size=(1, width))
+    exact = scipy.fft.idct(scipy.fft.dct(rows) * gains)
+    np.testing.assert_allclose(
+        _stripe_power.across(rows.astype(np.float32), gains.astype(np.float32)), exact, atol=1e-5
+    )
+    array = _stripe_power.across_xp(rows.astype(np.float32), gains.astype(np.float32))
+    np.testing.assert_allclose(array, exact, atol=1e-5)
 
 
 def test_rows_that_are_at_hand_are_measured_alike():
@@ -71,3 +85,17 @@ def test_wavelets_treat_a_batch_as_each_frame(options):
     holed = wavelet_stripes.stripes_xp(frames, plan)
     np.testing.assert_allclose(holed[[0, 2, 3]], expected[[0, 2, 3]], atol=1e-4)
     assert np.isfinite(holed).all()
+
+
+def test_buffers_of_a_thread_are_its_own_and_hold_no_result():
+    rng = np.random.default_rng(3)
+    frames = rng.normal(size=(2, 90, 70)).astype(np.float32) + rng.normal(size=(2, 1, 70)).astype(np.float32)
+    plan = wavelet_stripes.plan((90, 70), wavelet="haar", damping=4, shrink=False)
+    first = wavelet_stripes.stripes(frames[0], plan)
+    kept = first.copy()
+    second = wavelet_stripes.stripes(frames[1], plan)
+    np.testing.assert_array_equal(first, kept)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda k: wavelet_stripes.stripes(frames[k % 2], plan), range(40)))
+    for k, field in enumerate(found):
+        np.testing.assert_array_equal(field, second if k % 2 else first)

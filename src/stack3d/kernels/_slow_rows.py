@@ -6,8 +6,7 @@ sums, one for each term, and what is left is a product with far fewer rows than 
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,9 +14,10 @@ import numpy as np
 
 from stack3d.kernels import _slow_rows_loops as loops
 from stack3d.kernels._namespace import namespace, on_host
+from stack3d.kernels._scratch import scratch
 
-_BLOCKS = ((16, 4), (8, 4), (16, 8))  # rows and terms of a block, cheapest first
-_PART = 64  # sums treated together, so that they stay in the cache
+_BLOCKS = ((16, 4), (8, 4), (64, 8), (32, 8), (16, 8))  # rows and terms of a block
+_PART = 32  # sums that frames are put together from at a time, so that they stay in the cache
 _FEW = 24  # slowest cosines, which frames are put together from,
 _CLOSE = 1e-4  # and how near their blocks must come, of the largest value;
 _ROUGH = 3e-3  # the others are only measured by
@@ -59,34 +59,37 @@ def project(frame: Any, waves: int | Slow) -> Any:
     slow = of_cosines(frame.shape[-2], waves) if isinstance(waves, int) else waves
     if frame.ndim != 2 or not on_host(frame) or not frame.flags.c_contiguous:
         return project_xp(frame, slow)
-    fold = functools.partial(loops.fold_blocks, frame) if slow.local.size else functools.partial(loops.fold_rows, frame)
-    return folded(slow, frame.shape[1], fold)
-
-
-def folded(slow: Slow, width: int, fold: Callable[..., None]) -> Any:
-    """Return the products, a part of the rows after the other: ``fold(first, [local,] even, odd)`` brings them to sums."""
-    some = (slow.local,) if slow.local.size else ()
-    out = np.empty((slow.waves, width), np.float32)
-    sums = np.empty((2, _PART, width + loops.APART), np.float32)
-    for start, stop, first in parts(slow):
-        even, odd = sums[:, : stop - start]
-        fold(first, *some, even, odd)
-        for target, mix, part in (
-            (out[::2], slow.even, even[:, :width]),
-            (out[1::2], slow.odd, odd[:, :width]),
-        ):
-            if start == 0:
-                np.matmul(mix[:, :stop], part, out=target)
-            else:
-                target += mix[:, start:stop] @ part
+    out, sums = np.empty((slow.waves, frame.shape[1]), np.float32), sums_of(slow)[:, 0]
+    for start, stop in panels(frame.shape[1]):
+        loops.fold(frame, start, stop, slow.local, *sums)
+        mixed(slow, sums, out[:, start:stop])
     return out
 
 
-def parts(slow: Slow) -> Iterator[tuple[int, int, int]]:
-    """Return parts of the sums that stay in the cache: from, to, and the first block or row."""
-    count, terms = slow.even.shape[1], max(slow.local.shape[1], 1)
-    for start in range(0, count, _PART):
-        yield start, min(start + _PART, count), start // terms
+def panels(width: int) -> Iterator[tuple[int, int]]:
+    """Return columns that are treated together: from, to."""
+    part = -(-width // -(-width // loops.PANEL))
+    for start in range(0, width, part):
+        yield start, min(start + part, width)
+
+
+def sums_of(slow: Slow, count: int = 1) -> Any:
+    """Return what the loops write sums of panels to, even and odd ones: (2, panels, sums), until they are asked for again."""
+    return scratch("slow rows", 2, count, slow.even.shape[1] * loops.STRIDE)
+
+
+def mixed(slow: Slow, sums: Any, out: Any) -> None:
+    """Write the products that sums of a panel make."""
+    even, odd = sums.reshape(2, -1, loops.STRIDE)[:, :, : out.shape[1]]
+    np.matmul(slow.even, even, out=out[::2])
+    np.matmul(slow.odd, odd, out=out[1::2])
+
+
+def parted(slow: Slow, rows: Any, sums: Any, part: slice = slice(None)) -> None:
+    """Write the sums of a panel that rows of waves make, or a part of them."""
+    even, odd = sums.reshape(2, -1, loops.STRIDE)[:, :, : rows.shape[1]]
+    np.matmul(slow.even[:, part].T, rows[::2], out=even)
+    np.matmul(slow.odd[:, part].T, rows[1::2], out=odd)
 
 
 def project_xp(frame: Any, slow: Slow) -> Any:
@@ -128,24 +131,14 @@ def expand(rows: Any, waves: int | Slow) -> Any:
     slow = of_cosines(waves, rows.shape[-2], True) if isinstance(waves, int) else waves
     if rows.ndim != 2 or not on_host(rows):
         return expand_xp(rows, slow)
-    out = np.empty((slow.height, rows.shape[1]), np.float32)
-    for even, odd, first in unfolded(rows, slow):
-        if slow.local.size:
-            loops.unfold_blocks(even, odd, slow.local, first, out)
-        else:
-            loops.unfold_rows(even, odd, first, out)
+    out, count, terms = np.empty((slow.height, rows.shape[1]), np.float32), slow.even.shape[1], slow.local.shape[1] or 1
+    for start, stop in panels(rows.shape[1]):
+        for first in range(0, count, _PART):
+            part = slice(first, min(first + _PART, count))
+            sums = scratch("slow rows", 2, (part.stop - first) * loops.STRIDE)
+            parted(slow, rows[:, start:stop], sums, part)
+            loops.unfold(*sums, slow.local, first // terms, start, stop, out)
     return out
-
-
-def unfolded(rows: Any, slow: Slow) -> Iterator[tuple[Any, Any, int]]:
-    """Return the sums that rows of waves make, a part after the other, and the first block or row of each."""
-    width = rows.shape[1]
-    sums = np.empty((2, _PART, width + loops.APART), np.float32)
-    for start, stop, first in parts(slow):
-        even, odd = sums[:, : stop - start]
-        np.matmul(slow.even[:, start:stop].T, rows[::2], out=even[:, :width])
-        np.matmul(slow.odd[:, start:stop].T, rows[1::2], out=odd[:, :width])
-        yield even, odd, first
 
 
 def expand_xp(rows: Any, slow: Slow) -> Any:
@@ -200,10 +193,12 @@ def damped(
 
 
 def _slow(waves: np.ndarray[Any, Any], close: np.ndarray[Any, Any]) -> Slow:
-    """Return waves (count, height) in blocks that come as close as asked for, of the largest value; or row by row."""
+    """Return waves (count, height) in the cheapest blocks that come as close as asked for, of the largest value; or row by row."""
     count, height = waves.shape
     upper, largest = (height + 1) // 2, abs(waves).max()
-    for rows, terms in _BLOCKS:
+    # Operations: of the blocks, in which rows and terms are folded, and of the products.
+    cost = {(-(-upper // rows) * terms * count + height * (terms + 4), rows, terms) for rows, terms in _BLOCKS}
+    for _, rows, terms in sorted(cost):
         # The last block goes on beyond the middle.
         number = -(-upper // rows)
         if number < 2 or number * rows > height:

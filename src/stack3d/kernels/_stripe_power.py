@@ -24,6 +24,11 @@ _GROWTH = 1.33  # of the bands
 _SLOPES = (1.0, 4.0)  # from the axis across, up to which power is compared in a frame, and in a difference
 _FAINT = 1e-3
 _LEVEL = 1e-3  # of the power of stripes, below which nothing else is told apart
+_FAST = 13  # largest prime factor of a length that transforms are made for;
+_PLAIN, _PRIME = (
+    200,
+    4,
+)  # a transform takes as long as a product would at a length of so much and so often the largest factor
 MODES = int(np.ceil(REACHES[-1] * np.sqrt(-np.log(_FAINT)))) + 1  # cosines along the stripe that the shortest take
 ACROSS = np.geomspace(np.pi / 4096, np.pi, 400)  # frequencies for `Stripes.share`
 
@@ -150,10 +155,29 @@ def slow_rows(u: Any) -> Any:
 def across(rows: Any, gains: Any, axis: int = -1) -> Any:
     """Return rows, which lie along `axis`, with each of their half cycles multiplied by `gains`."""
     if on_host(rows):
+        if rows.ndim == 2 and axis == -1 and rows.dtype == np.float32 and _awkward(rows.shape[-1]):
+            cosines = _cosines(rows.shape[-1])
+            return (rows @ cosines.T * gains) @ cosines
         spectrum = scipy.fft.dct(rows, norm="ortho", axis=axis)
         spectrum *= gains
         return scipy.fft.idct(spectrum, norm="ortho", overwrite_x=True, axis=axis)
     return across_xp(rows, gains, axis)
+
+
+@lru_cache(maxsize=64)
+def _awkward(size: int) -> bool:
+    """Whether a product with a matrix is faster than a fast transform: lengths with a large prime factor."""
+    largest, rest = 1, size
+    for factor in range(2, size + 1):
+        while rest % factor == 0:
+            largest, rest = factor, rest // factor
+    return largest > _FAST and size < _PLAIN + _PRIME * largest
+
+
+@lru_cache(maxsize=16)
+def _cosines(size: int) -> np.ndarray:
+    """Return the matrix of the orthonormal cosine transform, (frequencies, samples)."""
+    return np.ascontiguousarray(scipy.fft.dct(np.eye(size), norm="ortho", axis=0), dtype=np.float32)
 
 
 def across_xp(rows: Any, gains: Any, axis: int = -1) -> Any:

@@ -9,61 +9,56 @@ import numpy as np
 
 from stack3d.kernels import _slow_rows
 from stack3d.kernels import _wavelet_loops as loops
-from stack3d.kernels._namespace import namespace, on_host
+from stack3d.kernels._namespace import namespace, on_host, packed
+from stack3d.kernels._scratch import scratch
 from stack3d.kernels._wavelet_plan import Bank, Basis, Pyramid
-
-_NONE = np.empty((0, 0), np.float32)
 
 
 def details(rows: Any, bank: Bank, levels: int) -> list[Any]:
     """Return the details of rows (n, x) at each level, finest first."""
     out = []
-    for number in range(levels):
-        low, high = _split(rows, bank, low=number + 1 < levels)
+    for _ in range(levels):
+        rows, high = _split(rows, bank)
         out.append(high)
-        rows = low
     return out
 
 
 def joined(bands: list[Any], bank: Bank, widths: tuple[int, ...]) -> Any:
     """Return rows put together from their details alone."""
-    rows: Any = None
+    rows = namespace(bands[-1]).zeros(bands[-1].shape, np.float32)
     for band, width in zip(bands[::-1], widths[len(bands) - 1 :: -1], strict=True):
         rows = _join(rows, band, bank, width)
     return rows
 
 
-def pyramid(frame: Any, level: float, tables: Pyramid, shrunk: Callable[[Any, int], Any]) -> Any:
+def pyramid(frame: Any, tables: Pyramid, shrunk: Callable[[Any, int], Any]) -> Any:
     """Return what damping takes from the bands of details across stripes along y, and what they make of a frame; mean 0.
 
     Parameters
     ----------
     frame : (y, x) float32 array
-    level : float
-        Taken off the frame, which rounding then does not see.
     tables : Pyramid
     shrunk : callable
         What is made of the waves of each band (waves, x), given with the number of its level from 0.
     """
     xp, bank, bands, mean, low = namespace(frame), tables.bank, [], 0.0, frame
     for number, (slow, damping) in enumerate(zip(tables.slow, tables.damping, strict=True)):
-        less = level * float(np.sum(bank.dec_lo)) if number == 0 else 0.0
-        rows, low = _smoothed(low, bank, slow, less, number + 1 < len(tables.slow))
-        band = _split(rows, bank, low=False)[1]
+        low, band = _analysed(low, bank, slow, f"wavelet {number}")
         band = shrunk(band * xp.asarray(damping), number)
         rows, columns = (xp.asarray(part) for part in (tables.rows[number], tables.columns[number]))
         mean += float(rows @ (band @ columns))
         bands.append(band)
-    field: Any = None
+    field = xp.zeros(low.shape, np.float32)
     for number in range(len(bands) - 1, -1, -1):
-        lines = _join(None, bands[number], bank, tables.widths[number])
-        wide = _widened(lines, tables.slow[number], field, bank, tables.widths[number])
-        field = _up(wide, bank, tables.heights[number], mean if number == 0 else 0.0)
+        shape, less = (tables.heights[number], tables.widths[number]), 0.0 if number else mean
+        # What the level before was analysed from is of no further use.
+        name = f"wavelet {number - 1}" if number else None
+        field = _synthesised(field, bands[number], tables.slow[number], bank, shape, less, name)
     return field
 
 
 def together(frame: Any, level: float, tables: Basis, shrunk: Callable[[Any, int], Any]) -> Any:
-    """Return the same as `pyramid` by a basis that all levels share."""
+    """Return the same as `pyramid` by a basis that all levels share; rounding does not see the level."""
     xp = namespace(frame)
     project, middle = xp.asarray(tables.project), xp.asarray(tables.middle)
     # The level is taken off the functions, which spares a pass over the frame.
@@ -78,64 +73,57 @@ def together(frame: Any, level: float, tables: Basis, shrunk: Callable[[Any, int
     return xp.asarray(tables.expand) @ lines
 
 
-def _split(rows: Any, bank: Bank, *, low: bool = True, high: bool = True) -> tuple[Any, Any]:
-    """Return low-pass and details of rows, where wanted."""
+def _split(rows: Any, bank: Bank) -> tuple[Any, Any]:
+    """Return low-pass and details of rows."""
     if not on_host(rows):
         return split_xp(rows, bank)
     shape = (rows.shape[0], (rows.shape[1] + bank.dec_lo.size - 1) // 2)
-    parts = [np.empty(shape, np.float32) if wanted else _NONE for wanted in (low, high)]
-    loops.split_rows(rows, bank.dec_lo, bank.dec_hi, *parts)
-    return parts[0], parts[1]
+    low, high = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    loops.split_rows(rows, bank.dec_lo, bank.dec_hi, low, high)
+    return low, high
 
 
 def _join(low: Any, high: Any, bank: Bank, width: int) -> Any:
-    """Return rows put together from low-pass and details, or one of them."""
-    some = low if high is None else high
-    if not on_host(some):
+    """Return rows put together from low-pass and details."""
+    if not on_host(high):
         return join_xp(low, high, bank, width)
-    out = np.zeros((some.shape[0], width), np.float32)
-    parts = (_NONE if part is None else part for part in (low, high))
-    loops.join_rows(*parts, bank.rec_lo, bank.rec_hi, out)
+    out = np.empty((high.shape[0], width), np.float32)
+    loops.join_rows(low, high, bank.rec_lo, bank.rec_hi, out)
     return out
 
 
-def _smoothed(frame: Any, bank: Bank, slow: _slow_rows.Slow, less: float, further: bool) -> tuple[Any, Any]:
-    """Return the slow waves of the low-pass of columns less a constant, and its low-pass along rows where that is wanted."""
+def _analysed(frame: Any, bank: Bank, slow: _slow_rows.Slow, name: str) -> tuple[Any, Any]:
+    """Return the low-pass of a frame, in the buffer of a name, and the slow waves of the details across columns."""
     if not on_host(frame):
-        smooth = analysed_xp(frame, bank.dec_lo, 0) - np.float32(less)
-        return _slow_rows.project_xp(smooth, slow), analysed_xp(smooth, bank.dec_lo, -1) if further else None
-    height, width = frame.shape
-    taps, step = bank.dec_lo.size, slow.local.shape[0] if slow.local.size else 1
-    low = np.empty(((height + taps - 1) // 2, (width + taps - 1) // 2), np.float32) if further else _NONE
-    local = slow.local
-
-    def fold(first: int, *sums: Any) -> None:
-        even, odd = sums[-2:]
-        count = len(even) // local.shape[1] * step if local.size else len(even)
-        loops.smooth_fold(
-            frame, bank.dec_lo, bank.down, np.float32(less), low, first * step, count, local, even, odd
-        )  # fmt: skip
-
-    return _slow_rows.folded(slow, width, fold), low
+        low, high = split_xp(analysed_xp(frame, bank.dec_lo, 0), bank)
+        return low, _slow_rows.project_xp(high, slow)
+    count = (frame.shape[1] + bank.dec_lo.size - 1) // 2
+    low, waves = scratch(name, slow.height, count), np.empty((slow.waves, count), np.float32)
+    panels = list(_slow_rows.panels(count))
+    sums = _slow_rows.sums_of(slow, len(panels))
+    loops.analyse(packed(frame), bank.dec_lo, bank.dec_hi, panels[0][1], slow.local, low, *sums)
+    for number, (start, stop) in enumerate(panels):
+        _slow_rows.mixed(slow, sums[:, number], waves[:, start:stop])
+    return low, waves
 
 
-def _widened(lines: Any, slow: _slow_rows.Slow, low: Any, bank: Bank, width: int) -> Any:
-    """Return the low-pass of columns that slow waves make, with the next level's field put in where there is one."""
-    if not on_host(lines):
-        wide = _slow_rows.expand_xp(lines, slow)
-        return wide if low is None else wide + join_xp(low, None, bank, width)
-    out = np.empty((slow.height, width), np.float32)
-    for even, odd, first in _slow_rows.unfolded(lines, slow):
-        loops.unfold_join(even, odd, slow.local, first, _NONE if low is None else low, bank.rec_lo, out)
-    return out
+def _synthesised(
+    low: Any, band: Any, slow: _slow_rows.Slow, bank: Bank, shape: tuple[int, int], less: float, name: str | None
+) -> Any:
+    """Return the frame put together from its low-pass and the slow waves of details across columns, less a constant.
 
-
-def _up(rows: Any, bank: Bank, height: int, less: float) -> Any:
-    """Return the columns that low-pass samples make, less a constant."""
-    if not on_host(rows):
-        return synthesised_xp(rows, bank.rec_lo, height, 0) - np.float32(less)
-    out = np.empty((height, rows.shape[1]), np.float32)
-    loops.raise_columns(rows, bank.rec_lo, bank.up, np.float32(less), out)
+    In the buffer of a name, where there is one.
+    """
+    height, width = shape
+    if not on_host(band):
+        wide = join_xp(low, _slow_rows.expand_xp(band, slow), bank, width)
+        return synthesised_xp(wide, bank.rec_lo, height, 0) - np.float32(less)
+    panels = list(_slow_rows.panels(band.shape[1]))
+    sums = _slow_rows.sums_of(slow, len(panels))
+    for number, (start, stop) in enumerate(panels):
+        _slow_rows.parted(slow, band[:, start:stop], sums[:, number])
+    out = np.empty(shape, np.float32) if name is None else scratch(name, *shape)
+    loops.synthesise(*sums, panels[0][1], slow.local, low, bank.rec_lo, bank.rec_hi, np.float32(less), out)
     return out
 
 
@@ -145,9 +133,8 @@ def split_xp(rows: Any, bank: Bank) -> tuple[Any, Any]:
 
 
 def join_xp(low: Any, high: Any, bank: Bank, width: int) -> Any:
-    """`xp` form: one level of synthesis along the last axis, to `width`, from either part or both."""
-    parts = [(part, taps) for part, taps in ((low, bank.rec_lo), (high, bank.rec_hi)) if part is not None]
-    return sum(synthesised_xp(part, taps, width, -1) for part, taps in parts)
+    """`xp` form: one level of synthesis along the last axis, to `width`."""
+    return synthesised_xp(low, bank.rec_lo, width, -1) + synthesised_xp(high, bank.rec_hi, width, -1)
 
 
 def analysed_xp(rows: Any, taps: Any, axis: int) -> Any:

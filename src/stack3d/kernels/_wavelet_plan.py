@@ -20,11 +20,11 @@ from scipy import sparse
 from stack3d.kernels import _slow_rows
 from stack3d.kernels._shear import check_strength, checked_angle, checked_shape, shear_of
 from stack3d.kernels._stripe_power import MODES
-from stack3d.kernels._wavelet_loops import down_blocks, up_blocks
 
 _FAINT = 1e-5  # damping below this is none
 _CUT = 1e-3  # functions weaker than this times the strongest are left out: about 1e-5 of the frame's contrast
-_SHORT = 4  # taps of a filter that goes level by level
+_SHORT = 4  # taps of a filter that goes level by level,
+_FUNCTIONS = 2  # or so many for each cycle of the damping
 _LEVELS = 5
 _DAMPING = 4.0
 
@@ -67,14 +67,12 @@ class Plan:
 
 
 class Bank(NamedTuple):
-    """Filters of a wavelet, float32, and the low-pass ones for four rows at once."""
+    """Filters of a wavelet, float32."""
 
     dec_lo: np.ndarray[Any, Any]
     dec_hi: np.ndarray[Any, Any]
     rec_lo: np.ndarray[Any, Any]
     rec_hi: np.ndarray[Any, Any]
-    down: np.ndarray[Any, Any]
-    up: np.ndarray[Any, Any]
 
 
 class Tables(NamedTuple):
@@ -229,8 +227,9 @@ def pyramid_of(plan: Plan) -> Pyramid:
 
 
 def levelwise(plan: Plan) -> bool:
-    """Whether a damping of its own goes level by level."""
-    return _bank(plan.wavelet).dec_lo.size <= _SHORT
+    """Whether a damping of its own goes level by level: the number of functions of a basis grows with the damping."""
+    assert plan.damping is not None
+    return _bank(plan.wavelet).dec_lo.size <= max(_SHORT, _FUNCTIONS * plan.damping)
 
 
 @lru_cache(maxsize=8)
@@ -281,8 +280,7 @@ def _analysis(size: int, taps: np.ndarray[Any, Any]) -> sparse.csr_matrix:
 @lru_cache(maxsize=16)
 def _bank(name: str) -> Bank:
     wavelet = pywt.Wavelet(name)
-    dec_lo, dec_hi, rec_lo, rec_hi = map(_frozen, (wavelet.dec_lo, wavelet.dec_hi, wavelet.rec_lo, wavelet.rec_hi))
-    return Bank(dec_lo, dec_hi, rec_lo, rec_hi, _frozen(down_blocks(dec_lo)), _frozen(up_blocks(rec_lo)))
+    return Bank(*map(_frozen, (wavelet.dec_lo, wavelet.dec_hi, wavelet.rec_lo, wavelet.rec_hi)))
 
 
 def _sizes(size: int, taps: int, levels: int) -> tuple[int, ...]:

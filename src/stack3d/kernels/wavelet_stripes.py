@@ -147,7 +147,7 @@ def _alone(frame: Any, plan: Plan, weight: Any = None) -> Any:
     # Beyond a sheared frame lie no holes that stripes cross: filling once is enough.
     rounds = 0 if weight is None else ROUNDS
     weight = inside(shear, upright, weight)
-    if _far(upright, level):
+    if _far(upright[::_SOME, ::_SOME], level):
         upright, level = upright - np.float32(level), 0.0
     if weight is not None:
         upright = xp.where(weight > 0, upright, np.float32(level))
@@ -164,11 +164,12 @@ def _upright(frame: Any, plan: Plan) -> Any:
     """Return the field of a frame that lies upright, or None where a pixel is missing: no pass is spent on looking for one."""
     xp = namespace(frame)
     # One value that is not finite makes the mean so, and the products that the frame is seen by.
+    some = frame[::_SOME, ::_SOME].copy()
     with np.errstate(invalid="ignore"):
-        level = float(frame[::_SOME, ::_SOME].mean(dtype=np.float64))
+        level = float(some.mean(dtype=np.float64))
     if not np.isfinite(level):
         return None
-    if _far(frame, level):
+    if _far(some, level):
         frame, level = frame - np.float32(level), 0.0
     slow = _stripe_power.slow_rows(frame) if plan.shrink else None
     if slow is not None and not bool(xp.isfinite(xp.sum(slow[0], dtype=np.float64))):
@@ -181,9 +182,9 @@ def _upright(frame: Any, plan: Plan) -> Any:
     return field if bool(xp.isfinite(field[0, 0])) else None
 
 
-def _far(upright: Any, level: float) -> bool:
-    """Whether a frame is so far from 0 that rounding sees it."""
-    return abs(level) > _NEAR * float(upright[::_SOME, ::_SOME].std(dtype=np.float64))
+def _far(some: Any, level: float) -> bool:
+    """Whether pixels of a frame are so far from 0 that rounding sees it."""
+    return abs(level) > _NEAR * float(some.std(dtype=np.float64))
 
 
 def _scaled(field: Any, plan: Plan) -> Any:
@@ -226,7 +227,7 @@ def _by_damping(upright: Any, weight: Any, level: float, plan: Plan, slow: Any =
         return _stripe_power.across(band, xp.asarray(gains[number])) if plan.shrink else band
 
     if levelwise(plan):
-        return lambda full: _wavelet_bands.pyramid(full, level, pyramid_of(plan), shrunk)
+        return lambda full: _wavelet_bands.pyramid(full, pyramid_of(plan), shrunk)
     return lambda full: _wavelet_bands.together(full, level, basis_of(plan), shrunk)
 
 
