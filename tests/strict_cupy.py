@@ -17,7 +17,7 @@ FUNCTIONS = """
 abs all any arange arctan2 argsort bincount broadcast_to ceil clip concatenate count_nonzero cos cumsum empty
 empty_like exp eye flatnonzero floor full histogram hypot isfinite isinf isnan linspace log matmul max maximum
 mean median min minimum moveaxis nanmedian ones ones_like pad repeat rint roll searchsorted sin sort sqrt
-stack sum swapaxes take take_along_axis trace transpose vdot where zeros zeros_like
+stack subtract sum swapaxes take take_along_axis trace transpose vdot where zeros zeros_like
 """
 PARTS = {"fft": ("rfft", "irfft", "rfft2", "irfft2", "fft", "ifft"), "linalg": ("solve",)}
 METHODS = """
