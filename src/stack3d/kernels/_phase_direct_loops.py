@@ -13,7 +13,7 @@ _CLIP = 6.0  # residual grey values beyond this many (mean-absolute) deviations 
 _DROP = 0.15  # fall of the autocorrelation over which its curvature is measured
 _WIDEST = 8  # longest such distance
 _CLIMBS = 12
-_LANES = 8
+_DIGITS = 2047.0
 _FLOOR = 0.07  # error of a parabola through three neighbours of structure as fine as the pixels
 
 
@@ -74,7 +74,7 @@ def _without_trend(values: Any) -> None:
 
 @njit(**_OPTIONS)
 def overlap(a: Any, b: Any, dy: int, dx: int) -> Any:
-    """Cut out of two frames what both show when the second lies (dy, dx) further on, each freed of its trend."""
+    """Cut out of two frames what both show when the second lies (dy, dx) further on, each freed of its trend, in digits."""
     n, m = a.shape
     top, left = max(0, -dy), max(0, -dx)
     rows, cols = n - abs(dy), m - abs(dx)
@@ -82,37 +82,45 @@ def overlap(a: Any, b: Any, dy: int, dx: int) -> Any:
     two = b[top + dy : top + dy + rows, left + dx : left + dx + cols].copy()
     _without_trend(one)
     _without_trend(two)
-    return one, two
+    return digits(one), digits(two)
+
+
+@njit(**_OPTIONS)
+def digits(values: Any) -> Any:
+    """Scale an array to whole numbers of 12 bits: their sums are exact in any order, which is what makes them fast."""
+    top = np.float32(0)
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            top = max(top, abs(values[i, j]))
+    scale = np.float32(_DIGITS) / top if top > 0 else np.float32(0)
+    out = np.empty(values.shape, np.int16)
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            out[i, j] = np.int16(np.rint(values[i, j] * scale))
+    return out
 
 
 @njit(**_OPTIONS)
 def ncc(a: Any, b: Any, top: int, left: int, other_top: int, other_left: int, rows: int, cols: int) -> float:
-    """Normalised correlation of a part of `a` with an equally large part of `b`."""
-    whole = cols - cols % _LANES
-    part = np.zeros((5, _LANES), np.float32)
-    total = np.zeros(5)
+    """Normalised correlation of a part of `a` with an equally large part of `b`, both as `digits` returns them."""
+    s, t, ss, tt, st = 0, 0, 0, 0, 0
     for i in range(rows):
         p, q = a[top + i, left : left + cols], b[other_top + i, other_left : other_left + cols]
-        part[:] = 0
-        for j in range(0, whole, _LANES):
-            for k in range(_LANES):
-                x, y = p[j + k], q[j + k]
-                part[0, k] += x
-                part[1, k] += y
-                part[2, k] += x * x
-                part[3, k] += y * y
-                part[4, k] += x * y
-        for k in range(cols - whole):
-            x, y = p[whole + k], q[whole + k]
-            part[0, k] += x
-            part[1, k] += y
-            part[2, k] += x * x
-            part[3, k] += y * y
-            part[4, k] += x * y
-        for c in range(5):
-            for k in range(_LANES):
-                total[c] += part[c, k]
-    s, t, ss, tt, st = total
+        # of at most 500 pixels a row, so that 32 bits hold its sums
+        row = (np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0))
+        of_p, of_q, of_pp, of_qq, of_pq = row
+        for j in range(cols):
+            x, y = np.int32(p[j]), np.int32(q[j])
+            of_p = np.int32(of_p + x)
+            of_q = np.int32(of_q + y)
+            of_pp = np.int32(of_pp + np.int32(x * x))
+            of_qq = np.int32(of_qq + np.int32(y * y))
+            of_pq = np.int32(of_pq + np.int32(x * y))
+        s += of_p
+        t += of_q
+        ss += of_pp
+        tt += of_qq
+        st += of_pq
     number = rows * cols
     above, first, second = st - s * t / number, ss - s * s / number, tt - t * t / number
     return above / math.sqrt(first * second) if first > 0 and second > 0 else 0.0
@@ -223,16 +231,17 @@ def climbed(a: Any, b: Any, dy: float, dx: float, least: int) -> Any:
 def _independent(a: Any, b: Any, py: float, px: float) -> float:
     """Share of independent samples in what is left when one frame is taken from the other, moved by part of a pixel."""
     n, m = a.shape[0] - 2, a.shape[1] - 2
+    a, b = a.astype(np.float32), b.astype(np.float32)
     left = np.empty((n, m), np.float32)
     scale = math.sqrt(np.sum(a * a) / max(np.sum(b * b), 1e-30))
     for i in range(n):
         for j in range(m):
             down, across = (b[i + 2, j + 1] - b[i, j + 1]) / 2, (b[i + 1, j + 2] - b[i + 1, j]) / 2
             left[i, j] = a[i + 1, j + 1] - scale * (b[i + 1, j + 1] + py * down + px * across)
-    share = 1.0
+    share, rest = 1.0, digits(left)
     for axis in range(2):
         down, across = 1 - axis, axis
-        alike = min(max(ncc(left, left, 0, 0, down, across, n - down, m - across), 0.0), 0.99)
+        alike = min(max(ncc(rest, rest, 0, 0, down, across, n - down, m - across), 0.0), 0.99)
         share *= (1 - alike) / (1 + alike)
     return share
 

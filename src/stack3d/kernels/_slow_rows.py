@@ -22,6 +22,7 @@ _FEW = 24  # slowest cosines, which frames are put together from,
 _CLOSE = 1e-4  # and how near their blocks must come, of the largest value;
 _ROUGH = 3e-3  # the others are only measured by
 _DAMPED = 3e-4  # the same for what a damping leaves
+_ALONE = 2**18  # multiplications up to which OpenBLAS uses one thread
 
 
 class Slow(NamedTuple):
@@ -81,15 +82,22 @@ def sums_of(slow: Slow, count: int = 1) -> Any:
 def mixed(slow: Slow, sums: Any, out: Any) -> None:
     """Write the products that sums of a panel make."""
     even, odd = sums.reshape(2, -1, loops.STRIDE)[:, :, : out.shape[1]]
-    np.matmul(slow.even, even, out=out[::2])
-    np.matmul(slow.odd, odd, out=out[1::2])
+    _multiply(slow.even, even, out[::2])
+    _multiply(slow.odd, odd, out[1::2])
 
 
 def parted(slow: Slow, rows: Any, sums: Any, part: slice = slice(None)) -> None:
     """Write the sums of a panel that rows of waves make, or a part of them."""
     even, odd = sums.reshape(2, -1, loops.STRIDE)[:, :, : rows.shape[1]]
-    np.matmul(slow.even[:, part].T, rows[::2], out=even)
-    np.matmul(slow.odd[:, part].T, rows[1::2], out=odd)
+    _multiply(slow.even[:, part].T, rows[::2], even)
+    _multiply(slow.odd[:, part].T, rows[1::2], odd)
+
+
+def _multiply(factors: Any, rows: Any, out: Any) -> None:
+    """Write a product in parts that BLAS makes in this thread: others that it wakes spin on while frames go on here."""
+    step = max(1, _ALONE // max(1, rows.size))
+    for first in range(0, len(factors), step):
+        np.matmul(factors[first : first + step], rows, out=out[first : first + step])
 
 
 def project_xp(frame: Any, slow: Slow) -> Any:
