@@ -103,11 +103,12 @@ def digits(values: Any) -> Any:
 @njit(**_OPTIONS)
 def ncc(a: Any, b: Any, top: int, left: int, other_top: int, other_left: int, rows: int, cols: int) -> float:
     """Normalised correlation of a part of `a` with an equally large part of `b`, both as `digits` returns them."""
-    s, t, ss, tt, st = 0, 0, 0, 0, 0
+    total: Any = (0, 0, 0, 0, 0)
+    s, t, ss, tt, st = total
     for i in range(rows):
         p, q = a[top + i, left : left + cols], b[other_top + i, other_left : other_left + cols]
         # of at most 500 pixels a row, so that 32 bits hold its sums
-        row = (np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0))
+        row: Any = (np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0))
         of_p, of_q, of_pp, of_qq, of_pq = row
         for j in range(cols):
             x, y = np.int32(p[j]), np.int32(q[j])
