@@ -100,8 +100,7 @@ def checked(found: PairShift, first: Any, second: Any, tables: Tables) -> PairSh
     size = first.small.size
     d = np.array([found.dy, found.dx])
     start = _climbed(first.small, second.small, d / size)
-    agrees = found.extra.weight > 0 and start is not None and _is_the_same(start, found, size)
-    if agrees and start.alike > _CLEAR:  # type: ignore[union-attr]
+    if start is not None and start.alike > _CLEAR and found.extra.weight > 0 and _is_the_same(start, found, size):
         return found
     maxima = _maxima(first.small, second.small, start)
     if not maxima:

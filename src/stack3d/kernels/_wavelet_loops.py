@@ -54,14 +54,14 @@ def _two_taps(even: Any, odd: Any, at: Any, lo: Any, hi: Any, low: Any, high: An
 @njit(**_OPTIONS)
 def _eight_taps(even: Any, odd: Any, at: Any, lo: Any, hi: Any, low: Any, high: Any, add: Any) -> None:
     a, b, c, d, e, f, g, h = lo[0], lo[1], lo[2], lo[3], lo[4], lo[5], lo[6], lo[7]
-    i, k, l, m, n, r, s, t = hi[0], hi[1], hi[2], hi[3], hi[4], hi[5], hi[6], hi[7]  # noqa: E741
+    i, k, o, m, n, r, s, t = hi[0], hi[1], hi[2], hi[3], hi[4], hi[5], hi[6], hi[7]
     p, q = odd[at - 3 :], even[at - 3 :]
     for j in range(low.size):
         w, x, y, z = p[j + 3], q[j + 3], p[j + 2], q[j + 2]
         if add:
-            u, v = low[j] + a * w + b * x + c * y + d * z, high[j] + i * w + k * x + l * y + m * z
+            u, v = low[j] + a * w + b * x + c * y + d * z, high[j] + i * w + k * x + o * y + m * z
         else:
-            u, v = a * w + b * x + c * y + d * z, i * w + k * x + l * y + m * z
+            u, v = a * w + b * x + c * y + d * z, i * w + k * x + o * y + m * z
         w, x, y, z = p[j + 1], q[j + 1], p[j], q[j]
         low[j], high[j] = u + e * w + f * x + g * y + h * z, v + n * w + r * x + s * y + t * z
 

@@ -95,7 +95,7 @@ class Scene:
     volume: np.ndarray
     spacing: np.ndarray
     start: np.ndarray
-    units: tuple[str, str, str]
+    units: tuple[str, ...]
     view: tuple[float, float]
     at: np.ndarray
     shape: tuple[int, int]
@@ -187,7 +187,7 @@ def scene_of(
     spacing, size = spacing * factors, np.array(data.shape) * spacing
     middle = [places[dim] - start[k] if dim in places else size[k] / 2 for k, dim in enumerate(SPATIAL)]
     cut = np.clip(middle, 0, size) * factors
-    return Scene(data, spacing, start * factors, units, view, cut, shape, factors)  # type: ignore[arg-type]
+    return Scene(data, spacing, start * factors, units, view, cut, shape, factors)
 
 
 def _place(volume: xr.DataArray, dim: str, place: Any) -> float:
