@@ -9,6 +9,8 @@ displacement that is looked at, so that nothing in the comparison stays with the
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,7 @@ from stack3d.kernels._phase_plan import Plan, Tables
 _SIDE = 96  # longest side of the small frames
 _SEARCHED = 48  # of those on which all displacements are looked at
 _STEEP = 3e-5  # power of the outermost ring to that of the strongest, below which it may be what the window leaks
-_FEW = 2500.0  # coherent coefficients below which they are few
+_FEW = 800.0  # coherent coefficients below which they are few
 _LEAST = 16  # pixels of overlap along each axis
 _SHARE = 0.4  # of the frame, at least, that both show
 _SLACK = 0.03  # small pixels by which the two comparisons may differ
@@ -45,7 +47,8 @@ class Small(NamedTuple):
     size: int  # its pixels in pixels of the frame
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """A maximum of the direct correlation, in pixels of the frame."""
 
     d: np.ndarray[Any, Any]
@@ -53,7 +56,16 @@ class Found(NamedTuple):
     variance: np.ndarray[Any, Any]  # (y, x)
     bend: np.ndarray[Any, Any]  # of the logarithm of the correlation: (yy, yx, xx)
     white: float  # share of samples that are independent in what differs
-    standing: float  # deviations above chance
+    first: Small
+    second: Small
+    cut: tuple[int, int]  # displacement in small pixels at which they were cut
+
+    @cached_property
+    def standing(self) -> float:
+        """Deviations above chance."""
+        number = loops.structures(self.first.pixels, self.second.pixels, *self.cut)
+        # each row and column gave up its mean and slope
+        return math.atanh(self.alike) * math.sqrt(max(number - 4 * math.sqrt(number), 1.0))
 
 
 def small_frame(binned: Any, plan: Plan) -> Small:
@@ -68,18 +80,13 @@ def small_frame(binned: Any, plan: Plan) -> Small:
 
 def is_doubtful(found: PairShift, first: Any, second: Any, tables: Tables) -> bool:
     """Whether a pair rests on few coefficients, or on some that may be leaked by the window."""
-    number = np.bincount(tables.ring, tables.counts, tables.rings)
-    if float((number * found.extra.coherence**2).sum()) < _FEW:
+    if loops.coherent(found.extra.coherence, tables.counts, tables.ring) < _FEW:
         return True
     return _falls_steeply(first.power, tables) or _falls_steeply(second.power, tables)
 
 
 def _falls_steeply(power: Any, tables: Tables) -> bool:
-    counts = tables.counts * ~tables.axis
-    number = np.bincount(tables.ring, counts, tables.rings)
-    rings = np.bincount(tables.ring, counts * to_host(power), tables.rings) / np.maximum(number, 1)
-    rings = rings[number > 0]
-    return bool(rings.size) and bool(rings[-1] < _STEEP * rings.max())
+    return bool(loops.fall(to_host(power), tables.counts, tables.axis, tables.ring, tables.rings) < _STEEP)
 
 
 def checked(found: PairShift, first: Any, second: Any, tables: Tables) -> PairShift:
@@ -146,11 +153,9 @@ def _climbed(first: Small, second: Small, start: np.ndarray[Any, Any]) -> Found 
     numbers = loops.climbed(first.pixels, second.pixels, float(start[0]), float(start[1]), _LEAST)
     if not numbers[2] > 0:
         return None
-    # each row and column gave up its mean and slope
-    independent = max(numbers[3] - 4 * math.sqrt(numbers[3]), 1.0)
-    standing = math.atanh(numbers[2]) * math.sqrt(independent)
-    variance, bend = numbers[4:6] * first.size**2, numbers[6:9] / first.size**2
-    return Found(numbers[:2] * first.size, float(numbers[2]), variance, bend, float(numbers[9]), standing)
+    variance, bend = numbers[3:5] * first.size**2, numbers[5:8] / first.size**2
+    cut = (int(numbers[9]), int(numbers[10]))
+    return Found(numbers[:2] * first.size, float(numbers[2]), variance, bend, float(numbers[8]), first, second, cut)
 
 
 def _maxima(first: Small, second: Small, start: Found | None) -> list[Found]:

@@ -38,38 +38,78 @@ def shrink(values: Any, b: int) -> Any:
 
 
 @njit(**_OPTIONS)
-def _without_trend(values: Any) -> None:
-    """Take mean and slope out of every row, then of every column, and clip what stands far out, in place."""
-    n, m = values.shape
+def freed(part: Any) -> Any:
+    """Take mean and slope out of every row, then of every column, clip what stands far out, and scale to digits.
+
+    Whole numbers of 12 bits: their sums are exact in any order, which is what makes them fast.
+    """
+    n, m = part.shape
     middle_y, middle_x = (n - 1) / 2, (m - 1) / 2
     norm_y, norm_x = max(n * (n * n - 1) / 12, 1.0), max(m * (m * m - 1) / 12, 1.0)
+    out = np.empty((n, m), np.float32)
+    means, slopes, deviation = np.zeros(m, np.float32), np.zeros(m, np.float32), np.zeros(m, np.float32)
     for i in range(n):
-        row = values[i]
-        mean, slope = 0.0, 0.0
+        mean, slope = _line(part[i])
+        mean, slope = mean / m, (slope - middle_x * mean) / norm_x
+        base, step, far = np.float32(mean - slope * middle_x), np.float32(slope), np.float32(i - middle_y)
+        row, line = part[i], out[i]
         for j in range(m):
-            mean += row[j]
-            slope += (j - middle_x) * row[j]
-        mean /= m
-        slope /= norm_x
-        for j in range(m):
-            row[j] -= np.float32(mean + slope * (j - middle_x))
-    means, slopes = np.zeros(m), np.zeros(m)
+            value = row[j] - (base + step * np.float32(j))
+            line[j] = value
+            means[j] += value
+            slopes[j] += far * value
+    for j in range(m):
+        means[j] /= np.float32(n)
+        slopes[j] /= np.float32(norm_y)
     for i in range(n):
-        row = values[i]
+        line, far = out[i], np.float32(i - middle_y)
         for j in range(m):
-            means[j] += row[j]
-            slopes[j] += (i - middle_y) * row[j]
-    deviation = 0.0
-    for i in range(n):
-        row = values[i]
-        for j in range(m):
-            row[j] -= np.float32(means[j] / n + slopes[j] / norm_y * (i - middle_y))
-            deviation += abs(row[j])
-    top = np.float32(_CLIP * deviation / (n * m))
-    for i in range(n):
-        row = values[i]
-        for j in range(m):
-            row[j] = min(max(row[j], -top), top)
+            line[j] -= means[j] + far * slopes[j]
+            deviation[j] += abs(line[j])
+    top = np.float32(_CLIP * np.sum(deviation) / (n * m))
+    return _rounded(out, top)
+
+
+@njit(**_OPTIONS)
+def _line(row: Any) -> Any:
+    """Sum of a row, and of its values times their places, by four sums beside one another."""
+    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+    t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
+    whole = row.size - row.size % 4
+    for j in range(0, whole, 4):
+        s0 += row[j]
+        s1 += row[j + 1]
+        s2 += row[j + 2]
+        s3 += row[j + 3]
+        t0 += j * row[j]
+        t1 += (j + 1) * row[j + 1]
+        t2 += (j + 2) * row[j + 2]
+        t3 += (j + 3) * row[j + 3]
+    for j in range(whole, row.size):
+        s0 += row[j]
+        t0 += j * row[j]
+    return (s0 + s1) + (s2 + s3), (t0 + t1) + (t2 + t3)
+
+
+@njit(**_OPTIONS)
+def _rounded(values: Any, top: Any) -> Any:
+    """Clip an array to -top ... top, and scale it to whole numbers of 12 bits."""
+    scale = np.float32(_DIGITS) / top if top > 0 else np.float32(0)
+    out = np.empty(values.shape, np.int16)
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            out[i, j] = np.int16(np.rint(min(max(values[i, j], -top), top) * scale))
+    return out
+
+
+@njit(**_OPTIONS)
+def digits(values: Any) -> Any:
+    """Scale an array to whole numbers of 12 bits."""
+    top = np.float32(0)
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            top = max(top, abs(values[i, j]))
+    return _rounded(values, top)
 
 
 @njit(**_OPTIONS)
@@ -78,26 +118,8 @@ def overlap(a: Any, b: Any, dy: int, dx: int) -> Any:
     n, m = a.shape
     top, left = max(0, -dy), max(0, -dx)
     rows, cols = n - abs(dy), m - abs(dx)
-    one = a[top : top + rows, left : left + cols].copy()
-    two = b[top + dy : top + dy + rows, left + dx : left + dx + cols].copy()
-    _without_trend(one)
-    _without_trend(two)
-    return digits(one), digits(two)
-
-
-@njit(**_OPTIONS)
-def digits(values: Any) -> Any:
-    """Scale an array to whole numbers of 12 bits: their sums are exact in any order, which is what makes them fast."""
-    top = np.float32(0)
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            top = max(top, abs(values[i, j]))
-    scale = np.float32(_DIGITS) / top if top > 0 else np.float32(0)
-    out = np.empty(values.shape, np.int16)
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            out[i, j] = np.int16(np.rint(values[i, j] * scale))
-    return out
+    one = freed(a[top : top + rows, left : left + cols])
+    return one, freed(b[top + dy : top + dy + rows, left + dx : left + dx + cols])
 
 
 @njit(**_OPTIONS)
@@ -140,8 +162,9 @@ def _width(a: Any, longest: int) -> int:
 
 
 @njit(**_OPTIONS)
-def _structures(a: Any) -> float:
-    """Independent samples of a frame: its pixels over the sum of its squared autocorrelation along each axis."""
+def structures(a: Any, b: Any, dy: int, dx: int) -> float:
+    """Independent samples of an overlap: its pixels over the sum of its squared autocorrelation along each axis."""
+    a, _ = overlap(a, b, dy, dx)
     n, m = a.shape
     number = float(n * m)
     for axis in range(2):
@@ -159,14 +182,55 @@ def _structures(a: Any) -> float:
 def _stencil(a: Any, b: Any, h: int) -> Any:
     """Correlation at the nine displacements -h, 0, h, of the middle of each frame with parts of the other."""
     rows, cols = a.shape[0] - 2 * h, a.shape[1] - 2 * h
+    of_a, of_b = _sums(a, h, rows, cols), _sums(b, h, rows, cols)
     out = np.empty((3, 3))
     for i in range(3):
         for j in range(3):
             y, x = h * i, h * j
-            there = ncc(a, b, h, h, y, x, rows, cols)
-            back = ncc(b, a, h, h, 2 * h - y, 2 * h - x, rows, cols)
+            there = _normalised(_product(a, b, h, h, y, x, rows, cols), of_a[1, 1], of_b[i, j], rows * cols)
+            y, x = 2 * h - y, 2 * h - x
+            back = _normalised(_product(b, a, h, h, y, x, rows, cols), of_b[1, 1], of_a[2 - i, 2 - j], rows * cols)
             out[i, j] = (there + back) / 2
     return out
+
+
+@njit(**_OPTIONS)
+def _sums(a: Any, h: int, rows: int, cols: int) -> Any:
+    """Sums of the values, and of their squares, in the nine parts of a frame that start at 0, h, 2 h."""
+    out = np.zeros((3, 3, 2))
+    for i in range(a.shape[0]):
+        for j in range(3):
+            line = a[i, h * j : h * j + cols]
+            row: Any = (np.int32(0), np.int32(0))
+            s, ss = row
+            for x in range(cols):
+                value = np.int32(line[x])
+                s = np.int32(s + value)
+                ss = np.int32(ss + np.int32(value * value))
+            for k in range(3):
+                if h * k <= i < h * k + rows:
+                    out[k, j, 0] += s
+                    out[k, j, 1] += ss
+    return out
+
+
+@njit(**_OPTIONS)
+def _product(a: Any, b: Any, top: int, left: int, other_top: int, other_left: int, rows: int, cols: int) -> int:
+    total = 0
+    for i in range(rows):
+        p, q = a[top + i, left : left + cols], b[other_top + i, other_left : other_left + cols]
+        row: Any = np.int32(0)
+        for j in range(cols):
+            row = np.int32(row + np.int32(np.int32(p[j]) * np.int32(q[j])))
+        total += row
+    return total
+
+
+@njit(**_OPTIONS)
+def _normalised(product: int, of_a: Any, of_b: Any, number: int) -> float:
+    first, second = of_a[1] - of_a[0] * of_a[0] / number, of_b[1] - of_b[0] * of_b[0] / number
+    above = product - of_a[0] * of_b[0] / number
+    return above / math.sqrt(first * second) if first > 0 and second > 0 else 0.0
 
 
 @njit(**_OPTIONS)
@@ -196,12 +260,13 @@ def climbed(a: Any, b: Any, dy: float, dx: float, least: int) -> Any:
 
     Returns
     -------
-    (10,) array
-        dy, dx, correlation, independent samples of the structure, variance (y, x) of the displacement, and by what the
-        logarithm of the correlation bends (yy, yx, xx), and the share of samples that are independent in what is left
-        when one frame is taken from the other; the correlation is 0 where no maximum is reached.
+    (11,) array
+        dy, dx, correlation, variance (y, x) of the displacement, by what the logarithm of the correlation bends
+        (yy, yx, xx), the share of samples that are independent in what is left when one frame is taken from the other,
+        and the displacement (y, x) in whole pixels at which the frames were cut; the correlation is 0 where no maximum
+        is reached.
     """
-    out = np.zeros(10)
+    out = np.zeros(11)
     iy, ix = round(dy), round(dx)
     for climb in range(_CLIMBS):
         if min(a.shape[0] - abs(iy), a.shape[1] - abs(ix)) < least:
@@ -217,13 +282,13 @@ def climbed(a: Any, b: Any, dy: float, dx: float, least: int) -> Any:
         if not yy < 0:
             return out
         out[0], out[1], out[2] = iy + py * h, ix + px * h, min(height, 0.9999)
-        out[3] = _structures(one)
-        out[9] = _independent(one, two, py * h, px * h)
-        known = max(out[9] * one.size, 1.0) / (h * h * (1 - out[2] ** 2))
+        out[8] = _independent(one, two, py * h, px * h)
+        known = max(out[8] * one.size, 1.0) / (h * h * (1 - out[2] ** 2))
         determinant = (yy * xx - yx * yx) * known
         floor = (_FLOOR / h**3) ** 2
-        out[4], out[5] = -xx / determinant + floor, -yy / determinant + floor
-        out[6], out[7], out[8] = yy / (h * h), yx / (h * h), xx / (h * h)
+        out[3], out[4] = -xx / determinant + floor, -yy / determinant + floor
+        out[5], out[6], out[7] = yy / (h * h), yx / (h * h), xx / (h * h)
+        out[9], out[10] = iy, ix
         return out
     return out
 
@@ -232,19 +297,46 @@ def climbed(a: Any, b: Any, dy: float, dx: float, least: int) -> Any:
 def _independent(a: Any, b: Any, py: float, px: float) -> float:
     """Share of independent samples in what is left when one frame is taken from the other, moved by part of a pixel."""
     n, m = a.shape[0] - 2, a.shape[1] - 2
-    a, b = a.astype(np.float32), b.astype(np.float32)
     left = np.empty((n, m), np.float32)
-    scale = math.sqrt(np.sum(a * a) / max(np.sum(b * b), 1e-30))
+    squares = _product(a, a, 0, 0, 0, 0, *a.shape) / max(_product(b, b, 0, 0, 0, 0, *b.shape), 1)
+    scale, half_y, half_x = np.float32(math.sqrt(squares)), np.float32(py / 2), np.float32(px / 2)
     for i in range(n):
+        above, row, below, of_a = b[i], b[i + 1], b[i + 2], a[i + 1]
         for j in range(m):
-            down, across = (b[i + 2, j + 1] - b[i, j + 1]) / 2, (b[i + 1, j + 2] - b[i + 1, j]) / 2
-            left[i, j] = a[i + 1, j + 1] - scale * (b[i + 1, j + 1] + py * down + px * across)
+            down = np.float32(np.int32(below[j + 1]) - np.int32(above[j + 1]))
+            across = np.float32(np.int32(row[j + 2]) - np.int32(row[j]))
+            left[i, j] = np.float32(of_a[j + 1]) - scale * (np.float32(row[j + 1]) + half_y * down + half_x * across)
     share, rest = 1.0, digits(left)
     for axis in range(2):
         down, across = 1 - axis, axis
         alike = min(max(ncc(rest, rest, 0, 0, down, across, n - down, m - across), 0.0), 0.99)
         share *= (1 - alike) / (1 + alike)
     return share
+
+
+@njit(**_OPTIONS)
+def coherent(coherence: Any, counts: Any, ring: Any) -> float:
+    """Coefficients of a band, each counted by the squared coherence of its ring."""
+    total = 0.0
+    for c in range(counts.size):
+        total += counts[c] * coherence[ring[c]] ** 2
+    return total
+
+
+@njit(**_OPTIONS)
+def fall(power: Any, counts: Any, axis: Any, ring: Any, rings: int) -> float:
+    """Power of the outermost ring to that of the strongest, away from the axes; infinite where there is no ring."""
+    total, number = np.zeros(rings), np.zeros(rings)
+    for c in range(counts.size):
+        if not axis[c]:
+            total[ring[c]] += counts[c] * np.float64(power[c])
+            number[ring[c]] += counts[c]
+    last, most = np.inf, 0.0
+    for r in range(rings):
+        if number[r] > 0:
+            last = total[r] / max(number[r], 1.0)
+            most = max(most, last)
+    return last / most if most > 0 else np.inf
 
 
 @njit(**_OPTIONS)
