@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 import stack3d
-from stack3d.kernels import _phase_direct, _phase_direct_loops, phase
+from stack3d.kernels import _phase_direct, _phase_direct_loops, _phase_overlap_loops, phase
 from stack3d.kernels._phase_direct import Small
 
 
@@ -108,7 +108,7 @@ def test_the_map_of_correlations_is_pearson_s_on_the_overlap(dy, dx):
     two = b[max(0, dy) : 20 - max(0, -dy), max(0, dx) : 24 - max(0, -dx)]
     expected = np.corrcoef(one.ravel(), two.ravel())[0, 1]
     np.testing.assert_allclose(values[dy % 40, dx % 48], expected, atol=1e-5)
-    one, two = (_phase_direct_loops.digits(part.copy()) for part in (one, two))
+    one, two = (_phase_overlap_loops.digits(part.copy()) for part in (one, two))
     assert one.dtype == np.int16
     np.testing.assert_allclose(_phase_direct_loops.ncc(one, two, 0, 0, 0, 0, *one.shape), expected, atol=2e-4)
 
@@ -136,7 +136,7 @@ def test_a_part_of_a_pixel_is_found_on_the_overlap(dy, dx):
 def test_averages_of_blocks_leave_out_what_does_not_fill_one():
     values = np.arange(35, dtype=np.float32).reshape(5, 7)
     expected = values[:4, :6].reshape(2, 2, 3, 2).mean(axis=(1, 3))
-    np.testing.assert_allclose(_phase_direct_loops.shrink(values, 2), expected)
+    np.testing.assert_allclose(_phase_overlap_loops.shrink(values, 2), expected)
 
 
 def test_register_finds_the_jump_of_smooth_slices():

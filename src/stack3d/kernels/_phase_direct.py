@@ -17,6 +17,7 @@ import numpy as np
 import scipy.fft
 
 from stack3d.kernels import _phase_direct_loops as loops
+from stack3d.kernels import _phase_overlap_loops as cuts
 from stack3d.kernels._phase_arrays import to_host
 from stack3d.kernels._phase_fit import REFUSED, SIGNIFICANCE, Detail, PairShift
 from stack3d.kernels._phase_loops import peaks
@@ -72,7 +73,7 @@ def small_frame(binned: Any, plan: Plan) -> Small:
     """Return a frame made small, on the host."""
     values = to_host(binned)
     b = max(1, -(-max(values.shape) // _SIDE))
-    pixels = loops.shrink(np.ascontiguousarray(values), b)
+    pixels = cuts.shrink(np.ascontiguousarray(values), b)
     highest = np.abs(pixels).max(initial=0.0)
     # squares and their products must stay within float32
     return Small(pixels / highest if highest > 0 else pixels, b * plan.binning)
@@ -171,7 +172,7 @@ def _maxima(first: Small, second: Small, start: Found | None) -> list[Found]:
 def _highest(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Displacements at the highest peaks of the correlation of frames, divided by their spread on the overlap."""
     b = max(1, -(-max(first.shape) // _SEARCHED))
-    one, two = (loops.shrink(frame, b) for frame in (first, second))
+    one, two = (cuts.shrink(frame, b) for frame in (first, second))
     one -= one.mean(dtype=np.float64)
     two -= two.mean(dtype=np.float64)
     shape = [scipy.fft.next_fast_len(2 * side, real=True) for side in one.shape]
