@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numba import njit
+
+from stack3d.kernels._phase_frame_loops import flatten
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _CLIP = 6.0  # residual grey values beyond this many (mean-absolute) deviations are clipped
@@ -39,51 +42,19 @@ def freed(part: Any) -> Any:
     Whole numbers of 12 bits: their sums are exact in any order, which is what makes them fast.
     """
     n, m = part.shape
-    middle_y, middle_x = (n - 1) / 2, (m - 1) / 2
-    norm_y, norm_x = max(n * (n * n - 1) / 12, 1.0), max(m * (m * m - 1) / 12, 1.0)
-    out = np.empty((n, m), np.float32)
-    means, slopes, deviation = np.zeros(m, np.float32), np.zeros(m, np.float32), np.zeros(m, np.float32)
-    for i in range(n):
-        mean, slope = _line(part[i])
-        mean, slope = mean / m, (slope - middle_x * mean) / norm_x
-        base, step, far = np.float32(mean - slope * middle_x), np.float32(slope), np.float32(i - middle_y)
-        row, line = part[i], out[i]
-        for j in range(m):
-            value = row[j] - (base + step * np.float32(j))
-            line[j] = value
-            means[j] += value
-            slopes[j] += far * value
-    for j in range(m):
-        means[j] /= np.float32(n)
-        slopes[j] /= np.float32(norm_y)
-    for i in range(n):
-        line, far = out[i], np.float32(i - middle_y)
-        for j in range(m):
-            line[j] -= means[j] + far * slopes[j]
-            deviation[j] += abs(line[j])
-    top = np.float32(_CLIP * np.sum(deviation) / (n * m))
-    return _rounded(out, top)
+    values, deviation = flatten(part.copy(), _trend(n), _trend(m))
+    return _rounded(values, np.float32(_CLIP * deviation))
 
 
 @njit(**_OPTIONS)
-def _line(row: Any) -> Any:
-    """Sum of a row, and of its values times their places, by four sums beside one another."""
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-    t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
-    whole = row.size - row.size % 4
-    for j in range(0, whole, 4):
-        s0 += row[j]
-        s1 += row[j + 1]
-        s2 += row[j + 2]
-        s3 += row[j + 3]
-        t0 += j * row[j]
-        t1 += (j + 1) * row[j + 1]
-        t2 += (j + 2) * row[j + 2]
-        t3 += (j + 3) * row[j + 3]
-    for j in range(whole, row.size):
-        s0 += row[j]
-        t0 += j * row[j]
-    return (s0 + s1) + (s2 + s3), (t0 + t1) + (t2 + t3)
+def _trend(size: int) -> Any:
+    """Mean and slope of a line, orthonormal."""
+    out = np.empty((2, size), np.float32)
+    middle, norm = (size - 1) / 2, math.sqrt(max(size * (size * size - 1) / 12, 1.0))
+    for k in range(size):
+        out[0, k] = 1 / math.sqrt(size)
+        out[1, k] = (k - middle) / norm
+    return out
 
 
 @njit(**_OPTIONS)
