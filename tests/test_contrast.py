@@ -138,7 +138,7 @@ def test_missing_pixels_are_as_the_end_of_the_frame_for_largest_and_smallest():
     values = np.random.default_rng(4).normal(100, 5, (20, 24)).astype("float32")
     holes = np.zeros(values.shape, bool)
     holes[:, 12:] = True
-    given = {"size": 5, "smoothing": 1, "offset": 1e6}
+    given = {"size": 5, "smoothing": 1, "offset": 1e6, "sigma": 100}
     found = frame(np.where(holes, np.nan, values)).stack3d.local_contrast(**given)
     np.testing.assert_allclose(found[:, :12], frame(values[:, :12]).stack3d.local_contrast(**given), rtol=1e-5)
     assert np.isnan(found[:, 12:]).all()
@@ -242,3 +242,13 @@ def test_a_stack_without_contrast_is_said_to_have_none():
     with pytest.warns(stack3d.BlankSliceWarning, match="no contrast"):
         result = flat.stack3d.global_contrast(dtype="uint8", clip=None)
     assert np.all(result == 128)
+
+
+@pytest.mark.parametrize("given", [{"method": "clahe", "tiles": 2}, {"size": 5}])
+def test_floats_beyond_the_range_are_said_to_be_so(given):
+    da = frame(pattern())
+    with pytest.warns(stack3d.SaturationWarning, match="beyond 0 to 1"):
+        da.stack3d.local_contrast(**given)
+    clear = da.stack3d.local_contrast(**given, grey_range=(15000, 25000))
+    assert clear.std() > da.std()
+    da.stack3d.local_contrast(**LOCAL)  # what it needs of the range is given

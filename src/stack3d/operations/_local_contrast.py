@@ -10,13 +10,15 @@ import xarray as xr
 
 from stack3d import kernels
 from stack3d._provenance import operation
-from stack3d.execution import map_frames
+from stack3d._warn import warn
+from stack3d.execution import SaturationWarning, map_frames
 from stack3d.model import result_dtype
 from stack3d.operations import _grey
 from stack3d.operations._missing import through_mask
 
 _METHODS = ("enhance", "clahe")
 _SIZE, _TILES = 9, 8  # whatever the frame
+_BEYOND = 0.01  # share of the pixels of a frame that may lie beyond the range
 _LEAST_TILE = 8  # pixels along a side, of more tiles than that
 _REFERENCE = ("image", "maximum", "minimum", "middle")
 
@@ -81,6 +83,11 @@ def local_contrast(
     TypeError, ValueError
         Naming the argument, its value and what is allowed.
 
+    Warns
+    -----
+    SaturationWarning
+        When no `grey_range` is given and more than 1 % of the pixels of a frame of floats lie beyond 0 to 1.
+
     References
     ----------
     D. Kreinin, P. Gunn, D. Chklovskii and J. Wu, bioRxiv (2023), doi:10.1101/2023.09.14.557785 (hifiem).
@@ -114,6 +121,9 @@ def local_contrast(
         arguments = {name: numbers[name] for name in names}
         arguments.update(size=int(size), smoothing=int(smoothing), reference=reference)
         kernel = _enhanced
+    taken = method == "clahe" or offset is None or sigma is None
+    # Frames that use another range than the one that is taken for granted are told so.
+    arguments["expected"] = (low, high) if taken and grey_range is None and da.dtype.kind == "f" else None
 
     def run(part: xr.DataArray, kind: np.dtype[Any]) -> Any:
         given = {**arguments, "dtype": kind}
@@ -132,11 +142,24 @@ def range_of(da: xr.DataArray, grey_range: Any, name: str = "grey_range") -> tup
     return float(np.iinfo(da.dtype).min), float(np.iinfo(da.dtype).max)
 
 
-def _enhanced(frame: Any, **arguments: Any) -> tuple[Any, int]:
+def _enhanced(frame: Any, expected: tuple[float, float] | None, **arguments: Any) -> tuple[Any, int]:
+    _warn_beyond(frame, expected)
     return kernels.contrast.local_contrast(frame, **arguments)
 
 
-def _tiled(frame: Any, **arguments: Any) -> tuple[Any, int]:
+def _warn_beyond(frame: Any, expected: tuple[float, float] | None) -> None:
+    if expected is None:
+        return
+    low, high = expected
+    if int(((frame < low) | (frame > high)).sum()) > _BEYOND * frame.size:
+        warn(
+            f"many pixels lie beyond {low:g} to {high:g}, the range that floats are taken to use; give grey_range=(low, high)",
+            SaturationWarning,
+        )
+
+
+def _tiled(frame: Any, expected: tuple[float, float] | None, **arguments: Any) -> tuple[Any, int]:
+    _warn_beyond(frame, expected)
     return kernels.contrast.equalise_tiles(frame, **arguments)
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from stack3d.runs.recipe import Recipe
 
 _INSERTED = {"inserted": True}
+# What operations take from the dtype unless it is given: of the stack, or of their result (with a `dtype` of their own).
+_OF_STACK = {"invert": "range", "local_contrast": "grey_range"}
+_OF_RESULT = {"rescale_intensity": "out_range", "global_contrast": "out_range"}
 
 
 class Link(NamedTuple):
@@ -33,10 +36,12 @@ def links(recipe: Recipe, kind: np.dtype[Any], chosen: list[int]) -> list[Link]:
         if step.operation not in EXACT and not floating and kind.kind in "uib":
             chain.append(Link(Step("astype", {"dtype": str(_plan.working_dtype(kind))}), _INSERTED, number))
             floating = True
-        if step.operation == "invert" and floating and step.parameters.get("range") is None and kind.kind in "ui":
+        name = _range_to_fill(step)
+        if name is not None and floating and kind.kind in "ui":
+            # The range of the stack, not that of the floats which its pixels are between the steps.
             limits = np.iinfo(kind)
-            step = Step("invert", {**step.parameters, "range": [int(limits.min), int(limits.max)]}, step.checkpoint)
-            context = {"filled": ["range"]}
+            given = {**step.parameters, name: [int(limits.min), int(limits.max)]}
+            step, context = Step(step.operation, given, step.checkpoint), {"filled": [name]}
         if step.parameters.get("dtype") is not None:
             kind, floating = np.dtype(step.parameters["dtype"]), False
         chain.append(Link(step, context, number))
@@ -44,3 +49,11 @@ def links(recipe: Recipe, kind: np.dtype[Any], chosen: list[int]) -> list[Link]:
     if wanted is not None or (floating and not _plan.leaves_holes(recipe)):
         chain.append(Link(Step("astype", {"dtype": str(wanted or kind)}), _INSERTED, len(recipe.steps)))
     return chain
+
+
+def _range_to_fill(step: Step) -> str | None:
+    """Return the parameter that stands for the range of the dtype, where it is not given."""
+    name = _OF_STACK.get(step.operation)
+    if name is None and step.parameters.get("dtype") is None:
+        name = _OF_RESULT.get(step.operation)
+    return name if name is not None and step.parameters.get(name) is None else None
