@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ _KINDS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"
 _NUMBERS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 # What Zarr calls them, and Blosc.
 SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+# Bytes beyond those of its pixels that Blosc may need for a chunk; the largest chunk whose place is kept for the next.
+_OVERHEAD, _KEPT_ROOM = 16, 2**26
+
+_of_thread = threading.local()
 
 
 class Chunks(NamedTuple):
@@ -175,9 +180,36 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
             continue
         if chunks.separator == "/":
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        data = values.data if chunks.codec is None else chunks.codec.encode(values)
+        data = values.data if chunks.codec is None else _encoded(values, chunks.codec)
         with open(path, "wb", buffering=0) as file:
             _write_all(file, data)
+
+
+def _encoded(values: np.ndarray, codec: Any) -> Any:
+    """Return a chunk compressed; with Blosc to be used before the next is, in this thread: it takes the same place.
+
+    New memory for each chunk costs as much as compressing it. One thread a chunk: others are at work on other chunks,
+    and the bytes are the same every time.
+    """
+    if codec.codec_id != "blosc":
+        return codec.encode(values)
+    import imagecodecs
+
+    room = getattr(_of_thread, "room", b"")
+    if len(room) < values.nbytes + _OVERHEAD:
+        room = bytearray(values.nbytes + _OVERHEAD)
+        if values.nbytes <= _KEPT_ROOM:
+            _of_thread.room = room
+    return imagecodecs.blosc_encode(
+        values,
+        level=codec.clevel,
+        compressor=codec.cname,
+        shuffle=codec.shuffle,
+        typesize=values.dtype.itemsize,
+        blocksize=codec.blocksize,
+        numthreads=1,
+        out=room,
+    )
 
 
 def _write_all(file: Any, data: Any) -> None:
