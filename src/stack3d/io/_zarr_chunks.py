@@ -195,10 +195,11 @@ def _encoded(values: np.ndarray, codec: Any) -> Any:
         return codec.encode(values)
     import imagecodecs
 
+    needed = values.nbytes + _OVERHEAD
     room = getattr(_of_thread, "room", b"")
-    if len(room) < values.nbytes + _OVERHEAD:
-        room = bytearray(values.nbytes + _OVERHEAD)
-        if values.nbytes <= _KEPT_ROOM:
+    if len(room) < needed:
+        room = bytearray(needed)
+        if needed <= _KEPT_ROOM:
             _of_thread.room = room
     return imagecodecs.blosc_encode(
         values,
@@ -208,7 +209,8 @@ def _encoded(values: np.ndarray, codec: Any) -> Any:
         typesize=values.dtype.itemsize,
         blocksize=codec.blocksize,
         numthreads=1,
-        out=room,
+        # With more it would leave what does not get smaller larger than it was.
+        out=memoryview(room)[:needed],
     )
 
 
