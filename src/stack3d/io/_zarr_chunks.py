@@ -19,6 +19,9 @@ _NUMBERS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 # Bytes beyond those of its pixels that Blosc may need for a chunk; the largest chunk whose place is kept for the next.
 _OVERHEAD, _KEPT_ROOM = 16, 2**26
+# Bytes of the smallest chunk that is looked into before it is compressed, of a piece, and how many pieces; what a
+# compressed chunk must be smaller than, in itself.
+_PROBED, _PIECE, _PIECES, _PAYS = 2**18, 2**12, 16, 0.97
 
 _of_thread = threading.local()
 
@@ -195,7 +198,7 @@ def _encoded(values: np.ndarray, codec: Any) -> Any:
         return codec.encode(values)
     import imagecodecs
 
-    needed = values.nbytes + _OVERHEAD
+    needed, level = values.nbytes + _OVERHEAD, codec.clevel if _gets_smaller(values, codec) else 0
     room = getattr(_of_thread, "room", b"")
     if len(room) < needed:
         room = bytearray(needed)
@@ -203,7 +206,7 @@ def _encoded(values: np.ndarray, codec: Any) -> Any:
             _of_thread.room = room
     return imagecodecs.blosc_encode(
         values,
-        level=codec.clevel,
+        level=level,
         compressor=codec.cname,
         shuffle=codec.shuffle,
         typesize=values.dtype.itemsize,
@@ -212,6 +215,31 @@ def _encoded(values: np.ndarray, codec: Any) -> Any:
         # With more it would leave what does not get smaller larger than it was.
         out=memoryview(room)[:needed],
     )
+
+
+def _gets_smaller(values: np.ndarray, codec: Any) -> bool:
+    """Return whether compressing a chunk pays, told by a little from all of it; if not, it is stored as it is.
+
+    Of the noise in most micrographs LZ4 spares nothing, and takes longer than all else that becomes of a chunk.
+    """
+    if codec.cname != "lz4" or values.dtype.itemsize > 2 or values.nbytes < _PROBED:
+        return True
+    import imagecodecs
+
+    pixels = values.reshape(-1)
+    length = _PIECE // pixels.itemsize
+    starts = np.linspace(0, pixels.size - length, _PIECES).astype(int)
+    probe = np.concatenate([pixels[start : start + length] for start in starts])
+    small = imagecodecs.blosc_encode(
+        probe,
+        level=codec.clevel,
+        compressor=codec.cname,
+        shuffle=codec.shuffle,
+        typesize=probe.itemsize,
+        blocksize=codec.blocksize,
+        numthreads=1,
+    )
+    return len(small) < _PAYS * probe.nbytes
 
 
 def _write_all(file: Any, data: Any) -> None:

@@ -206,16 +206,16 @@ def input_of(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path
         root = Path(path)
         if root.suffix == ATLAS_SUFFIX:  # the frames lie beside it
             root = root.parent
-        files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+        place = os.path.abspath(root.parent)
         own = None if target is None else os.path.relpath(target, os.path.realpath(root))
         if root.is_dir():
             theirs = _PEER if is_project(root) else None
-            names = [(file, str(file.relative_to(root))) for file in files if file.relative_to(root).parts[0] != theirs]
-            files = [f for f, name in names if not name.endswith(".toml") and not (own and name.startswith(own))]
-        place = os.path.abspath(root.parent)
-        for file in files:
-            facts = file.stat()
-            found[str(file.relative_to(root.parent))] = [facts.st_size, facts.st_mtime_ns]
+            for name, facts in sorted(_files_below(str(root)), key=lambda item: item[0].split(os.sep)):
+                if not (name.endswith(".toml") or (own and name.startswith(own)) or _first(name) == theirs):
+                    found[os.path.join(root.name, name)] = [facts.st_size, facts.st_mtime_ns]
+        else:
+            facts = root.stat()
+            found[root.name] = [facts.st_size, facts.st_mtime_ns]
     sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     count = da.sizes.get("z", 1)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_FRAMES)).astype(int))
@@ -227,3 +227,21 @@ def input_of(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path
     base = sha.hexdigest() + hashlib.sha256(json.dumps(da.attrs, sort_keys=True, default=str).encode()).hexdigest()
     sha.update("".join(f"{name} {size} {time}\n" for name, (size, time) in found.items()).encode())
     return Input(sha.hexdigest()[:12], base, found, place)
+
+
+def _files_below(folder: str, name: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the name of each file in a folder and those below it, and what is known of it; links are followed to files."""
+    try:
+        entries = list(os.scandir(os.path.join(folder, name)))
+    except PermissionError:
+        return
+    for entry in entries:
+        place = os.path.join(name, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(folder, place)
+        elif entry.is_file():
+            yield place, entry.stat()
+
+
+def _first(name: str) -> str:
+    return name.partition(os.sep)[0]

@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stack3d.io import _attrs, _stream, _zarr_chunks, open_stack, write_zarr
+from stack3d.io import _attrs, _stream, _zarr_chunks, write_zarr
 from stack3d.runs import _marks
 
 
-def written(
-    da: xr.DataArray, path: Path, *, label: str, compression: str | None = "lz4", frames: int = 1
-) -> xr.DataArray:
-    """Write a stack as the Zarr store `path`, or the rest of it, and return it opened.
+def write(da: xr.DataArray, path: Path, *, label: str, compression: str | None = "lz4", frames: int = 1) -> None:
+    """Write a stack as the Zarr store `path`, or the rest of it.
 
     Parameters
     ----------
@@ -37,15 +35,10 @@ def written(
         As for `stack3d.save`.
     frames : int
         How many a chunk holds where blocks are made of so many; see `_stream.block_chunk`.
-
-    Returns
-    -------
-    DataArray
-        Lazy, read from `path`.
     """
     store = Store(da, path, compression, frames)
     store.write(label=label)
-    return store.finish()
+    store.finish()
 
 
 class Store:
@@ -54,7 +47,7 @@ class Store:
     Parameters
     ----------
     da, path, compression, frames
-        As for `written`.
+        As for `write`.
     """
 
     def __init__(self, da: xr.DataArray, path: Path, compression: str | None = "lz4", frames: int = 1) -> None:
@@ -104,8 +97,8 @@ class Store:
             for start, shape in _stream.blocks(variable)
         )
 
-    def finish(self) -> xr.DataArray:
-        """Give the store its name, every block being written, and open it."""
+    def finish(self) -> None:
+        """Give the store its name, every block being written."""
         for name, variable in self.ds.variables.items():
             # Zarr writes a chunk beside its name first; one that was killed meanwhile left that.
             if _stream.is_large(variable) and _zarr_chunks.of(self.partial / str(name)) is None:
@@ -113,7 +106,6 @@ class Store:
                     left.unlink(missing_ok=True)
         os.replace(self.partial, self.path)
         shutil.rmtree(self.marks, ignore_errors=True)
-        return open_stack(self.path)
 
     def _is_within(self, name: str, start: tuple[int, ...], slices: slice | None) -> bool:
         if slices is None:
