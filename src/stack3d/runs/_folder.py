@@ -18,6 +18,7 @@ import xarray as xr
 from stack3d import estimates
 from stack3d._provenance import OPERATIONS
 from stack3d._records import signature_of
+from stack3d.io import _small_netcdf
 from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
 from stack3d.runs import _store
 from stack3d.runs._lock import held, is_held
@@ -110,10 +111,11 @@ class RunFolder:
         """Save an estimate, whole or not at all, and return it as it is read back."""
         beside = path.with_suffix(".unfinished")
         with _naming(beside, path):
-            estimate.to_netcdf(beside)
+            if not _small_netcdf.write(estimate, beside):
+                estimate.to_netcdf(beside)
             os.replace(beside, path)
-        # Numbers come back as they are; reading them takes as long as writing them.
-        if all(variable.dtype.kind in "biuf" for variable in estimate.variables.values()):
+        # They come back as they are; reading takes longer than writing.
+        if all(variable.dtype.kind in "biufU" for variable in estimate.variables.values()):
             return estimate.drop_encoding()
         return load_estimate(path)
 
@@ -176,7 +178,11 @@ def _cause() -> str:
 def load_estimate(path: Path) -> xr.Dataset:
     """Read an estimate back, equal to what was kept."""
     with xr.open_dataset(path) as found:
-        return found.load().drop_encoding()
+        loaded = found.load().drop_encoding()
+    texts = {name: variable.astype(str) for name, variable in loaded.variables.items() if variable.dtype.kind == "O"}
+    return loaded.assign({name: text for name, text in texts.items() if name in loaded.data_vars}).assign_coords(
+        {name: text for name, text in texts.items() if name in loaded.coords}
+    )
 
 
 def key_of(before: str, name: str, version: int, parameters: Mapping[str, Any]) -> str:

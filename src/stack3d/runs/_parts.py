@@ -179,9 +179,7 @@ class Shared:
             finally:
                 self._give_back()
 
-    def write(
-        self, da: xr.DataArray, path: Path, label: str, compression: str | None = "lz4", frames: int = 1
-    ) -> None:
+    def write(self, da: xr.DataArray, path: Path, label: str, compression: str | None = "lz4", frames: int = 1) -> None:
         """Write this job's blocks of a store.
 
         Raises
