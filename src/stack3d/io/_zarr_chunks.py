@@ -21,7 +21,7 @@ SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _OVERHEAD, _KEPT_ROOM = 16, 2**26
 # Bytes of the smallest chunk that is looked into before it is compressed, of a piece, and how many pieces; what a
 # compressed chunk must be smaller than, in itself.
-_PROBED, _PIECE, _PIECES, _PAYS = 2**18, 2**12, 16, 0.97
+_PROBED, _PIECE, _PIECES, _PAYS = 2**18, 2**12, 8, 0.97
 
 _of_thread = threading.local()
 
