@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from stack3d import estimates
+from stack3d import estimates, progress
+from stack3d._alone import slices_alone
 from stack3d._provenance import OPERATIONS
 from stack3d._records import signature_of
 from stack3d.io import _small_netcdf
@@ -225,14 +226,23 @@ def input_of(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path
     sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     count = da.sizes.get("z", 1)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_FRAMES)).astype(int))
-    sample = (da.isel(z=chosen) if "z" in da.dims else da).reset_coords(drop=True).compute()
-    for k in range(len(chosen)):
-        frame = sample.isel(z=k) if "z" in da.dims else sample
-        sha.update(json.dumps(estimates.digest(xr.Dataset({"frame": frame.reset_coords(drop=True)}))).encode())
+    dims = tuple(dim for dim in da.dims if dim != "z")
+    positions = {name: da.coords.variables[name] for name in da.xindexes if name in dims}
+    for frame in _sampled(da, chosen):
+        sha.update(json.dumps(estimates.digest_of({"frame": xr.Variable(dims, frame), **positions})).encode())
     # What the first file says of all goes into the header of a store when it is begun.
     base = sha.hexdigest() + hashlib.sha256(json.dumps(da.attrs, sort_keys=True, default=str).encode()).hexdigest()
     sha.update("".join(f"{name} {size} {time}\n" for name, (size, time) in found.items()).encode())
     return Input(sha.hexdigest()[:12], base, found, place)
+
+
+def _sampled(da: xr.DataArray, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield some frames of a stack, in memory; one without slices is its own frame."""
+    if da.dims == ("z", "y", "x") and da.chunks is not None:
+        yield from progress.compute(slices_alone(da.data, chosen), label="input", total=len(chosen))[0]
+        return
+    values = (da.isel(z=chosen) if "z" in da.dims else da).values
+    yield from np.moveaxis(values, da.dims.index("z"), 0) if "z" in da.dims else [values]
 
 
 def _files_below(folder: str, name: str = "") -> Iterator[tuple[str, os.stat_result]]:
