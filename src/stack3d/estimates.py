@@ -118,7 +118,7 @@ def digest_of(variables: Mapping[Any, xr.Variable]) -> str:
         if values.dtype.kind in "OU":
             values = np.frombuffer(json.dumps([str(v) for v in values.ravel()]).encode(), np.uint8)
         sha.update(f"{name}{variable.dims}{values.dtype.str}{variable.shape}".encode())
-        sha.update(values.tobytes() if values.dtype.kind in "mM" else values.reshape(-1).view(np.uint8))
+        sha.update(values.reshape(-1).view(np.uint8).data)
     return sha.hexdigest()[:16]
 
 

@@ -46,7 +46,7 @@ def read_into(path: str, target: np.ndarray) -> bool:
             if place is None or place[1:] != (target.shape, target.dtype):
                 return False
             file.seek(place[0])
-            left = memoryview(target).cast("B")
+            left = target.data.cast("B")
             while left:
                 count = file.readinto(left)
                 if not count:

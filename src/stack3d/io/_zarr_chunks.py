@@ -196,15 +196,21 @@ def _encoded(values: np.ndarray, codec: Any) -> Any:
     """
     if codec.codec_id != "blosc":
         return codec.encode(values)
-    import imagecodecs
-
     needed, level = values.nbytes + _OVERHEAD, codec.clevel if _gets_smaller(values, codec) else 0
     room = getattr(_of_thread, "room", b"")
     if len(room) < needed:
         room = bytearray(needed)
         if needed <= _KEPT_ROOM:
             _of_thread.room = room
-    return imagecodecs.blosc_encode(
+    # With more room it would leave what does not get smaller larger than it was.
+    return _blosc(values, codec, level, memoryview(room)[:needed])
+
+
+def _blosc(values: np.ndarray, codec: Any, level: int, out: Any = None) -> Any:
+    import imagecodecs
+
+    encode: Any = imagecodecs.blosc_encode
+    return encode(
         values,
         level=level,
         compressor=codec.cname,
@@ -212,8 +218,7 @@ def _encoded(values: np.ndarray, codec: Any) -> Any:
         typesize=values.dtype.itemsize,
         blocksize=codec.blocksize,
         numthreads=1,
-        # With more it would leave what does not get smaller larger than it was.
-        out=memoryview(room)[:needed],
+        out=out,
     )
 
 
@@ -224,22 +229,11 @@ def _gets_smaller(values: np.ndarray, codec: Any) -> bool:
     """
     if codec.cname != "lz4" or values.dtype.itemsize > 2 or values.nbytes < _PROBED:
         return True
-    import imagecodecs
-
     pixels = values.reshape(-1)
     length = _PIECE // pixels.itemsize
     starts = np.linspace(0, pixels.size - length, _PIECES).astype(int)
     probe = np.concatenate([pixels[start : start + length] for start in starts])
-    small = imagecodecs.blosc_encode(
-        probe,
-        level=codec.clevel,
-        compressor=codec.cname,
-        shuffle=codec.shuffle,
-        typesize=probe.itemsize,
-        blocksize=codec.blocksize,
-        numthreads=1,
-    )
-    return len(small) < _PAYS * probe.nbytes
+    return len(_blosc(probe, codec, codec.clevel)) < _PAYS * probe.nbytes
 
 
 def _write_all(file: Any, data: Any) -> None:

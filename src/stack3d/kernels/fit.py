@@ -131,7 +131,9 @@ def _weight(distance: np.ndarray, kind: str) -> np.ndarray:
     """Return the weights of samples at some distances, which may be written over."""
     if kind == "huber":
         np.maximum(distance, 1e-300, out=distance)
-        return np.minimum(1.0, np.divide(1.345, distance, out=distance), out=distance)
+        np.divide(1.345, distance, out=distance)
+        np.minimum(1.0, distance, out=distance)
+        return distance
     if kind == "tukey":
         return np.asarray(np.where(distance < 4.685, (1 - (distance / 4.685) ** 2) ** 2, 0.0))
     safe = np.maximum(distance, 1e-300)

@@ -156,9 +156,11 @@ def _gram(model: _Model, weights: np.ndarray) -> np.ndarray:
     """Return the weighted sums over the grid of the products of all pairs of columns."""
     sums = _sums(weights, model.pairs)
     z, y, x = model.place
-    found = sums[z[:, None, None, :, None, None], y[None, :, None, None, :, None], x[None, None, :, None, None, :]]
+    found: np.ndarray = sums[
+        z[:, None, None, :, None, None], y[None, :, None, None, :, None], x[None, None, :, None, None, :]
+    ]
     count = len(model.terms)
-    return found.reshape(count, count)
+    return np.asarray(found.reshape(count, count))
 
 
 def _sums(values: np.ndarray, columns: Sequence[np.ndarray]) -> np.ndarray:
@@ -167,7 +169,7 @@ def _sums(values: np.ndarray, columns: Sequence[np.ndarray]) -> np.ndarray:
     nz, ny, nx = values.shape
     along_x = (values.reshape(-1, nx) @ x).reshape(nz, ny, -1)
     along_y = y.T @ along_x
-    return (z.T @ along_y.reshape(nz, -1)).reshape(z.shape[1], y.shape[1], x.shape[1])
+    return np.asarray((z.T @ along_y.reshape(nz, -1)).reshape(z.shape[1], y.shape[1], x.shape[1]))
 
 
 def _surface(model: _Model, amounts: np.ndarray) -> np.ndarray:
@@ -175,13 +177,14 @@ def _surface(model: _Model, amounts: np.ndarray) -> np.ndarray:
     z, y, x = model.columns
     cube = amounts.reshape(z.shape[1], y.shape[1], x.shape[1])
     planes = y @ (cube @ x.T)
-    return (z @ planes.reshape(len(cube), -1)).reshape(len(z), len(y), len(x))
+    return np.asarray((z @ planes.reshape(len(cube), -1)).reshape(len(z), len(y), len(x)))
 
 
 def _residual(
     model: _Model, basis: np.ndarray, solution: np.ndarray, target: np.ndarray, out: np.ndarray
 ) -> np.ndarray:
-    return np.subtract(target, _surface(model, basis @ solution), out=out)
+    np.subtract(target, _surface(model, basis @ solution), out=out)
+    return out
 
 
 def _median(distance: np.ndarray, bad: np.ndarray | None, count: int, work: np.ndarray) -> float:

@@ -200,8 +200,7 @@ class Run:
         self.together = _stream.frames_together(raw)
         self.estimates: dict[str, xr.Dataset] = {}
         self._forecast = stages
-        # Who writes a store, whole or not at all.
-        self.write: Callable[..., None] = _store.write
+        self.write: Callable[..., None] = _store.write  # who writes a store, whole or not at all
 
     def finished(self) -> xr.DataArray | None:
         """Return the result if it is there and up to date."""
@@ -300,19 +299,18 @@ class Run:
         return open_stack(self._write(da, number, name, key))
 
     def _write(self, da: xr.DataArray, number: int, name: str, key: str) -> Path:
-        """Write what is missing of the store that keeps the result of a step, and return its path."""
-        path = self.folder.checkpoint(number, name, key)
-        if path.is_dir():
+        """Write what is missing of the store of what a step gives, and return its path."""
+        if (path := self.folder.checkpoint(number, name, key)).is_dir():
             return path
         _changed.take_over(self.folder, self.chain, self.input, da, number, name, path)
         if name == "result":
             with self._timed("result", name):
                 self.write(da, path, label="write result", frames=self.together)
-            return path
-        # What memory holds anyway is read from there, and is gone soon: compressing it costs more than it spares.
-        compression = None if da.nbytes <= _kept_chunks.LIMIT else "lz4"
-        with self._timed("checkpoint", name), _kept_chunks.keeping(da.nbytes):
-            self.write(da, path, label=name, compression=compression, frames=self.together)
+        else:
+            # What memory holds anyway is read from there, and is gone soon: compressing it costs more than it spares.
+            compression = None if da.nbytes <= _kept_chunks.LIMIT else "lz4"
+            with self._timed("checkpoint", name), _kept_chunks.keeping(da.nbytes):
+                self.write(da, path, label=name, compression=compression, frames=self.together)
         return path
 
     @contextlib.contextmanager
