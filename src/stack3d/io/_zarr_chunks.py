@@ -225,7 +225,7 @@ def _blosc(values: np.ndarray, codec: Any, level: int, out: Any = None) -> Any:
 def _gets_smaller(values: np.ndarray, codec: Any) -> bool:
     """Return whether compressing a chunk pays, told by a little from all of it; if not, it is stored as it is.
 
-    Of the noise in most micrographs LZ4 spares nothing, and takes longer than all else that becomes of a chunk.
+    Of the noise of a detector LZ4 spares nothing, and takes longer than all else that becomes of a chunk.
     """
     if codec.cname != "lz4" or values.dtype.itemsize > 2 or values.nbytes < _PROBED:
         return True
