@@ -205,7 +205,7 @@ class Imagined(runner.Run):
             yield
 
     def _look_at_write(self, da: xr.DataArray, path: Path, *, label: str) -> xr.DataArray:
-        self._look_at(f"to {label}", _store.written, da, path, label=label)
+        self._look_at(f"to {label}", _store.write, da, path, label=label)
         raw = stack_of(da.sizes["z"], 8).data
         data = _blocks.array_from_blocks(
             unread,

@@ -188,3 +188,53 @@ def test_others_open_a_store_by_one_file_without_a_warning(tmp_path, channels):
     found = xr.open_zarr(path, consolidated=True)
     np.testing.assert_array_equal(found["image"].values, values)
     assert set(found.variables) == set(xr.open_zarr(path, consolidated=False).variables)
+
+
+@pytest.mark.parametrize(
+    ("levels", "smallest", "largest"), [(2**16, 1.0, 1.001), (2**4, 0.1, 0.7)], ids=["noise", "few levels"]
+)
+def test_a_chunk_that_does_not_get_smaller_is_stored_as_it_is_and_read_by_zarr(tmp_path, levels, smallest, largest):
+    pixels = np.random.default_rng(0).integers(0, levels, (1, 512, 512), dtype="uint16")
+    array = zarr.create_array(
+        str(tmp_path / "a"),
+        shape=pixels.shape,
+        chunks=pixels.shape,
+        dtype="uint16",
+        compressors=zarr.codecs.BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=2),
+    )
+    chunks = _zarr_chunks.of(tmp_path / "a")
+    _zarr_chunks.write(chunks, pixels, (0, 0, 0))
+    size = (tmp_path / "a" / "c" / "0" / "0" / "0").stat().st_size
+    assert smallest <= size / pixels.nbytes <= largest
+    np.testing.assert_array_equal(array[:], pixels)
+    np.testing.assert_array_equal(_zarr_chunks.read(chunks, [slice(None)] * 3), pixels)
+
+
+def test_chunks_have_the_same_bytes_whatever_was_compressed_before(tmp_path):
+    rng = np.random.default_rng(0)
+    small, large = (rng.integers(0, 2**16, (1, size, size), dtype="uint16") for size in (46, 300))
+    for name, pixels in (("first", small), ("large", large), ("again", small)):
+        zarr.create_array(
+            str(tmp_path / name),
+            shape=pixels.shape,
+            chunks=pixels.shape,
+            dtype="uint16",
+            compressors=zarr.codecs.BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=2),
+        )
+        _zarr_chunks.write(_zarr_chunks.of(tmp_path / name), pixels, (0, 0, 0))
+    first, again = ((tmp_path / name / "c" / "0" / "0" / "0").read_bytes() for name in ("first", "again"))
+    assert first == again
+
+
+@pytest.mark.parametrize("kind", ["<u2", ">u2", "<f4", "u1"])
+def test_plain_frames_are_read_to_their_place_and_others_left_to_the_general_reader(tmp_path, kind):
+    pixels = (1000 * np.random.default_rng(0).random((20, 30))).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, byteorder=">" if kind[0] == ">" else "<", photometric="minisblack")
+    target = np.zeros(pixels.shape, pixels.dtype.newbyteorder("="))
+    assert _plain_tiff.read_into(str(tmp_path / "a.tif"), target) == (kind[0] != ">")
+    np.testing.assert_array_equal(target, pixels if kind[0] != ">" else 0)
+    assert not _plain_tiff.read_into(str(tmp_path / "a.tif"), np.zeros((20, 31), target.dtype))
+    assert not _plain_tiff.read_into(str(tmp_path / "a.tif"), np.zeros((40, 30), target.dtype)[::2])
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[:-10])
+    assert not _plain_tiff.read_into(str(tmp_path / "a.tif"), target)

@@ -241,13 +241,14 @@ def test_an_interrupted_write_does_only_what_is_missing(tmp_path, frames):
 
     with dask.config.set(scheduler="synchronous"):
         with pytest.raises(OSError, match="unreadable"):
-            _store.written(base.copy(data=data), tmp_path / "a.zarr", label="test", frames=frames)
+            _store.write(base.copy(data=data), tmp_path / "a.zarr", label="test", frames=frames)
         assert not (tmp_path / "a.zarr").exists()
         first = set(seen)
         seen[:] = list(range(20))
-        result = _store.written(base.copy(data=data), tmp_path / "a.zarr", label="test", frames=frames)
+        _store.write(base.copy(data=data), tmp_path / "a.zarr", label="test", frames=frames)
+        result = stack3d.open_stack(tmp_path / "a.zarr")
         done = set(seen[20:])
-        _store.written(base.copy(data=data), tmp_path / "b.zarr", label="in one go", frames=frames)
+        _store.write(base.copy(data=data), tmp_path / "b.zarr", label="in one go", frames=frames)
     assert 6 in done
     assert not done & (first - {6})
     np.testing.assert_array_equal(result[:, 0, 0], np.arange(12) // 2 * 2)

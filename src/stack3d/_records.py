@@ -21,9 +21,9 @@ def signature_of(da: xr.DataArray) -> dict[str, Any]:
     Facts that were measured on the stack, such as shifts, are left out, and positions are rounded to a millionth of a
     voxel: they may differ in the last bit on another machine.
     """
-    sha = hashlib.sha256()
+    sha, variables = hashlib.sha256(), grid.variables_of(da)
     for name in ("channel", *grid.SPATIAL):
-        coord = grid.variables_of(da).get(name)
+        coord = variables.get(name)
         if coord is None:
             continue
         sha.update(f"{name}{coord.dims}{coord.attrs.get('units', '')}".encode())

@@ -106,14 +106,19 @@ def at_channels(estimate: xr.Dataset, da: xr.DataArray) -> xr.Dataset:
 
 def digest(dataset: xr.Dataset) -> str:
     """Return a short fingerprint of the values, dims and dtypes of a Dataset (attrs left out)."""
+    return digest_of(dataset.variables)
+
+
+def digest_of(variables: Mapping[Any, xr.Variable]) -> str:
+    """Return the same of the variables of a Dataset."""
     sha = hashlib.sha256()
-    for name in sorted(map(str, dataset.variables)):
-        variable = dataset.variables[name]
-        values = np.array(variable.values, order="C")
+    for name in sorted(map(str, variables)):
+        variable = variables[name]
+        values = np.ascontiguousarray(variable.values)
         if values.dtype.kind in "OU":
             values = np.frombuffer(json.dumps([str(v) for v in values.ravel()]).encode(), np.uint8)
         sha.update(f"{name}{variable.dims}{values.dtype.str}{variable.shape}".encode())
-        sha.update(values.tobytes())
+        sha.update(values.reshape(-1).view(np.uint8).data)
     return sha.hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ the number of pixels that were cut to the range of an integer dtype.
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -236,7 +237,10 @@ def _leading_values(da: xr.DataArray, per_frame: Mapping[str, xr.DataArray] | No
 def _name(label: str, *parts: Any) -> str:
     from dask.base import tokenize
 
-    return f"{label.replace(' ', '-')}-{tokenize(*parts)}"
+    from stack3d.progress import is_refused
+
+    # What will not be computed needs no name by its content, which takes longer to find than all else of a graph.
+    return f"{label.replace(' ', '-')}-{uuid.uuid4().hex if is_refused() else tokenize(*parts)}"
 
 
 def _map_block(block: Any, values: dict[str, np.ndarray], call: Call) -> Any:

@@ -114,7 +114,12 @@ def in_native_order(da: xr.DataArray) -> xr.DataArray:
 
 def with_loaded_facts(da: xr.DataArray) -> xr.DataArray:
     """Return `da` with its 1-D coordinates in memory: ``da.chunk()`` makes even those lazy, and they are tiny."""
-    lazy = {name: c.compute() for name, c in grid.variables_of(da).items() if c.ndim <= 1 and c.chunks is not None}
+    lazy = {
+        name: c.compute()
+        for name, c in grid.variables_of(da).items()
+        # Whether there are chunks takes longer to tell than what is an array.
+        if c.ndim <= 1 and not isinstance(getattr(c, "_data", None), np.ndarray) and c.chunks is not None
+    }
     return da.assign_coords(lazy) if lazy else da
 
 

@@ -36,6 +36,11 @@ def refusing_work() -> Iterator[None]:
         _refusing.reset(token)
 
 
+def is_refused() -> bool:
+    """Return whether nothing is computed here; see `refusing_work`."""
+    return _refusing.get()
+
+
 def compute(
     *collections: Any, label: str, total: int | None = None, unit: str | None = None, discard: bool = False
 ) -> tuple[Any, ...]:

@@ -148,6 +148,11 @@ def read_frame(ref: Ref) -> np.ndarray:
         raise unreadable(ref.path, error) from error
 
 
+def read_to(ref: Ref, target: np.ndarray) -> bool:
+    """Read the pixels of a frame to where they belong, where that is quick; return whether they are there."""
+    return ref.offset is None and ref.path.lower().endswith(TIFF_SUFFIXES) and _plain_tiff.read_into(ref.path, target)
+
+
 def header_of(frame: np.ndarray) -> Header:
     """Return the header that fits pixels."""
     samples = frame.shape[2] if frame.ndim == 3 else 0

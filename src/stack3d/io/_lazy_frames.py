@@ -9,7 +9,18 @@ import numpy as np
 
 from stack3d import _blocks
 from stack3d._warn import warn
-from stack3d.io._frames import BadFrameWarning, FrameError, Header, Ref, gone, header_of, read_frame, unlike, unreadable
+from stack3d.io._frames import (
+    BadFrameWarning,
+    FrameError,
+    Header,
+    Ref,
+    gone,
+    header_of,
+    read_frame,
+    read_to,
+    unlike,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     import dask.array
@@ -135,6 +146,8 @@ def read_frames(
 def _read_into(ref: Ref, target: np.ndarray, header: Header) -> None:
     if ref.raw is not None:
         _read_raw(ref, target, header.samples)
+        return
+    if read_to(ref, target):
         return
     frame = read_frame(ref)
     found = header_of(frame)

@@ -18,6 +18,7 @@ _OFFSETS, _SAMPLES, _COUNTS, _FORMAT = 273, 277, 279, 339
 _WANTED = {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _SAMPLES, _COUNTS, _FORMAT}
 _UNUSUAL = {254, 266, 322, 324, 330}  # reduced images, reversed bits, tiles, images inside images
 _MOST = 512
+_BEGINNING = 2**14  # bytes
 
 
 def read(path: str) -> np.ndarray | None:
@@ -32,8 +33,43 @@ def read(path: str) -> np.ndarray | None:
         return None
 
 
+def read_into(path: str, target: np.ndarray) -> bool:
+    """Read the pixels of such a file to where they belong, without a copy; return whether that could be done.
+
+    They must be of the shape and dtype of `target`, and the tags at the beginning. Whatever else it is, `read` sees to.
+    """
+    if not target.flags.c_contiguous:
+        return False
+    try:
+        with open(path, "rb", buffering=0) as file:
+            place = _place(memoryview(file.read(_BEGINNING)))
+            if place is None or place[1:] != (target.shape, target.dtype):
+                return False
+            file.seek(place[0])
+            left = target.data.cast("B")
+            while left:
+                count = file.readinto(left)
+                if not count:
+                    return False
+                left = left[count:]
+        return True
+    except (OSError, struct.error, ValueError, KeyError, TypeError):
+        return False
+
+
 def _frame(data: np.ndarray) -> np.ndarray | None:
-    buffer = data.data
+    found = _place(data.data)
+    if found is None:
+        return None
+    start, shape, dtype = found
+    if start + shape[0] * shape[1] * dtype.itemsize > len(data):
+        return None
+    values = np.frombuffer(data, dtype, shape[0] * shape[1], start).reshape(shape)
+    return np.ascontiguousarray(values, dtype=dtype.newbyteorder("="))
+
+
+def _place(buffer: memoryview) -> tuple[int, tuple[int, int], np.dtype[Any]] | None:
+    """Return where pixels begin in a file, and what they are; None where they are not plain."""
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(bytes(buffer[:4]))
     if order is None:
         return None
@@ -48,10 +84,9 @@ def _frame(data: np.ndarray) -> np.ndarray | None:
     start, counts = tags[_OFFSETS], tags[_COUNTS]
     size = one[_WIDTH] * one[_HEIGHT] * dtype.itemsize
     in_one_run = all(a + n == b for a, n, b in zip(start, counts, start[1:]))
-    if not in_one_run or len(start) != len(counts) or sum(counts) != size or start[0] + size > len(data):
+    if not in_one_run or len(start) != len(counts) or sum(counts) != size:
         return None
-    values = np.frombuffer(data, dtype, one[_WIDTH] * one[_HEIGHT], start[0]).reshape(one[_HEIGHT], one[_WIDTH])
-    return np.ascontiguousarray(values, dtype=dtype.newbyteorder("="))
+    return start[0], (one[_HEIGHT], one[_WIDTH]), dtype
 
 
 def _tags(buffer: memoryview, order: str) -> dict[int, tuple[Any, ...]] | None:

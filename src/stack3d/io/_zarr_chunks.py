@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,13 @@ _KINDS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"
 _NUMBERS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 # What Zarr calls them, and Blosc.
 SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+# Bytes beyond those of its pixels that Blosc may need for a chunk; the largest chunk whose place is kept for the next.
+_OVERHEAD, _KEPT_ROOM = 16, 2**26
+# Bytes of the smallest chunk that is looked into before it is compressed, of a piece, and how many pieces; what a
+# compressed chunk must be smaller than, in itself.
+_PROBED, _PIECE, _PIECES, _PAYS = 2**18, 2**12, 8, 0.97
+
+_of_thread = threading.local()
 
 
 class Chunks(NamedTuple):
@@ -175,9 +183,57 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
             continue
         if chunks.separator == "/":
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        data = values.data if chunks.codec is None else chunks.codec.encode(values)
+        data = values.data if chunks.codec is None else _encoded(values, chunks.codec)
         with open(path, "wb", buffering=0) as file:
             _write_all(file, data)
+
+
+def _encoded(values: np.ndarray, codec: Any) -> Any:
+    """Return a chunk compressed; with Blosc to be used before the next is, in this thread: it takes the same place.
+
+    New memory for each chunk costs as much as compressing it. One thread a chunk: others are at work on other chunks,
+    and the bytes are the same every time.
+    """
+    if codec.codec_id != "blosc":
+        return codec.encode(values)
+    needed, level = values.nbytes + _OVERHEAD, codec.clevel if _gets_smaller(values, codec) else 0
+    room = getattr(_of_thread, "room", b"")
+    if len(room) < needed:
+        room = bytearray(needed)
+        if needed <= _KEPT_ROOM:
+            _of_thread.room = room
+    # With more room it would leave what does not get smaller larger than it was.
+    return _blosc(values, codec, level, memoryview(room)[:needed])
+
+
+def _blosc(values: np.ndarray, codec: Any, level: int, out: Any = None) -> Any:
+    import imagecodecs
+
+    encode: Any = imagecodecs.blosc_encode
+    return encode(
+        values,
+        level=level,
+        compressor=codec.cname,
+        shuffle=codec.shuffle,
+        typesize=values.dtype.itemsize,
+        blocksize=codec.blocksize,
+        numthreads=1,
+        out=out,
+    )
+
+
+def _gets_smaller(values: np.ndarray, codec: Any) -> bool:
+    """Return whether compressing a chunk pays, told by a little from all of it; if not, it is stored as it is.
+
+    Of the noise of a detector LZ4 spares nothing, and takes longer than all else that becomes of a chunk.
+    """
+    if codec.cname != "lz4" or values.dtype.itemsize > 2 or values.nbytes < _PROBED:
+        return True
+    pixels = values.reshape(-1)
+    length = _PIECE // pixels.itemsize
+    starts = np.linspace(0, pixels.size - length, _PIECES).astype(int)
+    probe = np.concatenate([pixels[start : start + length] for start in starts])
+    return len(_blosc(probe, codec, codec.clevel)) < _PAYS * probe.nbytes
 
 
 def _write_all(file: Any, data: Any) -> None:

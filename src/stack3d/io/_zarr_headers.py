@@ -61,7 +61,8 @@ def _together(group: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str,
 
 
 def _write(path: Path, header: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(header, indent=2, allow_nan=False), encoding="utf-8")
+    # Without indents: those are made by slower code.
+    path.write_text(json.dumps(header, allow_nan=False), encoding="utf-8")
 
 
 def _header(name: str, ds: xr.Dataset, encoding: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import field as field
     from stack3d.kernels import finite as finite
     from stack3d.kernels import fit as fit
+    from stack3d.kernels import fit_grid as fit_grid
     from stack3d.kernels import fusion as fusion
     from stack3d.kernels import histogram as histogram
     from stack3d.kernels import lags as lags
@@ -73,6 +74,7 @@ _MODULES = (
     "criteria",
     "curve",
     "fit",
+    "fit_grid",
     "denoise",
     "differences",
     "decorrelation",

@@ -128,8 +128,12 @@ def _solve(columns: np.ndarray, values: np.ndarray, weights: np.ndarray, basis: 
 
 
 def _weight(distance: np.ndarray, kind: str) -> np.ndarray:
+    """Return the weights of samples at some distances, which may be written over."""
     if kind == "huber":
-        return np.asarray(np.minimum(1.0, 1.345 / np.maximum(distance, 1e-300)))
+        np.maximum(distance, 1e-300, out=distance)
+        np.divide(1.345, distance, out=distance)
+        np.minimum(1.0, distance, out=distance)
+        return distance
     if kind == "tukey":
         return np.asarray(np.where(distance < 4.685, (1 - (distance / 4.685) ** 2) ** 2, 0.0))
     safe = np.maximum(distance, 1e-300)

@@ -20,7 +20,7 @@ Weights = Literal["huber", "hampel", "tukey", "none"]
 _METHODS = ("polynomial", "gaussian", "morphological")
 
 
-@estimator(version=4)
+@estimator(version=5)
 def estimate_background(
     da: xr.DataArray,
     *,
@@ -124,7 +124,7 @@ def estimate_background(
     return _surface_polynomial.fitted(da, "background", sample, powers, weights, per, frame, regress_content)
 
 
-@operation(version=4, estimator=estimate_background)
+@operation(version=5, estimator=estimate_background)
 def remove_background(
     da: xr.DataArray,
     *,

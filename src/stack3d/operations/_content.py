@@ -49,15 +49,19 @@ def summed(values: np.ndarray, edges: Sequence[np.ndarray]) -> np.ndarray:
     return values
 
 
-def told_apart(cells: Moments, design: np.ndarray, weights: str, divide: bool) -> tuple[kernels.fit.Fit, float]:
+def told_apart(
+    cells: Moments, design: np.ndarray, fit: kernels.fit.Fit, weights: str, divide: bool
+) -> tuple[kernels.fit.Fit, float]:
     """Fit ``design`` to the means of cells without what spread and skewness say of their content.
 
     Parameters
     ----------
     cells : Moments
     design : (slices * rows * cols, terms) array
+    fit : Fit
+        To the means, which knows nothing of content and stays where content does not show.
     weights : {"huber", "hampel", "tukey", "none"}
-        Of a fit that knows nothing of content, which comes first and stays where content does not show.
+        Of that fit.
     divide : bool
         Whether the surface multiplies the grey values (spread included), or is added to them.
 
@@ -67,8 +71,7 @@ def told_apart(cells: Moments, design: np.ndarray, weights: str, divide: bool) -
     share : float
         Of the regression that was believed; 0 where content does not show.
     """
-    shape, amount = cells.mean.shape, cells.amount.ravel()
-    fit = kernels.fit.robust(design, cells.mean.ravel(), amount, weights=weights)
+    shape = cells.mean.shape
     edges = [kernels.cells.edges(n, n if axis == 0 else _PARTS) for axis, n in enumerate(shape)]
     found, share = fit, 0.0
     for _ in range(_ROUNDS):

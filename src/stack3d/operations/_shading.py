@@ -14,7 +14,7 @@ from stack3d.model import result_dtype
 from stack3d.operations import _background, _grey, _surface_fit, _surface_polynomial, _terms
 
 
-@estimator(version=4)
+@estimator(version=5)
 def estimate_shading(
     da: xr.DataArray,
     *,
@@ -98,7 +98,7 @@ def estimate_shading(
     return found
 
 
-@operation(version=4, estimator=estimate_shading)
+@operation(version=5, estimator=estimate_shading)
 def flatten(
     da: xr.DataArray,
     *,

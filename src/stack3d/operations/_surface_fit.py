@@ -148,8 +148,7 @@ def grouped(sample: Sample, groups: int | None = None) -> Sample:
 
 def design(sample: Sample, powers: np.ndarray) -> np.ndarray:
     """Return the value of each term at each number of a sample, (slices * rows * cols, terms)."""
-    parts = [sample.z[:, None, None, c] * sample.y[None, :, None, b] * sample.x[None, None, :, a] for c, b, a in powers]
-    return np.stack([part.ravel() for part in parts], axis=1)
+    return kernels.fit_grid.design((sample.z, sample.y, sample.x), powers)
 
 
 def matrices_at(coefficients: np.ndarray, powers: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -49,17 +49,19 @@ def fitted(
             one = sample._replace(z=np.ones((1, 10)))
         else:
             values, amounts, one = sample.values[index], sample.amounts[index], sample
-        matrix = _surface_fit.design(one, powers)
+        shape_of_grid = values.shape if values.ndim == 3 else (1, *values.shape)
+        grid = values.reshape(shape_of_grid), amounts.reshape(shape_of_grid)
+        fit, surface = kernels.fit_grid.robust((one.z, one.y, one.x), powers, *grid, weights=weights)
         share = 0.0
         if regress:
             cells = _content.Moments(values, amounts, second[index], third[index])
-            fit, share = _content.told_apart(cells, matrix, weights, divide)
-        else:
-            fit = kernels.fit.robust(matrix, values.ravel(), amounts.ravel(), weights=weights)
+            matrix = _surface_fit.design(one, powers)
+            fit, share = _content.told_apart(cells, matrix, fit, weights, divide)
+            surface = (matrix @ fit.coefficients).reshape(shape_of_grid)
         coefficient[index] = fit.coefficients
-        used = amounts.ravel() * np.isfinite(values.ravel())
+        used = grid[1] * np.isfinite(grid[0])
         if used.sum() > 0:
-            numbers["level"][index] = np.average(matrix @ fit.coefficients, weights=used)
+            numbers["level"][index] = np.average(surface, weights=used)
         numbers["r_squared"][index], numbers["rmse"][index] = fit.r_squared, fit.rmse
         numbers["content_share"][index] = share
     if min(beyond) > _FARTHEST or (max(beyond) > _FARTHEST and not by_slice):

@@ -23,7 +23,7 @@ from stack3d._provenance import OPERATIONS
 from stack3d._words import counted
 from stack3d.io import _attrs, _stream
 from stack3d.io._frames import Ref
-from stack3d.runs import _store
+from stack3d.runs import _marks, _store
 from stack3d.runs._folder import Input, RunFolder, keys_of
 from stack3d.runs._links import Link
 
@@ -112,23 +112,21 @@ def _moved(da: xr.DataArray, old: Path, new: Path, paths: set[str]) -> bool:
     if not partial.is_dir() or not marks.is_dir() or _store.unfinished(new).exists():
         return False
     ds = _attrs.encode_stack(_stream.load_small(_stream.unread_in_blocks(da)))
-    stale: list[Path] = []
+    stale: set[str] = set()
     for name, variable in ds.variables.items():
         if not _stream.is_large(variable):
             continue
         used = _using(variable, paths)
         if used is None:
             return False
-        stale += [
-            _store.mark_of(marks, str(name), start, shape)
+        stale |= {
+            _marks.mark_of(str(name), start, shape)
             for (start, shape), is_used in zip(_stream.blocks(variable), used, strict=True)
             if is_used
-        ]
-    gone = 0
-    for mark in stale:
-        gone += mark.exists()
-        mark.unlink(missing_ok=True)
-    kept = sum(1 for _ in marks.iterdir()) - 1
+        }
+    done = _marks.found(marks)
+    gone, kept = len(done & stale), len(done - stale)
+    _marks.keep(marks, done - stale)
     # Marks last: a store without them is begun again.
     shutil.rmtree(f"{new}.blocks", ignore_errors=True)
     os.replace(partial, _store.unfinished(new))

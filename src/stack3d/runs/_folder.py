@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from stack3d import estimates
+from stack3d import estimates, progress
+from stack3d._alone import slices_alone
 from stack3d._provenance import OPERATIONS
 from stack3d._records import signature_of
+from stack3d.io import _small_netcdf
 from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
 from stack3d.runs import _store
 from stack3d.runs._lock import held, is_held
@@ -110,10 +112,11 @@ class RunFolder:
         """Save an estimate, whole or not at all, and return it as it is read back."""
         beside = path.with_suffix(".unfinished")
         with _naming(beside, path):
-            estimate.to_netcdf(beside)
+            if not _small_netcdf.write(estimate, beside):
+                estimate.to_netcdf(beside)
             os.replace(beside, path)
-        # Numbers come back as they are; reading them takes as long as writing them.
-        if all(variable.dtype.kind in "biuf" for variable in estimate.variables.values()):
+        # They come back as they are; reading takes longer than writing.
+        if all(variable.dtype.kind in "biufU" for variable in estimate.variables.values()):
             return estimate.drop_encoding()
         return load_estimate(path)
 
@@ -176,7 +179,11 @@ def _cause() -> str:
 def load_estimate(path: Path) -> xr.Dataset:
     """Read an estimate back, equal to what was kept."""
     with xr.open_dataset(path) as found:
-        return found.load().drop_encoding()
+        loaded = found.load().drop_encoding()
+    texts = {name: variable.astype(str) for name, variable in loaded.variables.items() if variable.dtype.kind == "O"}
+    return loaded.assign({name: text for name, text in texts.items() if name in loaded.data_vars}).assign_coords(
+        {name: text for name, text in texts.items() if name in loaded.coords}
+    )
 
 
 def key_of(before: str, name: str, version: int, parameters: Mapping[str, Any]) -> str:
@@ -206,24 +213,51 @@ def input_of(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path
         root = Path(path)
         if root.suffix == ATLAS_SUFFIX:  # the frames lie beside it
             root = root.parent
-        files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+        place = os.path.abspath(root.parent)
         own = None if target is None else os.path.relpath(target, os.path.realpath(root))
         if root.is_dir():
             theirs = _PEER if is_project(root) else None
-            names = [(file, str(file.relative_to(root))) for file in files if file.relative_to(root).parts[0] != theirs]
-            files = [f for f, name in names if not name.endswith(".toml") and not (own and name.startswith(own))]
-        place = os.path.abspath(root.parent)
-        for file in files:
-            facts = file.stat()
-            found[str(file.relative_to(root.parent))] = [facts.st_size, facts.st_mtime_ns]
+            for name, facts in sorted(_files_below(str(root)), key=lambda item: item[0].split(os.sep)):
+                if not (name.endswith(".toml") or (own and name.startswith(own)) or _first(name) == theirs):
+                    found[os.path.join(root.name, name)] = [facts.st_size, facts.st_mtime_ns]
+        else:
+            facts = root.stat()
+            found[root.name] = [facts.st_size, facts.st_mtime_ns]
     sha = hashlib.sha256(json.dumps(signature_of(da)).encode())
     count = da.sizes.get("z", 1)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_FRAMES)).astype(int))
-    sample = (da.isel(z=chosen) if "z" in da.dims else da).reset_coords(drop=True).compute()
-    for k in range(len(chosen)):
-        frame = sample.isel(z=k) if "z" in da.dims else sample
-        sha.update(json.dumps(estimates.digest(xr.Dataset({"frame": frame.reset_coords(drop=True)}))).encode())
+    dims = tuple(dim for dim in da.dims if dim != "z")
+    positions = {name: da.coords.variables[name] for name in da.xindexes if name in dims}
+    for frame in _sampled(da, chosen):
+        sha.update(json.dumps(estimates.digest_of({"frame": xr.Variable(dims, frame), **positions})).encode())
     # What the first file says of all goes into the header of a store when it is begun.
     base = sha.hexdigest() + hashlib.sha256(json.dumps(da.attrs, sort_keys=True, default=str).encode()).hexdigest()
     sha.update("".join(f"{name} {size} {time}\n" for name, (size, time) in found.items()).encode())
     return Input(sha.hexdigest()[:12], base, found, place)
+
+
+def _sampled(da: xr.DataArray, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield some frames of a stack, in memory; one without slices is its own frame."""
+    if da.dims == ("z", "y", "x") and da.chunks is not None:
+        yield from progress.compute(slices_alone(da.data, chosen), label="input", total=len(chosen))[0]
+        return
+    values = (da.isel(z=chosen) if "z" in da.dims else da).values
+    yield from np.moveaxis(values, da.dims.index("z"), 0) if "z" in da.dims else [values]
+
+
+def _files_below(folder: str, name: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the name of each file in a folder and those below it, and what is known of it; links are followed to files."""
+    try:
+        entries = list(os.scandir(os.path.join(folder, name)))
+    except PermissionError:
+        return
+    for entry in entries:
+        place = os.path.join(name, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(folder, place)
+        elif entry.is_file():
+            yield place, entry.stat()
+
+
+def _first(name: str) -> str:
+    return name.partition(os.sep)[0]

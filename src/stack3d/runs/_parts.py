@@ -18,7 +18,6 @@ from pathlib import Path
 
 import xarray as xr
 
-from stack3d.io import open_stack
 from stack3d.runs import _store
 from stack3d.runs._folder import RunFolder
 from stack3d.runs._lock import held
@@ -136,7 +135,7 @@ def run_part(
     mine = Part.of(part)
     with prepared(recipe, da, out=out, steps=steps, scheduler=scheduler) as job:
         shared = Shared(mine, job.folder)
-        job.write = shared.written
+        job.write = shared.write
         with shared.at_work():
             try:
                 return job.reported(job.result(None, overwrite), report)
@@ -180,15 +179,13 @@ class Shared:
             finally:
                 self._give_back()
 
-    def written(
-        self, da: xr.DataArray, path: Path, label: str, compression: str | None = "lz4", frames: int = 1
-    ) -> xr.DataArray:
-        """Write this job's blocks of a store; return it opened when it is whole.
+    def write(self, da: xr.DataArray, path: Path, label: str, compression: str | None = "lz4", frames: int = 1) -> None:
+        """Write this job's blocks of a store.
 
         Raises
         ------
         OthersAreWriting
-            When it is not.
+            When it is not whole with them.
         """
         store = _store.Store(da, path, compression, frames)
         self._give_back()
@@ -196,10 +193,10 @@ class Shared:
         store.write(label=f"{label}, part {self.part}", slices=slices)
         self._take()
         if path.is_dir():
-            return open_stack(path)
+            return
         if not store.is_whole():
             raise OthersAreWriting
-        return store.finish()
+        store.finish()
 
     def _take(self) -> None:
         self._lock = self.folder.locked(wait=True)

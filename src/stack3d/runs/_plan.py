@@ -20,6 +20,7 @@ from stack3d._version import __version__
 from stack3d._words import counted
 from stack3d.io import _atomic
 from stack3d.options import worker_count
+from stack3d.runs import _marks
 from stack3d.runs._workers import workers
 
 if TYPE_CHECKING:
@@ -144,10 +145,9 @@ def saying_how_to_go_on(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        marks = list((folder / "checkpoints").glob("*.blocks"))
         kept = [
-            f"{counted(sum(1 for _ in mark.iterdir()) - 1, 'block')} of {mark.stem.partition('.')[0]!r}"
-            for mark in marks
+            f"{counted(len(_marks.found(marks)), 'block')} of {marks.stem.partition('.')[0]!r}"
+            for marks in (folder / "checkpoints").glob("*.blocks")
         ]
         whole = sum(1 for _ in (folder / "estimates").glob("*.nc"))
         free = shutil.disk_usage(folder).free / 2**20

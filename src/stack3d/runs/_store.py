@@ -1,7 +1,7 @@
 """Writing a lazy stack so that an interrupted write goes on where it stopped.
 
-The store is made as ``NAME.unfinished``; a mark beside it says of each block that it is written. When all are, the
-store takes its name. What is under ``NAME`` is therefore whole, and made of the same bytes however often it was begun.
+The store is made as ``NAME.unfinished``; marks beside it say which blocks are written. When all are, the store takes
+its name. What is under ``NAME`` is therefore whole, and made of the same bytes however often it was begun.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stack3d.io import _attrs, _stream, open_stack, write_zarr
+from stack3d.io import _attrs, _stream, _zarr_chunks, write_zarr
+from stack3d.runs import _marks
 
 
-def written(
-    da: xr.DataArray, path: Path, *, label: str, compression: str | None = "lz4", frames: int = 1
-) -> xr.DataArray:
-    """Write a stack as the Zarr store `path`, or the rest of it, and return it opened.
+def write(da: xr.DataArray, path: Path, *, label: str, compression: str | None = "lz4", frames: int = 1) -> None:
+    """Write a stack as the Zarr store `path`, or the rest of it.
 
     Parameters
     ----------
@@ -36,15 +35,10 @@ def written(
         As for `stack3d.save`.
     frames : int
         How many a chunk holds where blocks are made of so many; see `_stream.block_chunk`.
-
-    Returns
-    -------
-    DataArray
-        Lazy, read from `path`.
     """
     store = Store(da, path, compression, frames)
     store.write(label=label)
-    return store.finish()
+    store.finish()
 
 
 class Store:
@@ -53,7 +47,7 @@ class Store:
     Parameters
     ----------
     da, path, compression, frames
-        As for `written`.
+        As for `write`.
     """
 
     def __init__(self, da: xr.DataArray, path: Path, compression: str | None = "lz4", frames: int = 1) -> None:
@@ -66,7 +60,7 @@ class Store:
             if _stream.is_large(variable)
         }
         print_of_header = _header(self.ds, (compression, chunks))
-        self.begun_before = self.partial.is_dir() and _read(self.marks / "header") == print_of_header
+        self.begun_before = self.partial.is_dir() and _marks.is_of(self.marks, print_of_header)
         if self.begun_before:
             return
         for left in (self.partial, self.marks):
@@ -74,15 +68,15 @@ class Store:
         beginning = Path(f"{path}.beginning")
         shutil.rmtree(beginning, ignore_errors=True)
         write_zarr.declare(self.ds, beginning, compression=compression, chunks=chunks)
-        self.marks.mkdir()
         os.replace(beginning, self.partial)
-        (self.marks / "header").write_text(print_of_header)
+        _marks.begin(self.marks, print_of_header)
 
     def write(self, *, label: str, slices: slice | None = None) -> None:
         """Write the blocks that are missing, of all or of those that begin within some slices."""
+        done = _marks.found(self.marks)
 
         def needed(name: str, start: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-            return self._is_within(name, start, slices) and not mark_of(self.marks, name, start, shape).exists()
+            return self._is_within(name, start, slices) and _marks.mark_of(name, start, shape) not in done
 
         _stream.write_frames(
             self.ds,
@@ -95,21 +89,23 @@ class Store:
 
     def is_whole(self) -> bool:
         """Return whether every block is written."""
+        done = _marks.found(self.marks)
         return all(
-            mark_of(self.marks, str(name), start, shape).exists()
+            _marks.mark_of(str(name), start, shape) in done
             for name, variable in self.ds.variables.items()
             if _stream.is_large(variable)
             for start, shape in _stream.blocks(variable)
         )
 
-    def finish(self) -> xr.DataArray:
-        """Give the store its name, every block being written, and open it."""
-        # Zarr writes a chunk beside its name first; one that was killed meanwhile left that.
-        for left in self.partial.rglob("*.partial"):
-            left.unlink(missing_ok=True)
+    def finish(self) -> None:
+        """Give the store its name, every block being written."""
+        for name, variable in self.ds.variables.items():
+            # Zarr writes a chunk beside its name first; one that was killed meanwhile left that.
+            if _stream.is_large(variable) and _zarr_chunks.of(self.partial / str(name)) is None:
+                for left in (self.partial / str(name)).rglob("*.partial"):
+                    left.unlink(missing_ok=True)
         os.replace(self.partial, self.path)
         shutil.rmtree(self.marks, ignore_errors=True)
-        return open_stack(self.path)
 
     def _is_within(self, name: str, start: tuple[int, ...], slices: slice | None) -> bool:
         if slices is None:
@@ -131,12 +127,7 @@ def remove(path: Path) -> None:
 
 def _write_and_mark(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str, marks: str) -> None:
     write_zarr.write_block(block, start, path=path, name=name)
-    mark_of(Path(marks), name, start, block.shape).touch()
-
-
-def mark_of(marks: Path, name: str, start: tuple[int, ...], shape: tuple[int, ...]) -> Path:
-    begin, size = ("_".join(map(str, numbers)) for numbers in (start, shape))
-    return marks / f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{begin}-{size}"
+    _marks.add(marks, _marks.mark_of(name, start, block.shape))
 
 
 def _header(ds: xr.Dataset, layout: Any) -> str:
@@ -151,10 +142,3 @@ def _header(ds: xr.Dataset, layout: Any) -> str:
             else:
                 sha.update(np.ascontiguousarray(values).tobytes())
     return sha.hexdigest()
-
-
-def _read(path: Path) -> Any:
-    try:
-        return path.read_text()
-    except OSError:
-        return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stack3d.runs._document import Source
+from stack3d.runs._document import NotToml, Source, tables_of
 from stack3d.runs._input import by_line
 from stack3d.runs._pystack3d_steps import STEPS, Translation
 from stack3d.runs.recipe import Recipe, RecipeError
@@ -127,12 +127,7 @@ def _in_words(text: str) -> str:
 
 
 def _tables(file: Path) -> dict[str, Any]:
-    import tomlkit
-    from tomlkit.exceptions import ParseError
-
     try:
-        return tomlkit.parse(file.read_text(encoding="utf-8")).unwrap()
-    except ParseError as error:
-        raise RecipeError(
-            [f"{file.name}, line {error.line}: not TOML: {str(error).partition(' at line')[0]}"]
-        ) from None
+        return tables_of(file.read_text(encoding="utf-8"))
+    except NotToml as error:
+        raise RecipeError([f"{file.name}, line {error.line}: not TOML: {error}"]) from None

@@ -200,8 +200,7 @@ class Run:
         self.together = _stream.frames_together(raw)
         self.estimates: dict[str, xr.Dataset] = {}
         self._forecast = stages
-        # Who writes a store, and opens it when it is whole.
-        self.write: Callable[..., xr.DataArray] = _store.written
+        self.write: Callable[..., None] = _store.write  # who writes a store, whole or not at all
 
     def finished(self) -> xr.DataArray | None:
         """Return the result if it is there and up to date."""
@@ -229,8 +228,7 @@ class Run:
         start = time.perf_counter()
         with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
             da = self._through(self.chain)
-            clean = self._written(da, len(self.chain) + 1, "result", self.keys[-1])
-            clean = self._in_place(clean, self.keys[-1])
+            clean = self._in_place(self._write(da, len(self.chain) + 1, "result", self.keys[-1]))
         self.state["seconds"] = round(time.perf_counter() - start, 3)
         self.state |= {"peak_memory": peak_memory(), "machine": _plan.machine()}
         self.state["result"] = {"path": str(self.target), "key": self.keys[-1], "made": _plan.stamp(self.target)}
@@ -298,17 +296,22 @@ class Run:
             yield
 
     def _written(self, da: xr.DataArray, number: int, name: str, key: str) -> xr.DataArray:
-        path = self.folder.checkpoint(number, name, key)
-        if path.is_dir():
-            return open_stack(path)
+        return open_stack(self._write(da, number, name, key))
+
+    def _write(self, da: xr.DataArray, number: int, name: str, key: str) -> Path:
+        """Write what is missing of the store of what a step gives, and return its path."""
+        if (path := self.folder.checkpoint(number, name, key)).is_dir():
+            return path
         _changed.take_over(self.folder, self.chain, self.input, da, number, name, path)
         if name == "result":
             with self._timed("result", name):
-                return self.write(da, path, label="write result", frames=self.together)
-        # What memory holds anyway is read from there, and is gone soon: compressing it costs more than it spares.
-        compression = None if da.nbytes <= _kept_chunks.LIMIT else "lz4"
-        with self._timed("checkpoint", name), _kept_chunks.keeping(da.nbytes):
-            return self.write(da, path, label=name, compression=compression, frames=self.together)
+                self.write(da, path, label="write result", frames=self.together)
+        else:
+            # What memory holds anyway is read from there, and is gone soon: compressing it costs more than it spares.
+            compression = None if da.nbytes <= _kept_chunks.LIMIT else "lz4"
+            with self._timed("checkpoint", name), _kept_chunks.keeping(da.nbytes):
+                self.write(da, path, label=name, compression=compression, frames=self.together)
+        return path
 
     @contextlib.contextmanager
     def _timed(self, kind: str, name: str) -> Iterator[None]:
@@ -319,12 +322,11 @@ class Run:
         note = {"kind": kind, "name": name, "seconds": seconds, "peak_memory": peak_memory()}
         self.state["passes"].append(note)
 
-    def _in_place(self, clean: xr.DataArray, key: str) -> xr.DataArray:
+    def _in_place(self, held: Path) -> xr.DataArray:
         """Give the finished result its name."""
         target = self.target
-        held = self.folder.checkpoint(len(self.keys), "result", key)
         if target.suffix != ".zarr":
-            result = write_again(clean, target, overwrite=target.exists())
+            result = write_again(open_stack(held), target, overwrite=target.exists())
             _store.remove(held)
             return result
         _atomic.put_in_place(held, target)
