@@ -37,7 +37,7 @@ import stack3d
 from stack3d import _blocks, _provenance, progress
 from stack3d.grid import Frame
 from stack3d.runs import _store, runner
-from stack3d.runs._folder import RunFolder
+from stack3d.runs._folder import Input, RunFolder
 from stack3d.runs._forecast import HELD_BESIDE
 
 # A resampling that mixes slices, as a run to a finer grid does.
@@ -191,9 +191,8 @@ class Imagined(runner.Run):
         self.small = iter(small_estimates(recipe))
         self.began = 0.0
         raw = stack_of(slices, side)
-        with mock.patch.object(runner, "key_of_input", return_value="imagined"):
+        with mock.patch.object(runner, "input_of", return_value=Input("imagined", "", {}, "")):
             super().__init__(recipe, RunFolder(folder), raw, None, folder / "result.zarr", list(range(len(recipe))))
-        self.write = self._look_at_write
 
     @contextlib.contextmanager
     def _kept_estimates(self, number: int) -> Iterator[None]:
@@ -204,8 +203,10 @@ class Imagined(runner.Run):
         with _provenance.keeping_estimates(keeper):
             yield
 
-    def _look_at_write(self, da: xr.DataArray, path: Path, *, label: str) -> xr.DataArray:
-        self._look_at(f"to {label}", _store.write, da, path, label=label)
+    def _written(self, da: xr.DataArray, number: int, name: str, key: str) -> xr.DataArray:
+        path = self.folder.checkpoint(number, name, key)
+        label = "write result" if name == "result" else name
+        self._look_at(f"to {label}", _store.write, da, path, label=label, frames=self.together)
         raw = stack_of(da.sizes["z"], 8).data
         data = _blocks.array_from_blocks(
             unread,

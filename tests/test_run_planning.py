@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
+from pathlib import Path
 
 import dask
 import dask.array
@@ -218,3 +220,16 @@ def test_writing_counts_the_frames_that_are_missing(monkeypatch, tmp_path, kept)
     )
     assert told == [sum(written)]
     assert told == [40 if kept is None else 20]
+
+
+def test_tasks_of_the_preset_grow_with_the_slices_alone_and_no_slice_is_read():
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    import planning
+
+    recipe = planning.recipe_of("fibsem")
+    few, many = (planning.passes(recipe, slices, 128, 4) for slices in (24, 48))
+    assert [found["label"] for found in few] == [found["label"] for found in many]
+    assert len(few) > 5
+    for less, more in zip(few, many, strict=True):
+        assert more["tasks"] <= 1.1 * less["tasks"] + 0.1  # a block
+        assert more["held"] <= 1.5 * less["held"] + 1e5
