@@ -15,6 +15,7 @@ import scipy.fft
 
 from stack3d.kernels import _stripe_power_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
+from stack3d.kernels._scratch import scratch
 from stack3d.kernels._slow_rows import project
 from stack3d.kernels._stripe_fit import LEAST, SURE, bands_of, fitted, trusted
 
@@ -210,9 +211,9 @@ def _powers(u: Any, weight: Any, rows: int, wide: int, edges: tuple[int, ...], s
         # Of a row that goes on as its mirror image, what differences are follows from what the row is.
         whole, factor, first = (scipy.fft.dct(slow) if on_host(slow) else _mirrored(slow)), _steps(wide), 0
     elif on_host(u):
-        change = np.empty((u.shape[0], wide - 1), np.float32)
+        change = scratch("changes", u.shape[0], wide - 1)
         loops.changes(packed(u), packed(np.asarray(weight)), change)
-        whole, factor, first = scipy.fft.dst(project(change, rows), type=1), np.ones(wide), 1
+        whole, factor, first = scipy.fft.dst(project(change, rows), type=1, overwrite_x=True), np.ones(wide), 1
     else:
         whole, factor, first = _sines(project(changes_xp(u, weight, wide), rows)), np.ones(wide), 1
     loops.band_means(whole.get() if hasattr(whole, "get") else whole, factor, _array(edges), first, out)

@@ -234,9 +234,10 @@ def gradient(
     sums: Any,
     tiny: Any,
     every: Any,
+    more: Any,
     periodic: Any,
-) -> None:
-    """Write the slope of the sizes of all gradients to `out`, and their sum and that of one over them to `sums`.
+) -> Any:
+    """Write the slope of the sizes of all gradients to `out`; return their sum and that of one over them, all times `more`.
 
     Only every so many blocks of rows count. `weight` is empty where all pixels within the `spans` were measured. The
     stripes of a block are ``local[b] @ coefficients``, or ``local[0] @ mix[b] @ coefficients``.
@@ -303,6 +304,16 @@ def gradient(
                 line[j] += share * ry[0, j]
         if shared:
             product(mix[block].T, found, out, True)
+    size, over = 0.0, 0.0
+    for j in range(sums.shape[1]):
+        size += np.float64(sums[0, j])
+        over += np.float64(sums[1, j])
+    if more != 1.0:
+        for m in range(out.shape[0]):
+            line = out[m]
+            for j in range(line.size):
+                line[j] *= np.float32(more)
+    return size * more, over * more
 
 
 @njit(**_OPTIONS)

@@ -42,16 +42,17 @@ def _line_weighted(
     """`_line` with weights: `weight` of this row, one longer, and of the next."""
     rest = np.float32(1) - alpha
     zero, two, tiny = np.float32(0), np.float32(2), np.float32(1e-30)
+    # Lines, not places in rows, which lets the loop become vector instructions.
+    ahead, right = e[1:], weight[1:]
     for j in range(sx.size):
         limit = radius * weight[j]
-        has_x, has_y = weight[j + 1] > zero, under[j] > zero
         x, y = sx[j], sy[j]
-        px, py = (x if has_x else zero), (y if has_y else zero)
+        px, py = (x if right[j] > zero else zero), (y if under[j] > zero else zero)
         part = limit / np.sqrt(max(limit * limit, max(px * px + py * py, tiny)))
-        x = rest * x + alpha * (part * px + (e[j + 1] - e[j]))
+        x = rest * x + alpha * (part * px + (ahead[j] - e[j]))
         y = rest * y + alpha * (part * py + (below[j] - e[j]))
         sx[j], sy[j] = x, y
-        px, py = (x if has_x else zero), (y if has_y else zero)
+        px, py = (x if right[j] > zero else zero), (y if under[j] > zero else zero)
         part = two * (limit / np.sqrt(max(limit * limit, max(px * px + py * py, tiny))))
         rx[j], ry[j] = part * px - x, part * py - y
 
