@@ -8,21 +8,86 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from stack3d.kernels._line_loops import copy, fill
+from stack3d.kernels._slow_rows_loops import STRIDE, fold_four, fold_row
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _HALF = 11  # bits of a number that are counted at once
 
 
 @njit(**_OPTIONS)
-def changes(u: Any, weight: Any, out: Any) -> None:
-    """Write differences along x, 0 at pixels that are missing and beyond the frame."""
-    height, width = u.shape
+def _changes(u: Any, weight: Any, row: Any, start: Any, out: Any) -> None:
+    """Write differences along x in a row, from a column on, 0 at pixels that are missing and beyond the frame."""
+    zero, count = np.float32(0), max(min(out.size, u.shape[1] - 1 - start), 0)
+    # Lines, not places in rows, which lets the loop become vector instructions.
+    here, ahead = u[row, start : start + count], u[row, start + 1 : start + 1 + count]
+    there, beside = weight[row, start : start + count], weight[row, start + 1 : start + 1 + count]
+    for j in range(count):
+        out[j] = ahead[j] - here[j] if (there[j] > zero) & (beside[j] > zero) else zero
+    fill(zero, out[count:])
+
+
+@njit(**_OPTIONS)
+def _both_changes(u: Any, weight: Any, row: Any, start: Any, upper: Any, lower: Any) -> None:
+    """Write `_changes` of a row of the upper half and of its mirror image: of the middle row by halves, 0 beyond."""
+    height, zero, half = u.shape[0], np.float32(0), np.float32(0.5)
+    if row < height // 2:
+        _changes(u, weight, row, start, upper)
+        _changes(u, weight, height - 1 - row, start, lower)
+    elif height % 2 and row == height // 2:
+        _changes(u, weight, row, start, upper)
+        for j in range(upper.size):
+            upper[j] *= half
+        copy(upper, lower)
+    else:
+        fill(zero, upper)
+        fill(zero, lower)
+
+
+@njit(**_OPTIONS)
+def _fold_row(u: Any, v: Any, there: Any, yonder: Any, even: Any, odd: Any) -> None:
+    """Write what differences of a row have in common with those of its mirror image, and what they have not."""
     zero = np.float32(0)
-    for i in range(height):
-        row, there, to = u[i], weight[i], out[i]
-        for j in range(width - 1):
-            both = (there[j] > zero) & (there[j + 1] > zero)
-            to[j] = row[j + 1] - row[j] if both else zero
-        to[width - 1 :] = zero
+    p, q, c, d = u[1:], v[1:], there[1:], yonder[1:]
+    for j in range(even.size):
+        x = p[j] - u[j] if (there[j] > zero) & (c[j] > zero) else zero
+        y = q[j] - v[j] if (yonder[j] > zero) & (d[j] > zero) else zero
+        even[j], odd[j] = x + y, x - y
+
+
+@njit(**_OPTIONS)
+def fold_changes(u: Any, weight: Any, start: Any, stop: Any, local: Any, even: Any, odd: Any) -> None:
+    """Write what `_slow_rows_loops.fold` makes of differences along x, 0 at pixels that are missing and beyond the frame."""
+    height, lines = u.shape[0], np.empty((8, stop - start), np.float32)
+    a, b, c, d, q, r, s, t = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5], lines[6], lines[7]
+    if local.size == 0:
+        count = max(min(stop, u.shape[1] - 1) - start, 0)
+        for i in range(even.size // STRIDE):
+            some, other = even[i * STRIDE : i * STRIDE + a.size], odd[i * STRIDE : i * STRIDE + a.size]
+            if i < height // 2:
+                k = height - 1 - i
+                _fold_row(
+                    u[i, start : start + count + 1], u[k, start : start + count + 1],
+                    weight[i, start : start + count + 1], weight[k, start : start + count + 1],
+                    some[:count], other[:count],
+                )  # fmt: skip
+                fill(np.float32(0), some[count:])
+                fill(np.float32(0), other[count:])
+            else:
+                _both_changes(u, weight, i, start, a, q)
+                fold_row(a, q, some, other)
+        return
+    rows, terms = local.shape
+    for block in range(even.size // (terms * STRIDE)):
+        first, last = block * rows, block * rows + rows - 1
+        for k in range(0, rows // 2, 2):
+            _both_changes(u, weight, first + k, start, a, q)
+            _both_changes(u, weight, first + k + 1, start, b, r)
+            _both_changes(u, weight, last - k - 1, start, c, s)
+            _both_changes(u, weight, last - k, start, d, t)
+            for m in range(0, terms, 4):
+                n = (block * terms + m) * STRIDE
+                fold_four(a, b, c, d, q, r, s, t, local[k : k + 2, m : m + 4], even[n:], odd[n:], k > 0)
 
 
 @njit(**_OPTIONS)
@@ -186,7 +251,7 @@ def sizes(u: Any, weight: Any, step: Any) -> Any:
             three += np.float64(line[k + 2])
             four += np.float64(line[k + 3])
         total += (one + two) + (three + four)
-        out[count : count + kept] = line[:kept]
+        copy(line[:kept], out[count : count + kept])
         count += kept
     if count == 0:
         return np.float32(0), 0.0
@@ -200,11 +265,18 @@ def middle(values: Any) -> Any:
     low, last = _ranked(bits, (bits.size - 1) // 2)
     high = low
     if last and bits.size % 2 == 0:
-        high = np.uint32(0xFFFFFFFF)
-        for j in range(bits.size):
-            high = bits[j] if low < bits[j] < high else high
+        high = _least_above(bits, low)
     both = np.array([low, high], np.uint32).view(np.float32)
     return np.float32(0.5) * (both[0] + both[1])
+
+
+@njit(**_OPTIONS)
+def _least_above(bits: Any, low: Any) -> Any:
+    high = np.uint32(0xFFFFFFFF)
+    for j in range(bits.size):
+        number = bits[j]
+        high = min(high, number if number > low else np.uint32(0xFFFFFFFF))
+    return high
 
 
 @njit(**_OPTIONS)
@@ -218,7 +290,7 @@ def _ranked(bits: Any, rank: Any) -> Any:
         width = min(_HALF, shift)
         shift -= width
         down, part = np.uint32(shift), np.uint32((1 << width) - 1)
-        counts[:] = 0
+        fill(np.int32(0), counts.ravel())
         for j in range(0, size - 3, 4):
             one[(kept[j] >> down) & part] += 1
             two[(kept[j + 1] >> down) & part] += 1

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from stack3d.kernels._line_loops import copy
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
 _LANES = 8  # sums that are added to by turns
 # Places in the numbers that are kept: how much sharper the curvature is thought to be, the value and the curvature of the
@@ -69,8 +71,8 @@ def step(
     elif rose:
         numbers[SHARP] *= sharper
         value, curvature = numbers[VALUE], numbers[CURVATURE]
-        state[:] = at
-        down[:] = slope
+        copy(at, state)
+        copy(slope, down)
     bend = np.float32(numbers[SHARP] * curvature)
     move = out
     for j in range(n):
@@ -82,9 +84,9 @@ def step(
         numbers[COUNT] = numbers[NEXT] = 0
     else:
         _remember(state, at, move, before, lengths, moves, square, numbers)
-    at[:] = state
-    slope[:] = down
-    before[:] = move
+    copy(state, at)
+    copy(down, slope)
+    copy(move, before)
     numbers[VALUE], numbers[CURVATURE] = value, curvature
     for j in range(n):
         state[j] += move[j]
