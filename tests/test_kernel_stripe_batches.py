@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stack3d.kernels import _components, _fill, _stripe_power, multiscale, vsnr, wavelet_stripes, wedge
+from stack3d.kernels import _components, _fill, _slow_rows, _stripe_power, multiscale, vsnr, wavelet_stripes, wedge
 
 _spec = importlib.util.spec_from_file_location("stack3d_tests_cupy", Path(__file__).with_name("strict_cupy.py"))
 strict_cupy = importlib.util.module_from_spec(_spec)
@@ -141,17 +141,25 @@ def test_parts_of_one_frame_do_not_reach_into_the_next():
     np.testing.assert_allclose(_components.stripe_weights_xp(bands, limit, shape), each, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(40, 60), (41, 61), (200, 1500), (301, 97)])
+def test_differences_are_folded_as_those_of_the_frame_are(shape):
+    rng = np.random.default_rng(1)
+    frame, weight = rng.normal(size=shape).astype(np.float32), (rng.random(shape) > 0.1).astype(np.float32)
+    weight[:5] = 0
+    wide, rows = shape[1] + 7, min(16, shape[0] // 2)
+    whole = _slow_rows.project_xp(_stripe_power.changes_xp(frame, weight, wide), _slow_rows.of_cosines(shape[0], rows))
+    found = _stripe_power._projected_changes(frame, weight, rows, wide)
+    np.testing.assert_allclose(found, whole, atol=1e-4)
+
+
 @pytest.mark.parametrize("width", [60, 61, 97])
 def test_differences_and_their_sine_transform_have_the_same_array_form(width):
     rng = np.random.default_rng(0)
     frame, weight = rng.normal(size=(40, width)).astype(np.float32), np.ones((40, width), np.float32)
     weight[3:9, 10:20] = weight[:, 50] = 0
-    compiled = np.empty((40, 107), np.float32)
-    _stripe_power.loops.changes(frame, weight, compiled)
     array = _stripe_power.changes_xp(frame, weight, 108)
-    np.testing.assert_array_equal(compiled, array)
     steps = np.diff(frame, axis=1) * (weight[:, 1:] * weight[:, :-1])
-    np.testing.assert_array_equal(compiled[:, : width - 1], steps)
-    assert not compiled[:, width - 1 :].any()
+    np.testing.assert_array_equal(array[:, : width - 1], steps)
+    assert not array[:, width - 1 :].any()
     waves = np.sin(np.pi * np.outer(np.arange(1, 108), np.arange(1, 108)) / 108)
-    np.testing.assert_allclose(_stripe_power._sines(compiled), abs(2 * compiled @ waves), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(_stripe_power._sines(array), abs(2 * array @ waves), rtol=1e-3, atol=1e-3)

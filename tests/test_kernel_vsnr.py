@@ -17,6 +17,7 @@ from stack3d.kernels import (
     _vsnr_descent,
     _vsnr_full,
     _vsnr_plan,
+    _vsnr_steps,
     vsnr,
     wedge,
 )
@@ -356,14 +357,22 @@ def test_steps_up_are_taken_back():
         weights = across.forth(lines)
         return float(slope(lines, 1).size[0] + 0.5 * np.sum(weights**2 / psi))
 
-    found = [
-        value(
-            _vsnr_descent.minimum(slope, psi, laplacian, across, np.ones(1), warm=(0, 1), iterations=count, tol=0.0)[0]
-        )
-        for count in (1, 12, 400)
-    ]
-    assert found[0] > found[2] * 1.05
-    assert found[1] < found[2] * 1.001
+    def of_one(lines, every):
+        down, size, curvature = slope(lines[None], every)
+        return down[0], float(size[0]), float(curvature[0])
+
+    options = {"warm": (0, 1), "tol": 0.0}
+    array, compiled = [], []
+    for count in (1, 12, 400):
+        array.append(_vsnr_descent.minimum(slope, psi, laplacian, across, np.ones(1), iterations=count, **options)[0])
+        found = _vsnr_steps.minimum(of_one, psi[0], laplacian, across, 1.0, iterations=count, **options)[0]
+        compiled.append(found[None])
+    for found in (array, compiled):
+        values = [value(lines) for lines in found]
+        assert values[0] > values[2] * 1.05
+        assert values[1] < values[2] * 1.001
+    for one, other in zip(array, compiled, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3 * abs(goal).max())
 
 
 @pytest.mark.parametrize("width", [7, 16, 45])

@@ -203,6 +203,9 @@ def test_the_compiled_fit_is_that_of_the_array_form(lines, difference):
     assert compiled.reach == array.reach
     for name in ("rest", "ratio", "error"):
         np.testing.assert_allclose(getattr(compiled, name), getattr(array, name), rtol=1e-9, atol=1e-9)
+    for sure in (0.5, 3.0, 30.0):
+        believed = _stripe_fit.trusted(array, sure)
+        np.testing.assert_allclose(believed, _stripe_fit.trusted_xp(array, sure), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 1000, 1001])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from stack3d.kernels._line_loops import copy, fill
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._taps import TAPS, weights
 
@@ -178,10 +179,10 @@ def _shift_rows(frame: Any, first: Any, taps: Any, out: Any) -> None:
         # The row with its edges repeated, so that the taps need no care.
         left = min(max(-begin, 0), columns + 5)
         right = min(max(last + 1 - begin, left), columns + 5)
-        row[:left] = source[0]
+        fill(source[0], row[:left])
         if right > left:
-            row[left:right] = source[begin + left : begin + right]
-        row[right:] = source[last]
+            copy(source[begin + left : begin + right], row[left:right])
+        fill(source[last], row[right:])
         a, b, c, d, e, f = taps[y]
         target = out[y]
         p0, p1, p2 = row[:columns], row[1 : columns + 1], row[2 : columns + 2]

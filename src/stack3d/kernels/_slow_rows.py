@@ -22,7 +22,7 @@ _FEW = 24  # slowest cosines, which frames are put together from,
 _CLOSE = 1e-4  # and how near their blocks must come, of the largest value;
 _ROUGH = 3e-3  # the others are only measured by
 _DAMPED = 3e-4  # the same for what a damping leaves
-_ALONE = 2**18  # multiplications up to which OpenBLAS uses one thread
+_ALONE = 2**19 - 1  # multiplications up to which OpenBLAS uses one thread: a second one must have 2**18 of its own
 
 
 class Slow(NamedTuple):

@@ -142,38 +142,6 @@ def small_moments(frame: Any, mask: Any, smallest: int, largest: int) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def beyond(frame: Any, mask: Any, low: Any, high: Any, room: int) -> Any:
-    """Return the number of finite measured pixels, those below `low` and above `high`, and how many equal these.
-
-    Not more than `room` pixels are kept of each.
-    """
-    below, above = np.empty(room, frame.dtype), np.empty(room, frame.dtype)
-    under, over, at_low, at_high, count = 0, 0, 0, 0, 0
-    for y in range(frame.shape[0]):
-        row = frame[y]
-        for x in range(row.size):
-            value = row[x]
-            if mask is not None and not mask[y, x]:
-                continue
-            if low < value < high:
-                count += 1
-                continue
-            if value - value != 0:  # NaN and infinities
-                continue
-            count += 1
-            if value < low:
-                if under < room:
-                    below[under] = value
-                    under += 1
-            elif value > high and over < room:
-                above[over] = value
-                over += 1
-            at_low += 1 if value == low else 0
-            at_high += 1 if value == high else 0
-    return count, below[:under], at_low, above[:over], at_high
-
-
-@njit(nogil=True, cache=True)
 def median_deviation(counts: Any, twice: int) -> float:
     """Return the median distance of levels, counted from 0, from the level ``twice / 2``."""
     total = np.int64(0)

@@ -145,6 +145,15 @@ def trusted(fit: Fit, sure: float) -> np.ndarray:
     Structure is strong and scarce at low frequencies, where it may well look like stripes; those have about as much
     power there as at the higher frequencies, where they stand out of chance, or there are none.
     """
+    out = np.empty(len(fit.ratio))
+    loops.trust(
+        fit.ratio, fit.rest, fit.error, fit.weight, fit.chance, sure, _DOUBT, sure / SURE, _MORE, _BACK, _BESIDE, out
+    )
+    return out
+
+
+def trusted_xp(fit: Fit, sure: float) -> np.ndarray:
+    """Array form of `trusted`."""
     error = np.sqrt(fit.error**2 + _DOUBT**2)
     certain = np.maximum(fit.ratio - sure * error, 0) * fit.rest
     sums = (add(fit.weight * fit.ratio) / add(fit.weight) for add in (_above, _below))

@@ -11,6 +11,7 @@ from stack3d.kernels._namespace import namespace, on_host
 
 _SAMPLES = 40_000
 _MAD = 0.6745  # of the standard deviation of a normal distribution
+_EMPTY = np.empty((0, 0), np.float32)
 
 
 def gradient_scale(u: Any, weight: Any = None) -> float:
@@ -25,12 +26,11 @@ def gradient_scale(u: Any, weight: Any = None) -> float:
     step = max(1, round(((height - 1) * width) ** 0.5 / _SAMPLES**0.5))
     rows = slice(0, height - 1, step)
     if on_host(u) and u.dtype == np.float32:
-        change = loops.sizes(u, np.empty((0, 0), np.float32) if weight is None else np.asarray(weight), step)
-    else:
-        change = abs(u[1:][rows, ::step] - u[:-1][rows, ::step])
-        if weight is not None:
-            change = change[(weight[1:][rows, ::step] > 0) & (weight[:-1][rows, ::step] > 0)]
+        middle, mean = loops.sizes(u, _EMPTY if weight is None else np.asarray(weight), step)
+        return float(max(float(middle) / _MAD, mean))
+    change = abs(u[1:][rows, ::step] - u[:-1][rows, ::step])
+    if weight is not None:
+        change = change[(weight[1:][rows, ::step] > 0) & (weight[:-1][rows, ::step] > 0)]
     if change.size == 0:
         return 0.0
-    middle = loops.middle(change) if on_host(change) and change.dtype == np.float32 else xp.median(change)
-    return max(float(middle) / _MAD, float(change.mean(dtype=np.float64)))
+    return max(float(xp.median(change)) / _MAD, float(change.mean(dtype=np.float64)))

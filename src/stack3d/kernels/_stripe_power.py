@@ -15,7 +15,7 @@ import scipy.fft
 
 from stack3d.kernels import _stripe_power_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
-from stack3d.kernels._slow_rows import project
+from stack3d.kernels._slow_rows import mixed, of_cosines, panels, project, sums_of
 from stack3d.kernels._stripe_fit import LEAST, SURE, bands_of, fitted, trusted
 
 REACHES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
@@ -108,6 +108,7 @@ def measure(
     strength: float = 1.0,
     difference: bool = False,
     slow: Any = None,
+    measured: float | None = None,
 ) -> Stripes:
     """Measure the stripes along y of a frame.
 
@@ -126,6 +127,8 @@ def measure(
         frequencies nearer to the axis along the stripes, and so for wider ones.
     slow : (n, x) array, optional
         Of `slow_rows`, where that is at hand and no pixel is missing.
+    measured : float, optional
+        Pixels of a row that were measured, on average, where that is known.
     """
     height, width = u.shape
     # Of lines with zeros up to a fast size, where pixels are missing.
@@ -143,7 +146,8 @@ def measure(
     bands = bands_of(edges, height, wide, len(power), _SLOPES[difference], reaches)
     best = fitted(power, bands)
     ratio = strength * trusted(best, SURE / max(strength, 1.0))
-    measured = width if weight is None else float(namespace(u).count_nonzero(weight > 0)) / height
+    if measured is None:
+        measured = width if weight is None else float(namespace(u).count_nonzero(weight > 0)) / height
     return Stripes(height, best.reach, bands.omega, ratio, best.rest, 2 * measured)
 
 
@@ -210,12 +214,21 @@ def _powers(u: Any, weight: Any, rows: int, wide: int, edges: tuple[int, ...], s
         # Of a row that goes on as its mirror image, what differences are follows from what the row is.
         whole, factor, first = (scipy.fft.dct(slow) if on_host(slow) else _mirrored(slow)), _steps(wide), 0
     elif on_host(u):
-        change = np.empty((u.shape[0], wide - 1), np.float32)
-        loops.changes(packed(u), packed(np.asarray(weight)), change)
-        whole, factor, first = scipy.fft.dst(project(change, rows), type=1), np.ones(wide), 1
+        slow = _projected_changes(packed(u), packed(np.asarray(weight)), rows, wide)
+        whole, factor, first = scipy.fft.dst(slow, type=1, overwrite_x=True), np.ones(wide), 1
     else:
         whole, factor, first = _sines(project(changes_xp(u, weight, wide), rows)), np.ones(wide), 1
     loops.band_means(whole.get() if hasattr(whole, "get") else whole, factor, _array(edges), first, out)
+    return out
+
+
+def _projected_changes(u: Any, weight: Any, rows: int, wide: int) -> Any:
+    """Return the products of `changes_xp` with the slowest cosines."""
+    slow = of_cosines(u.shape[0], rows)
+    out, sums = np.empty((rows, wide - 1), np.float32), sums_of(slow)[:, 0]
+    for start, stop in panels(wide - 1):
+        loops.fold_changes(u, weight, start, stop, slow.local, *sums)
+        mixed(slow, sums, out[:, start:stop])
     return out
 
 
@@ -230,7 +243,7 @@ def _array(edges: tuple[int, ...]) -> np.ndarray:
 
 
 def changes_xp(u: Any, weight: Any, wide: int) -> Any:
-    """`xp` form of `_stripe_power_loops.changes`: (y, `wide` - 1)."""
+    """Return differences along x, 0 at pixels that are missing and beyond the frame: (y, `wide` - 1)."""
     xp, there = namespace(u), weight > 0
     out = xp.zeros((u.shape[0], wide - 1), np.float32)
     out[:, : u.shape[1] - 1] = xp.where(there[:, 1:] & there[:, :-1], u[:, 1:] - u[:, :-1], np.float32(0))

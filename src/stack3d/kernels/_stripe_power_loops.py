@@ -8,27 +8,109 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from stack3d.kernels._line_loops import copy, fill
+from stack3d.kernels._slow_rows_loops import STRIDE, fold_four, fold_row
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _HALF = 11  # bits of a number that are counted at once
 
 
 @njit(**_OPTIONS)
-def changes(u: Any, weight: Any, out: Any) -> None:
-    """Write differences along x, 0 at pixels that are missing and beyond the frame."""
-    height, width = u.shape
+def _changes(u: Any, weight: Any, row: Any, start: Any, out: Any) -> None:
+    """Write differences along x in a row, from a column on, 0 at pixels that are missing and beyond the frame."""
+    zero, count = np.float32(0), max(min(out.size, u.shape[1] - 1 - start), 0)
+    # Lines, not places in rows, which lets the loop become vector instructions.
+    here, ahead = u[row, start : start + count], u[row, start + 1 : start + 1 + count]
+    there, beside = weight[row, start : start + count], weight[row, start + 1 : start + 1 + count]
+    for j in range(count):
+        out[j] = ahead[j] - here[j] if (there[j] > zero) & (beside[j] > zero) else zero
+    fill(zero, out[count:])
+
+
+@njit(**_OPTIONS)
+def _both_changes(u: Any, weight: Any, row: Any, start: Any, upper: Any, lower: Any) -> None:
+    """Write `_changes` of a row of the upper half and of its mirror image: of the middle row by halves, 0 beyond."""
+    height, zero, half = u.shape[0], np.float32(0), np.float32(0.5)
+    if row < height // 2:
+        _changes(u, weight, row, start, upper)
+        _changes(u, weight, height - 1 - row, start, lower)
+    elif height % 2 and row == height // 2:
+        _changes(u, weight, row, start, upper)
+        for j in range(upper.size):
+            upper[j] *= half
+        copy(upper, lower)
+    else:
+        fill(zero, upper)
+        fill(zero, lower)
+
+
+@njit(**_OPTIONS)
+def _fold_row(u: Any, v: Any, there: Any, yonder: Any, even: Any, odd: Any) -> None:
+    """Write what differences of a row have in common with those of its mirror image, and what they have not."""
     zero = np.float32(0)
-    for i in range(height):
-        row, there, to = u[i], weight[i], out[i]
-        for j in range(width - 1):
-            both = (there[j] > zero) & (there[j + 1] > zero)
-            to[j] = row[j + 1] - row[j] if both else zero
-        to[width - 1 :] = zero
+    p, q, c, d = u[1:], v[1:], there[1:], yonder[1:]
+    for j in range(even.size):
+        x = p[j] - u[j] if (there[j] > zero) & (c[j] > zero) else zero
+        y = q[j] - v[j] if (yonder[j] > zero) & (d[j] > zero) else zero
+        even[j], odd[j] = x + y, x - y
+
+
+@njit(**_OPTIONS)
+def fold_changes(u: Any, weight: Any, start: Any, stop: Any, local: Any, even: Any, odd: Any) -> None:
+    """Write what `_slow_rows_loops.fold` makes of differences along x, 0 at pixels that are missing and beyond the frame."""
+    height, lines = u.shape[0], np.empty((8, stop - start), np.float32)
+    a, b, c, d, q, r, s, t = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5], lines[6], lines[7]
+    if local.size == 0:
+        count = max(min(stop, u.shape[1] - 1) - start, 0)
+        for i in range(even.size // STRIDE):
+            some, other = even[i * STRIDE : i * STRIDE + a.size], odd[i * STRIDE : i * STRIDE + a.size]
+            if i < height // 2:
+                k = height - 1 - i
+                _fold_row(
+                    u[i, start : start + count + 1], u[k, start : start + count + 1],
+                    weight[i, start : start + count + 1], weight[k, start : start + count + 1],
+                    some[:count], other[:count],
+                )  # fmt: skip
+                fill(np.float32(0), some[count:])
+                fill(np.float32(0), other[count:])
+            else:
+                _both_changes(u, weight, i, start, a, q)
+                fold_row(a, q, some, other)
+        return
+    rows, terms = local.shape
+    for block in range(even.size // (terms * STRIDE)):
+        first, last = block * rows, block * rows + rows - 1
+        for k in range(0, rows // 2, 2):
+            _both_changes(u, weight, first + k, start, a, q)
+            _both_changes(u, weight, first + k + 1, start, b, r)
+            _both_changes(u, weight, last - k - 1, start, c, s)
+            _both_changes(u, weight, last - k, start, d, t)
+            for m in range(0, terms, 4):
+                n = (block * terms + m) * STRIDE
+                fold_four(a, b, c, d, q, r, s, t, local[k : k + 2, m : m + 4], even[n:], odd[n:], k > 0)
 
 
 @njit(**_OPTIONS)
 def band_means(spectra: Any, factor: Any, edges: Any, first: Any, out: Any) -> None:
     """Write the mean power of spectra times a factor in bands of frequency; `first` is that of their first column."""
-    for i in range(spectra.shape[0]):
+    rows = spectra.shape[0]
+    for i in range(0, rows - 3, 4):
+        # Four sums at once, which do not wait for each other.
+        p, q, r, s = spectra[i], spectra[i + 1], spectra[i + 2], spectra[i + 3]
+        for b in range(edges.size - 1):
+            one, two, three, four = 0.0, 0.0, 0.0, 0.0
+            for k in range(edges[b] - first, edges[b + 1] - first):
+                share = factor[k]
+                w, x, y, z = p[k] * share, q[k] * share, r[k] * share, s[k] * share
+                one, two, three, four = one + w * w, two + x * x, three + y * y, four + z * z
+            count = edges[b + 1] - edges[b]
+            out[i, b], out[i + 1, b], out[i + 2, b], out[i + 3, b] = (
+                one / count,
+                two / count,
+                three / count,
+                four / count,
+            )
+    for i in range(rows - rows % 4, rows):
         row = spectra[i]
         for b in range(edges.size - 1):
             total = 0.0
@@ -104,51 +186,131 @@ def _scored(own: Any, along: Any, over: Any, steps: Any) -> Any:
 
 
 @njit(**_OPTIONS)
+def trust(
+    ratio: Any, rest: Any, error: Any, weight: Any, chance: Any, sure: Any, doubt: Any, likely: Any, more: Any,
+    back: Any, beside: Any, out: Any,
+) -> None:  # fmt: skip
+    """Write the ratio where it is believed, 0 elsewhere; see `_stripe_fit.trusted`."""
+    bands = ratio.size
+    certain, most = np.empty(bands), np.empty(bands)
+    some, clear = False, False
+    for b in range(bands):
+        certain[b] = max(ratio[b] - sure * math.sqrt(error[b] ** 2 + doubt**2), 0.0) * rest[b]
+        some |= certain[b] != 0
+    for way in range(2):
+        total, count = 0.0, 0.0
+        for k in range(bands):
+            b = k if way else bands - 1 - k
+            total += weight[b] * ratio[b]
+            count += weight[b]
+            clear |= ratio[b] > chance[0, b] * likely or total / count > chance[1 + way, b] * likely
+    out[:] = 0
+    if not (some and clear):
+        return
+    for b in range(bands - 2, -1, -1):
+        certain[b] = max(certain[b], certain[b + 1])  # from each band on
+    for b in range(bands):
+        most[b] = more * certain[max(b - back, 0)]
+    for b in range(bands):
+        mean, shares = 0.0, 0.0
+        for k in range(max(b - 1, 0), min(b + 2, bands)):
+            share = (1.0 if k == b else beside) / error[k] ** 2
+            mean += share * min(ratio[k] * rest[k], most[k])
+            shares += share
+        if min(ratio[b] * rest[b], most[b]) > 0:
+            out[b] = min(mean / shares, most[b]) / rest[b]
+
+
+@njit(**_OPTIONS)
 def sizes(u: Any, weight: Any, step: Any) -> Any:
-    """Return the sizes of differences along y of every so many pixels, both of which were measured."""
+    """Return the median and the mean of the sizes of differences along y, of every so many pixels; 0 without any.
+
+    Both pixels of each must have been measured.
+    """
     height, width = u.shape
-    out = np.empty(((height - 2) // step + 1) * ((width - 1) // step + 1), np.float32)
-    count = 0
+    number = (width - 1) // step + 1
+    out = np.empty(((height - 2) // step + 1) * number, np.float32)
+    count, total, line = 0, 0.0, np.empty(number + 3, np.float32)
     for i in range(0, height - 1, step):
-        row, below = u[i], u[i + 1]
+        row, below, kept = u[i], u[i + 1], 0
         if weight.size > 0:
             here, under = weight[i], weight[i + 1]
-            for j in range(0, width, step):
+            for k in range(number):
                 # Written over by the next one where a pixel is missing.
-                out[count] = abs(below[j] - row[j])
-                count += (here[j] > 0) & (under[j] > 0)
+                line[kept] = abs(below[k * step] - row[k * step])
+                kept += (here[k * step] > 0) & (under[k * step] > 0)
         else:
-            for j in range(0, width, step):
-                out[count] = abs(below[j] - row[j])
-                count += 1
-    return out[:count]
+            kept = number
+            for k in range(number):
+                line[k] = abs(below[k * step] - row[k * step])
+        line[kept : kept + 3] = 0
+        one, two, three, four = 0.0, 0.0, 0.0, 0.0
+        for k in range(0, kept, 4):
+            one += np.float64(line[k])
+            two += np.float64(line[k + 1])
+            three += np.float64(line[k + 2])
+            four += np.float64(line[k + 3])
+        total += (one + two) + (three + four)
+        copy(line[:kept], out[count : count + kept])
+        count += kept
+    if count == 0:
+        return np.float32(0), 0.0
+    return middle(out[:count]), total / count
 
 
 @njit(**_OPTIONS)
 def middle(values: Any) -> Any:
     """Return the median of numbers that are not negative, float32, by counting their bits from the highest on."""
     bits = values.view(np.uint32)
-    low = _ranked(bits, (bits.size - 1) // 2)
-    high = low if bits.size % 2 else _ranked(bits, bits.size // 2)
+    low, last = _ranked(bits, (bits.size - 1) // 2)
+    high = low
+    if last and bits.size % 2 == 0:
+        high = _least_above(bits, low)
     both = np.array([low, high], np.uint32).view(np.float32)
     return np.float32(0.5) * (both[0] + both[1])
 
 
 @njit(**_OPTIONS)
+def _least_above(bits: Any, low: Any) -> Any:
+    high = np.uint32(0xFFFFFFFF)
+    for j in range(bits.size):
+        number = bits[j]
+        high = min(high, number if number > low else np.uint32(0xFFFFFFFF))
+    return high
+
+
+@njit(**_OPTIONS)
 def _ranked(bits: Any, rank: Any) -> Any:
-    """Return the number of a rank."""
-    counts = np.zeros(1 << _HALF, np.int64)
-    found, shift = np.uint32(0), 32
+    """Return the number of a rank, and whether it is the last of its kind."""
+    # Four tables, so that runs of one number do not wait for each other's stores.
+    counts = np.empty((4, 1 << _HALF), np.int32)
+    one, two, three, four = counts[0], counts[1], counts[2], counts[3]
+    kept, room, found, shift, size = bits, np.empty_like(bits), np.uint32(0), 32, bits.size
     while shift > 0:
         width = min(_HALF, shift)
         shift -= width
-        counts[:] = 0
-        for j in range(bits.size):
-            if shift + width == 32 or bits[j] >> np.uint32(shift + width) == found:
-                counts[(bits[j] >> np.uint32(shift)) & np.uint32((1 << width) - 1)] += 1
+        down, part = np.uint32(shift), np.uint32((1 << width) - 1)
+        fill(np.int32(0), counts.ravel())
+        for j in range(0, size - 3, 4):
+            one[(kept[j] >> down) & part] += 1
+            two[(kept[j + 1] >> down) & part] += 1
+            three[(kept[j + 2] >> down) & part] += 1
+            four[(kept[j + 3] >> down) & part] += 1
+        for j in range(size - size % 4, size):
+            one[(kept[j] >> down) & part] += 1
         place = 0
-        while rank >= counts[place]:
-            rank -= counts[place]
+        while True:
+            here = one[place] + two[place] + three[place] + four[place]
+            if rank < here:
+                break
+            rank -= here
             place += 1
         found = np.uint32((found << np.uint32(width)) | np.uint32(place))
-    return found
+        count, wanted = 0, np.uint32(place)
+        for j in range(size):
+            number = kept[j]
+            # Written over by the next one where it is another; `room` may be what is read, behind where it is written.
+            room[count] = number
+            count += ((number >> down) & part) == wanted
+        kept, size = room, count
+    return found, rank == size - 1

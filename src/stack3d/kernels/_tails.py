@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from stack3d.kernels import _statistics_loops as loops
+from stack3d.kernels import _tail_loops as loops
 from stack3d.kernels._namespace import packed
-from stack3d.kernels.statistics import _between, _ranks, measured_values, quantiles
+from stack3d.kernels.statistics import quantiles
 
-_SIDE = 48  # rows and columns of the sample
+_SIDE = 48  # rows and columns of the sample,
+_LEAST = 8  # and how many of it lie beyond the values that pixels are compared with, at least
 
 
 def tail_quantiles(frame: Any, tail: float, mask: Any = None) -> np.ndarray[Any, Any]:
@@ -18,24 +20,30 @@ def tail_quantiles(frame: Any, tail: float, mask: Any = None) -> np.ndarray[Any,
 
     One pass over the frame: a sample says beyond which values the wanted ones lie, and just those are kept.
     """
-    steps = tuple(max(1, size // _SIDE) for size in frame.shape)
-    part = (slice(None, None, steps[0]), slice(None, None, steps[1]))
-    sample = np.sort(measured_values(frame[part], None if mask is None else mask[part]))
-    margin = 8 + int(4 * tail * sample.size)
-    if sample.size <= 2 * margin:
+    down, right = (max(1, size // _SIDE) for size in frame.shape)
+    pixels, measured = packed(frame), None if mask is None else packed(mask)
+    size, margin, low, high = loops.ends(pixels, measured, down, right, _LEAST, tail)
+    if size <= 2 * margin:
         return quantiles(frame, [tail, 1 - tail], mask)
+    low, high = (pixels.dtype.type(end) for end in (low, high))
     room = frame.size // 8
-    low, high = sample[margin], sample[-1 - margin]
-    count, below, at_low, above, at_high = loops.beyond(
-        packed(frame), None if mask is None else packed(mask), low, high, room
-    )
-    left, right, fraction = _ranks(np.array([tail, 1 - tail]), count)
-    if below.size + at_low <= right[0] or above.size + at_high < count - left[1] or max(below.size, above.size) >= room:
+    count, below, at_low, above, at_high = loops.beyond(pixels, measured, low, high, room)
+    places = [share * (count - 1) for share in (tail, 1 - tail)]
+    left = [math.floor(place) for place in places]
+    right_of = [min(rank + 1, count - 1) for rank in left]
+    full = max(below.size, above.size) >= room
+    if below.size + at_low <= right_of[0] or above.size + at_high < count - left[1] or full:
         return quantiles(frame, [tail, 1 - tail], mask)
     below, above = np.sort(below), np.sort(above)[::-1]
 
-    def value(rank: int, kept: Any, beside: Any) -> float:
+    def value(side: int, rank: int) -> float:
+        kept, beside, rank = (below, low, rank) if side == 0 else (above, high, count - 1 - rank)
         return float(kept[rank] if rank < kept.size else beside)
 
-    ends = [(value(int(side[0]), below, low), value(int(count - 1 - side[1]), above, high)) for side in (left, right)]
-    return _between(np.array(ends[0]), np.array(ends[1]), fraction)
+    return np.array([_between(value(k, left[k]), value(k, right_of[k]), places[k] - left[k]) for k in range(2)])
+
+
+def _between(left: float, right: float, part: float) -> float:
+    # numpy's own form, from the nearer end, so that the results are equal to the bit.
+    gap = right - left
+    return right - gap * (1 - part) if part >= 0.5 else left + gap * part

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from stack3d.kernels import _vsnr_descent as descent
 from stack3d.kernels import _vsnr_split as split
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._vsnr_plan import Band
+from stack3d.kernels._vsnr_steps import minimum
 from stack3d.kernels._vsnr_terms import ROWS
 
 _WARM = (2, 4)  # iterations that look at one block of rows of so many
@@ -51,20 +52,21 @@ def solve(
 
     tiny = np.float32((descent.SMOOTH * scale) ** 2)
 
-    def slope(coefficients: Any, every: int) -> descent.Slope:
-        wave[:modes] = coefficients[0]
-        loops.gradient(
-            u, weight if holes else empty, spans, tables.local, tables.mix, wave, out, *work, tiny, every,
+    def slope(coefficients: Any, every: int) -> tuple[Any, float, float]:
+        wave[:modes] = coefficients
+        more = _more(height, every)
+        size, over = loops.gradient(
+            u, weight if holes else empty, spans, tables.local, tables.mix, wave, out, *work, tiny, every, more,
             tables.periodic,
         )  # fmt: skip
-        more = _more(height, every)
-        size, over = (float(line.sum(dtype=np.float64)) * more for line in work[-1])
-        return descent.Slope(np.float32(more) * out[None, :modes], np.array([size]), np.array([0.5 * over / measured]))
+        return out[:modes], size, 0.5 * over / measured
 
-    coefficients, flat = _minimum(slope, psi[None], tables, np, width, np.array([scale]), iterations, tol)
-    if flat[0]:
+    across = descent.transform(np, width, tables.periodic)
+    options: Any = {"warm": _warm(tables), "iterations": iterations, "tol": tol}
+    coefficients, flat = minimum(slope, psi, tables.laplacian, across, scale, **options)
+    if flat:
         return split.solve(u, weight, tables, psi, scale, iterations=iterations, tol=tol * descent.SLOWER)
-    wave[:modes] = coefficients[0]
+    wave[:modes] = coefficients
     field = np.empty(u.shape, np.float32)
     loops.field(tables.local, tables.mix, wave, work[3], field)
     return field
@@ -100,7 +102,10 @@ def solve_xp(u: Any, weight: Any, tables: Band, psi: Any, scale: Any, *, iterati
         made = basis[rows].T @ (xp.roll(x, 1, 2) - x - y) + basis[below].T @ y
         return descent.Slope(np.float32(more) * made, size, 0.5 * over / measured)
 
-    coefficients, flat = _minimum(slope, psi, tables, xp, width, xp.asarray(scale), iterations, tol)
+    across = descent.transform(xp, width, tables.periodic)
+    options: Any = {"warm": _warm(tables), "iterations": iterations, "tol": tol}
+    laplacian = xp.asarray(tables.laplacian)
+    coefficients, flat = descent.minimum(slope, psi, laplacian, across, xp.asarray(scale), **options)
     out = basis @ coefficients
     for k in np.flatnonzero(flat.get() if hasattr(flat, "get") else flat):
         some = None if weight is None else weight[k]
@@ -110,33 +115,15 @@ def solve_xp(u: Any, weight: Any, tables: Band, psi: Any, scale: Any, *, iterati
     return out
 
 
+@functools.lru_cache(maxsize=64)
 def _more(height: int, every: int) -> float:
     rows = np.arange(height)
     return height / np.count_nonzero((rows // ROWS) % every == 0)
 
 
-def _minimum(
-    slope: Callable[[Any, int], descent.Slope],
-    psi: Any,
-    tables: Band,
-    xp: Any,
-    width: int,
-    scale: Any,
-    iterations: int,
-    tol: float,
-) -> tuple[Any, Any]:
+def _warm(tables: Band) -> tuple[int, int]:
     # Blocks of rows stand for the frame where the fastest mode takes longer from crest to trough than they are apart.
-    slow = tables.basis.shape[0] > _WARM[1] * ROWS * tables.fastest
-    return descent.minimum(
-        slope,
-        psi,
-        xp.asarray(tables.laplacian),
-        descent.transform(xp, width, tables.periodic),
-        scale,
-        warm=_WARM if slow else (0, 1),
-        iterations=iterations,
-        tol=tol,
-    )
+    return _WARM if tables.basis.shape[0] > _WARM[1] * ROWS * tables.fastest else (0, 1)
 
 
 class _Kept(threading.local):

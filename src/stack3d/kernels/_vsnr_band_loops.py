@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from stack3d.kernels._line_loops import copy, fill
 from stack3d.kernels._vsnr_terms import ROWS
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
@@ -157,7 +158,7 @@ def product(factors: Any, lines: Any, out: Any, add: Any) -> None:
     for k in range(count - count % _FOUR, count):
         line = out[k]
         if not add:
-            line[:] = 0
+            fill(np.float32(0), line)
         for m in range(lines.shape[0]):
             a, p = factors[k, m], lines[m]
             for j in range(line.size):
@@ -190,16 +191,17 @@ def _row(
         for j in range(max(spans[beneath, 1], low), high):
             below[j] = e[j]
     else:
-        below[low:high] = e[low:high]
+        copy(e[low:high], below[low:high])
     e[high] = e[0] if periodic else e[high - 1]
     rx[0] = 0
     if low > 0 or high < width:
-        rx[: low + 1] = 0
-        rx[high + 1 :] = 0
-        ry[:low] = 0
-        ry[high:] = 0
+        none = np.float32(0)
+        fill(none, rx[: low + 1])
+        fill(none, rx[high + 1 :])
+        fill(none, ry[:low])
+        fill(none, ry[high:])
     if weight.size > 0:
-        near[:width] = weight[i]
+        copy(weight[i], near[:width])
         near[width] = weight[i, 0] if periodic else 0
         under = weight[beneath]
         _turn_weighted(e, below, rx[1:], ry, sums[0], sums[1], tiny, near, under)
@@ -234,9 +236,10 @@ def gradient(
     sums: Any,
     tiny: Any,
     every: Any,
+    more: Any,
     periodic: Any,
-) -> None:
-    """Write the slope of the sizes of all gradients to `out`, and their sum and that of one over them to `sums`.
+) -> Any:
+    """Write the slope of the sizes of all gradients to `out`; return their sum and that of one over them, all times `more`.
 
     Only every so many blocks of rows count. `weight` is empty where all pixels within the `spans` were measured. The
     stripes of a block are ``local[b] @ coefficients``, or ``local[0] @ mix[b] @ coefficients``.
@@ -294,8 +297,8 @@ def gradient(
                     ry[n + 1] = 0
             for m in range(0, count, _FOUR):
                 _collect(rx, ry, rows[k : k + _FOUR, m : m + _FOUR], sink[m : m + _FOUR])
-            ry[0] = ry[min(_FOUR, stop - i)]
-            rests[0] = rests[_FOUR]
+            copy(ry[min(_FOUR, stop - i)], ry[0])
+            copy(rests[_FOUR], rests[0])
         # What leaves through the last row enters through the one below.
         for m in range(count):
             line, share = sink[m], rows[stop - start, m]
@@ -303,6 +306,16 @@ def gradient(
                 line[j] += share * ry[0, j]
         if shared:
             product(mix[block].T, found, out, True)
+    size, over = 0.0, 0.0
+    for j in range(sums.shape[1]):
+        size += np.float64(sums[0, j])
+        over += np.float64(sums[1, j])
+    if more != 1.0:
+        for m in range(out.shape[0]):
+            line = out[m]
+            for j in range(line.size):
+                line[j] *= np.float32(more)
+    return size * more, over * more
 
 
 @njit(**_OPTIONS)

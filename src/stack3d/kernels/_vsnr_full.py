@@ -18,6 +18,7 @@ from stack3d.kernels import _vsnr_descent as descent
 from stack3d.kernels import _vsnr_loops as loops
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._vsnr_plan import Full
+from stack3d.kernels._vsnr_steps import minimum
 
 _ALPHA = 1.7
 _RADIUS = 1.5  # of the gradient scale
@@ -61,31 +62,31 @@ def descend(u: Any, weight: Any, psi: Any, tables: Full, scale: float, *, iterat
 
     def forth(made: Any) -> Any:
         for k in range(0, height, _ROWS):
-            spectrum[k : k + _ROWS] = scipy.fft.rfft(made[0, k : k + _ROWS], norm="ortho")[:, :columns]
-        return descent.real(scipy.fft.fft(spectrum, axis=0, norm="ortho", overwrite_x=True)[row, column][None, None])
+            spectrum[k : k + _ROWS] = scipy.fft.rfft(made[k : k + _ROWS], norm="ortho")[:, :columns]
+        return descent.real(scipy.fft.fft(spectrum, axis=0, norm="ortho", overwrite_x=True)[row, column][None])
 
     def back(few: Any) -> Any:
         spectrum[:] = 0
-        spectrum[row, column] = few[0, 0].view(np.complex64)
+        spectrum[row, column] = few[0].view(np.complex64)
         stripes = fields[next(turn) % 2]  # that of the last iteration is compared with
         wide = scipy.fft.ifft(spectrum, axis=0, norm="ortho", overwrite_x=True)
         for k in range(0, height, _ROWS):
             stripes[k : k + _ROWS] = scipy.fft.irfft(wide[k : k + _ROWS], n=width, norm="ortho")
-        return stripes[None]
+        return stripes
 
-    def slope(stripes: Any, _: int) -> descent.Slope:
-        loops.full_slope(u, some, stripes[0], made, lines, sums, np.float32((descent.SMOOTH * scale) ** 2))
+    def slope(stripes: Any, _: int) -> tuple[Any, float, float]:
+        loops.full_slope(u, some, stripes, made, lines, sums, np.float32((descent.SMOOTH * scale) ** 2))
         size, over = (float(line.sum(dtype=np.float64)) for line in sums)
-        return descent.Slope(made[None], np.array([size]), np.array([0.5 * over / measured]))
+        return made, size, 0.5 * over / measured
 
-    few = psi[row, column][None, None]
+    few = psi[row, column][None]
     steps = across._replace(forth=forth, back=back)
     laplacian = tables.laplacian[row, column][None]
     options: Any = {"warm": (0, 1), "iterations": iterations, "tol": tol}
-    stripes, flat = descent.minimum(slope, few, laplacian, steps, np.array([scale]), **options)
-    if flat[0]:
+    stripes, flat = minimum(slope, few, laplacian, steps, scale, **options)
+    if flat:
         return split(u, weight, psi, tables, scale, iterations=iterations, tol=tol * descent.SLOWER)
-    return stripes[0].copy()
+    return stripes.copy()
 
 
 def descend_xp(u: Any, weight: Any, psi: Any, tables: Full, scale: Any, *, iterations: int, tol: float) -> Any:

@@ -15,6 +15,7 @@ import scipy.fft
 from stack3d.kernels import _vsnr_split_loops as loops
 from stack3d.kernels._namespace import namespace
 from stack3d.kernels._vsnr_plan import Band
+from stack3d.kernels._vsnr_step_loops import changed
 
 _ALPHA = 1.7
 _RADIUS = 1.5  # of the gradient scale
@@ -60,8 +61,10 @@ def solve(u: Any, weight: Any, tables: Band, psi: Any, scale: float, *, iteratio
         loops.band_pass(u, weight, *state, basis, coefficients, made, work, lines, np.float32(_ALPHA), radius, periodic)
         made += fixed
         before, coefficients = coefficients, _across(made, gains, periodic)
-        if tol and _settled(before, coefficients, tol):
-            break
+        if tol:
+            change, largest = changed(coefficients, before, 1)
+            if change <= tol * largest:
+                break
     out = np.empty(u.shape, np.float32)
     loops.band_field(basis, coefficients, out)
     return out

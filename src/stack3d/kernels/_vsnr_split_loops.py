@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
+from stack3d.kernels._line_loops import copy, fill
 from stack3d.kernels._vsnr_loops import _OPTIONS, _apart, _divergence, _line, _line_weighted, _second
 
 ROWS = 16  # treated together, so that what is made of them stays in the cache
@@ -38,7 +40,7 @@ def _expand(basis: Any, coefficients: Any, out: Any) -> None:
                     d[j] += d0 * s + d1 * t
     for i in range(rows - rows % 4, rows):
         a = out[i]
-        a[:] = 0
+        fill(np.float32(0), a)
         for k in range(0, modes, 2):
             p, q = coefficients[k], coefficients[k + 1]
             a0, a1 = basis[i, k], basis[i, k + 1]
@@ -109,13 +111,12 @@ def band_pass(
             rx, ry = lines[1], lines[2, :width]
             if has_weight:
                 near = lines[3]
-                near[:width] = weight[i]
+                copy(weight[i], near[:width])
                 near[width] = weight[i, 0] if periodic else 0
-                beneath = lines[4, :width]
-                if i + 1 < height or periodic:
-                    beneath[:] = weight[below]
-                else:
-                    beneath[:] = 0
+                beneath = weight[below]
+                if i + 1 == height and not periodic:
+                    beneath = lines[4, :width]
+                    fill(np.float32(0), beneath)
                 _line_weighted(e, under, sx[i], sy[i], rx[1 : width + 1], ry, alpha, radius, near, beneath)
             else:
                 _line(e, under, sx[i], sy[i], rx[1 : width + 1], ry, alpha, radius)
@@ -127,7 +128,7 @@ def band_pass(
                     ry[:] = 0
                     sy[i] = 0
             _divergence(rx[: width + 1], ry, above, field[i - start])
-            above[:] = ry
+            copy(ry, above)
         _contract(basis[start:stop], field[: stop - start], out)
     if periodic:
         # What leaves through the last row enters through the first.

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stack3d.kernels._namespace import namespace
+from stack3d.kernels import _frame_loops as loops
+from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._store import finish, working_dtype
 from stack3d.kernels.finite import as_float32
 
@@ -30,6 +31,11 @@ _CELL = 4  # pixels along an edge, averaged before slices are compared
 def filled(frame: Any) -> tuple[Any, Any]:
     """Return the frame as float32 about its mean, missing pixels 0; and its weight, None where none is missing."""
     xp = namespace(frame)
+    if frame.ndim == 2 and frame.size and on_host(frame):
+        pixels, kind = packed(frame), working_dtype(frame.dtype)
+        out = np.empty(pixels.shape, np.float32)
+        if loops.less_mean(pixels, kind.type(0), frame.dtype.kind != "f", out):
+            return out, None
     if frame.dtype.kind != "f":
         middle = float(frame[::8, ::8].mean(dtype=np.float64))
         kind = working_dtype(frame.dtype)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stack3d.kernels import _frame_loops as loops
 from stack3d.kernels import _shear, _stripe_level, _stripe_power, _vsnr_band, _vsnr_full
 from stack3d.kernels import _vsnr_plan as plans
 from stack3d.kernels._namespace import namespace, on_host, packed
@@ -257,6 +258,11 @@ def _part(frame: Any, plan: Plan, weight: Any, place: plans.Domain) -> _Part | N
 def _centred(frame: Any, weight: Any) -> Any:
     """Return the frame as float32 about its mean, which rounding then does not see, without NaN."""
     xp = namespace(frame)
+    if weight is None and frame.ndim == 2 and frame.size and on_host(frame):
+        middle, spread = loops.centre(frame)
+        if frame.dtype == np.float32 and abs(middle) <= _NEAR * spread:
+            return frame
+        return (frame - frame.dtype.type(middle)).astype(np.float32)
     if weight is None:
         some = frame[::8, ::8]
         middle = float(some.mean(dtype=np.float64))
@@ -317,6 +323,7 @@ def _levels(u: Any, weight: Any, plan: Plan, place: plans.Domain, scale: float) 
 
 
 def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, plan: Plan) -> _stripe_power.Stripes:
+    options: dict[str, Any] = {"strength": plan.strength, "difference": plan.difference}
     if place.way != "band":
         shear = _shear.shear_of(u.shape, _shear.checked_angle(filter.angle), "lanczos")
         whole = namespace(u).ones(u.shape, np.float32) if weight is None else weight
@@ -324,5 +331,6 @@ def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, plan: Pl
             _shear.to_upright(u, shear),
             (None if shear.start is None and weight is None else _shear.nearest(whole, shear)),
         )
-    options: dict[str, Any] = {"strength": plan.strength, "difference": plan.difference}
+    elif weight is not None and weight is plans.covered(plan):
+        options["measured"] = float(np.prod(plan.shape) / u.shape[0])
     return _stripe_power.measure(u, weight, length=filter.sigma[1] or None, **options)
