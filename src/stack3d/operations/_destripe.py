@@ -46,7 +46,7 @@ def _check(
     )
 
 
-@operation(version=4, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
+@operation(version=5, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
 def destripe(
     da: xr.DataArray,
     *,
