@@ -16,7 +16,7 @@ import pytest
 import stack3d
 from stack3d import Recipe
 from stack3d.cli import main
-from stack3d.reporting import _images, _matched, _passes, _svg, _words
+from stack3d.reporting import _images, _matched, _passes, _svg, _times, _words
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -144,10 +144,27 @@ def test_the_run_tells_time_memory_and_passes(page, result):
     state = json.loads((Path(f"{result}.run") / "state.json").read_text())
     assert [p["kind"] for p in state["passes"]] == ["estimate", "estimate", "result"]
     said = page.section("run")
-    assert "estimate levels estimate" in said
+    assert "estimate of 2. level_slices 1. astype " in said
+    assert "estimate of 3. register 1. astype to 2. level_slices " in said
+    assert "result 1. astype to 5. astype " in said
+    assert "computed in result, " in page.section("steps")
     assert _words.duration(state["seconds"]) in said
     assert _words.amount(max(p["peak_memory"] for p in state["passes"])) in said
     assert "No warnings were raised." in said
+
+
+def test_a_pass_computes_what_came_since_the_last_checkpoint():
+    notes = [("estimate", 4), ("checkpoint", 4), ("estimate", 5), ("result", 7)]
+    state = {"resumed_after": 2, "passes": [{"kind": kind, "name": "n", "step": k, "seconds": k} for kind, k in notes]}
+    passes = _times.passes_of(state)
+    assert [list(one.steps) for one in passes] == [[3], [3, 4], [], [5, 6]]
+    names = _times.names_of(state, [{"operation": name} for name in "xabcdef"])
+    assert names == ["2. a", "3. b", "4. c", "5. d", "6. e", "7. f"]
+    assert _times.steps_said(passes[1], names) == "4. c to 5. d"
+    # What is called in no time and computed in a pass with others has no time of its own.
+    assert _times.shortly(3, passes) == ""
+    assert _times.shortly(4, passes) == "estimate 4 s"
+    assert ("computed in", "checkpoint after 5. d, 4 s with all of its steps") in _times.of_step(3, passes, names)
 
 
 def test_curves_hold_the_values_of_the_estimates(page, result):

@@ -13,12 +13,16 @@ from stack3d._provenance import OPERATIONS
 from stack3d._records import call_string, decode_value, encode_value
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.model import metadata
-from stack3d.reporting import _estimate_figures, _spectra
+from stack3d.reporting import _estimate_figures, _spectra, _times
 from stack3d.reporting._model import Block, Facts, Figure, Fold, Items, Section, Table, Text, Tiles
 from stack3d.reporting._number_sections import change, median
 from stack3d.reporting._svg import Curve, line_chart
 from stack3d.reporting._words import amount, duration, number, plain, quoted, unit_shown
 
+_ABOUT_PASSES = (
+    "Passes over the stack. Blocks go through all steps of a pass at once: time is known of passes, not of the steps in "
+    "one. What was used for the first time was compiled in it."
+)
 _NOT_KEPT = "The estimate of this step is not kept with the stack; a run keeps it beside its result."
 
 
@@ -69,7 +73,7 @@ def _whose_memory(state: Mapping[str, Any]) -> str:
     if machine.get("scheduler") in ("threads", "synchronous"):
         return "One process did all of it: the memory is its own."
     if "peak_memory_of_workers" in machine:
-        return "The memory of steps and passes is that of the process that led; its workers have a line of their own."
+        return "The memory of passes is that of the process that led; its workers have a line of their own."
     return "The memory is that of the process that led: what its workers took is not known."
 
 
@@ -136,12 +140,13 @@ def steps(facts: Facts) -> Section | None:
     """Return each step with its parameters, its time, and the figures of its estimate."""
     if not facts.records and not facts.estimates:
         return Section("steps", "Steps", [Text("No steps are recorded in this stack.")])
-    noted = _notes_by_record(facts)
+    passes, ran = _times.passes_of(facts.notes.state), _times.names_of(facts.notes.state, facts.records)
+    begin = len(facts.records) - len(ran)
     by_number = {estimate.number: estimate for estimate in facts.estimates}
     folds: list[Block] = []
     for k, record in enumerate(facts.records):
-        name, note = str(record["operation"]), noted.get(k, {})
-        seconds = duration(note["seconds"]) if "seconds" in note else ""
+        name, times = str(record["operation"]), _times.of_step(k + 1 - begin, passes, ran)
+        seconds = _times.shortly(k + 1 - begin, passes)
         inserted = "conversion between steps" if _context(record).get("inserted") else ""
         blocks: list[Block] = [Text(_shown_call(record), code=True)]
         if k in by_number:
@@ -153,23 +158,13 @@ def steps(facts: Facts) -> Section | None:
         count = sum(block.kind == "figure" for block in blocks)
         figures = f"{count} figure{'s' if count > 1 else ''}" if count else ""
         said = " · ".join(x for x in (inserted, figures, seconds) if x)
-        folds.append(Fold(f"{k + 1}. {name}", [*blocks, _parameters(record), _facts_of(record, note)], said))
+        folds.append(Fold(f"{k + 1}. {name}", [*blocks, _parameters(record), _facts_of(record, times)], said))
     folds += [
         Fold(estimate.step, _estimate_figures.blocks(estimate.data), "given", opened=True)
         for estimate in facts.estimates
         if estimate.number < 0
     ]
     return Section("steps", "Steps and their estimates", folds)
-
-
-def _notes_by_record(facts: Facts) -> dict[int, Mapping[str, Any]]:
-    """Return the notes of the run that belong to the last records, each by its operation."""
-    notes = facts.notes.steps
-    offset = len(facts.records) - len(notes)
-    names = [record["operation"] for record in facts.records[max(offset, 0) :]]
-    if offset < 0 or names != [note.get("operation") for note in notes]:
-        return {}
-    return {offset + k: note for k, note in enumerate(notes)}
 
 
 def _shown_call(record: Mapping[str, Any]) -> str:
@@ -211,7 +206,7 @@ def _value(value: Any) -> str:
         return quoted(value)
 
 
-def _facts_of(record: Mapping[str, Any], note: Mapping[str, Any]) -> Table:
+def _facts_of(record: Mapping[str, Any], times: Sequence[tuple[str, str]]) -> Table:
     context = _context(record)
     rows = [("version of the operation", str(record.get("version", "–")))]
     for label, key in (("input", "input"), ("output", "output")):
@@ -221,10 +216,7 @@ def _facts_of(record: Mapping[str, Any], note: Mapping[str, Any]) -> Table:
     if "time" in context:
         rows.append(("recorded (UTC)", str(context["time"]).replace("T", " ").removesuffix("Z")))
     rows.append(("made by", _libraries(context)))
-    if "seconds" in note:
-        rows.append(("time, estimates among it", duration(note["seconds"])))
-    if note.get("peak_memory"):
-        rows.append(("peak memory up to here", amount(note["peak_memory"])))
+    rows += times
     if "estimate" in record:
         rows.append(("digest of the estimate", str(record["estimate"].get("digest", "–"))))
     return Table(("fact", "value"), rows, "Record.")
@@ -240,34 +232,19 @@ def run(facts: Facts) -> Section | None:
     """Return how the run went: passes, time, memory, warnings."""
     state = facts.notes.state
     blocks: list[Block] = []
-    noted = facts.notes.steps
-    if noted:
-        rows = [
-            (str(k), plain(str(s.get("operation"))), duration(s.get("seconds")), amount(s.get("peak_memory")))
-            for k, s in enumerate(noted, start=1)
-        ]
-        blocks.append(
-            Table(
-                ("step", "operation", "time", "peak memory"),
-                rows,
-                "Steps of the run, and the largest memory by the end of each.",
-            )
-        )
-    passes: Sequence[Mapping[str, Any]] = state.get("passes", ())
+    passes = _times.passes_of(state)
     if passes:
+        names = _times.names_of(state, facts.records)
         rows = [
-            (plain(str(p.get("name"))), str(p.get("kind")), duration(p.get("seconds")), amount(p.get("peak_memory")))
+            (_times.said(p, names), _times.steps_said(p, names), duration(p.seconds), amount(p.peak_memory))
             for p in passes
         ]
-        blocks.append(
-            Table(
-                ("pass", "kind", "time", "peak memory"),
-                rows,
-                "Passes over the stack: estimates that were made, and what was written.",
-            )
-        )
-        peaks = [(p.get("peak_memory") or np.nan) / 1e6 for p in passes]
-        ends = np.cumsum([p.get("seconds") or 0.0 for p in passes])
+        rest = float(state.get("seconds", np.nan)) - sum(p.seconds or 0.0 for p in passes)
+        if rest >= 0:
+            rows.append(("between the passes", "", duration(rest), ""))
+        blocks.append(Table(("pass", "steps computed in it", "time", "peak memory by its end"), rows, _ABOUT_PASSES))
+        peaks = [(p.peak_memory or np.nan) / 1e6 for p in passes]
+        ends = np.cumsum([p.seconds or 0.0 for p in passes])
         if len(passes) > 1 and np.isfinite(peaks).any():
             chart = line_chart(
                 [Curve("peak memory", ends, peaks, "c0")], x_label="time in passes / s", y_label="peak memory / MB"

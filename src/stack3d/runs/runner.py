@@ -249,6 +249,7 @@ class Run:
             path = self.folder.checkpoint(number, chain[number - 1].step.operation, self.keys[number])
             if path.is_dir():
                 da, first = open_stack(path), number
+                self.state["resumed_after"] = number
                 _LOGGER.info("going on after step %d (%s)", number, chain[number - 1].step.operation)
                 self._keep_notes(first)
                 break
@@ -284,7 +285,7 @@ class Run:
         def keeper(estimator: Callable[..., xr.Dataset], da: xr.DataArray, parameters: dict[str, Any]) -> xr.Dataset:
             path = self._estimate_path(number, estimator.__name__)
             if not path.is_file():
-                with self._timed("estimate", estimator.__name__):
+                with self._timed("estimate", estimator.__name__, number):
                     made = estimator(da, **parameters)
                 found = self.folder.keep_estimate(path, made)
             else:
@@ -304,22 +305,22 @@ class Run:
             return path
         _changed.take_over(self.folder, self.chain, self.input, da, number, name, path)
         if name == "result":
-            with self._timed("result", name):
+            with self._timed("result", name, number):
                 self.write(da, path, label="write result", frames=self.together)
         else:
             # What memory holds anyway is read from there, and is gone soon: compressing it costs more than it spares.
             compression = None if da.nbytes <= _kept_chunks.LIMIT else "lz4"
-            with self._timed("checkpoint", name), _kept_chunks.keeping(da.nbytes):
+            with self._timed("checkpoint", name, number), _kept_chunks.keeping(da.nbytes):
                 self.write(da, path, label=name, compression=compression, frames=self.together)
         return path
 
     @contextlib.contextmanager
-    def _timed(self, kind: str, name: str) -> Iterator[None]:
-        """Note a pass over the stack: how long it took, and the memory by its end."""
+    def _timed(self, kind: str, name: str, step: int) -> Iterator[None]:
+        """Note a pass over the stack: at which step, how long it took, and the memory by its end."""
         start = time.perf_counter()
         yield
         seconds = round(time.perf_counter() - start, 3)
-        note = {"kind": kind, "name": name, "seconds": seconds, "peak_memory": peak_memory()}
+        note = {"kind": kind, "name": name, "step": step, "seconds": seconds, "peak_memory": peak_memory()}
         self.state["passes"].append(note)
 
     def _in_place(self, held: Path) -> xr.DataArray:
