@@ -121,6 +121,9 @@ def test_the_demo_makes_every_error_smaller_and_replays(tmp_path, capsys, monkey
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.6 * errors[0]
     assert "equal to the bit" in out
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    for name in ("raw.zarr", "clean.zarr"):
+        assert f"open_stack(&#39;{(tmp_path / 'demo' / name).absolute()}&#39;)" in page
     assert [s["operation"] for s in stack3d.provenance(stack3d.open_stack(tmp_path / "demo" / "clean.zarr"))]
 
 

@@ -137,7 +137,6 @@ def test_steps_parameters_and_times_are_those_of_the_record(page, result):
     assert "crop 'common' given" in said
     assert "trim 0.05 default" in said
     assert "12 × 64 × 80, float32" in said
-    assert f"raw = stack3d.open_stack('{result.parent / 'raw.zarr'}')" in page.section("again")
 
 
 def test_the_run_tells_time_memory_and_passes(page, result):
@@ -151,6 +150,35 @@ def test_the_run_tells_time_memory_and_passes(page, result):
     assert _words.duration(state["seconds"]) in said
     assert _words.amount(max(p["peak_memory"] for p in state["passes"])) in said
     assert "No warnings were raised." in said
+
+
+def done_again(page):
+    """Run the code of a page that makes its result again."""
+    (code,) = [e["text"] for e in page.all("code") if "stack3d.replay(" in e["text"]]
+    names = {}
+    exec(code, names)
+    return names["again"], names["clean"]
+
+
+def test_the_code_of_a_report_makes_the_result_again(page, raw, result, tmp_path, stack, monkeypatch):
+    np.testing.assert_array_equal(*(da.values for da in done_again(page)))
+    by_command = tmp_path / "page.html"
+    assert main(["report", str(result), "--out", str(by_command), "--before", str(raw)]) == 0
+    np.testing.assert_array_equal(*(da.values for da in done_again(Page(by_command))))
+    # Arguments of the recipe's input belong to it.
+    imwrite = pytest.importorskip("tifffile").imwrite
+    imwrite(tmp_path / "raw.tif", stack.values, photometric="minisblack")
+    recipe = Recipe(["invert"], input={"path": str(tmp_path / "raw.tif"), "pixel_size": ["7 nm", "5 nm", "5 nm"]})
+    stack3d.run(recipe, out=tmp_path / "clean.zarr", report=True)
+    again, clean = done_again(Page(tmp_path / "clean.zarr.html"))
+    assert float(again["z"][1] - again["z"][0]) == 7
+    np.testing.assert_array_equal(again.values, clean.values)
+
+
+def test_a_report_that_was_not_told_the_paths_says_so(stack, tmp_path):
+    page = Page(stack.stack3d.invert().stack3d.report(tmp_path / "page.html", before=stack, quality=False))
+    assert "RAW and CLEAN stand for the paths" in page.section("again")
+    assert "stack3d.open_stack('RAW')" in page.section("again")
 
 
 def test_a_pass_computes_what_came_since_the_last_checkpoint():

@@ -11,6 +11,7 @@ import xarray as xr
 
 import stack3d
 from stack3d.grid import spacing_of
+from stack3d.reporting._report import report_of
 from stack3d.synthetic import SyntheticStack, make_stack
 
 _DEFECTS = {
@@ -46,7 +47,8 @@ def run(out: Path, *, seed: int = 0) -> int:
     path = da.stack3d.save(out / "clean.zarr", overwrite=True)
     print(f"saved {path} ({time.perf_counter() - step:.1f} s)")
     step = time.perf_counter()
-    page = stack3d.open_stack(path).stack3d.report(out / "report.html", before=raw, title="stack3d demo")
+    names = {"before": str((out / "raw.zarr").absolute()), "after": str(path.absolute())}
+    page = report_of(stack3d.open_stack(path), out / "report.html", names, before=raw, title="stack3d demo")
     print(f"report {page}: open it in a browser ({time.perf_counter() - step:.1f} s)")
     again = stack3d.replay(raw, stack3d.open_stack(path))
     same = bool(np.array_equal(again.isel(z=[3, -3]).values, da.isel(z=[3, -3]).values))

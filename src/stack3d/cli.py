@@ -260,14 +260,22 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     import stack3d
+    from stack3d.reporting._report import report_of
     from stack3d.runs import folder_of, page_of, raw_of
 
+    names = {"after": str(arguments.path.absolute())}
     if arguments.before is None:
         da, before = _open(arguments.path, arguments), raw_of(arguments.path)
     else:
         da, before = stack3d.open_stack(arguments.path), _open(arguments.before, arguments)
-    page = da.stack3d.report(
+        usual = {"on_bad_frame": "raise", "on_gap": "warn", "on_z": "raise"}
+        given = {key: value for key, value in _given(arguments).items() if value not in (None, usual.get(key))}
+        names["before"] = str(arguments.before.absolute())
+        names["opening"] = "".join(f", {key}={value!r}" for key, value in given.items())
+    page = report_of(
+        da,
         page_of(arguments.path) if arguments.out is None else arguments.out,
+        names,
         before=before,
         run=folder_of(arguments.path),
         slices=arguments.slices,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -262,19 +263,28 @@ def run(facts: Facts) -> Section | None:
     return Section("run", "Time, memory, warnings", blocks) if blocks else None
 
 
+def _raw_opened(facts: Facts) -> str:
+    """Return the arguments of `open_stack` that give the raw stack, as code; nothing where they are not known."""
+    opening = dict(tomllib.loads(facts.notes.recipe).get("input", {})) if facts.notes.recipe else {}
+    path = facts.names.get("before") or opening.get("path")
+    if not path:
+        return ""
+    given = opening if path == opening.get("path") else {}
+    more = "".join(f", {key}={value!r}" for key, value in given.items() if key != "path")
+    return f"{path!r}{more or facts.names.get('opening', '')}"
+
+
 def again(facts: Facts) -> Section | None:
     """Return how to make the result again, the recipe, and what is known of the acquisition."""
     blocks: list[Block] = []
     if facts.records:
-        raw = facts.names.get("before") or "raw"
-        own = facts.names.get("after") or "clean"
-        blocks.append(
-            Text(
-                "Every step is recorded in the file. The same result from the raw stack, equal to the bit on the same machine:"
-            )
-        )
-        lines = ["import stack3d", f"raw = stack3d.open_stack({raw!r})", f"clean = stack3d.open_stack({own!r})"]
-        blocks.append(Text("\n".join([*lines, "again = stack3d.replay(raw, clean)"]), code=True))
+        said = "Every step is recorded in the file. The same result from the raw stack, equal to the bit on the same machine"
+        raw, own = _raw_opened(facts), facts.names.get("after")
+        if not raw or not own:
+            said += "; RAW and CLEAN stand for the paths of both, which this page was not told"
+        lines = ["import stack3d", f"raw = stack3d.open_stack({raw or repr('RAW')})"]
+        lines += [f"clean = stack3d.open_stack({own or 'CLEAN'!r})", "again = stack3d.replay(raw, clean)"]
+        blocks += [Text(f"{said}:"), Text("\n".join(lines), code=True)]
     if facts.notes.recipe:
         blocks.append(Fold("Recipe", [Text(facts.notes.recipe, code=True)], "TOML"))
     known = metadata(facts.after)

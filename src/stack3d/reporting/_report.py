@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -77,19 +78,40 @@ def report(
     >>> "invert" in page.read_text(encoding="utf-8")
     True
     """
+    return report_of(
+        da,
+        path,
+        {},
+        before=before,
+        run=run,
+        estimates=estimates,
+        channels=channels,
+        slices=slices,
+        quality=quality,
+        title=title,
+        overwrite=overwrite,
+    )
+
+
+def report_of(
+    da: xr.DataArray,
+    path: str | os.PathLike[str],
+    names: Mapping[str, str],
+    *,
+    before: xr.DataArray | None = None,
+    run: str | os.PathLike[str] | None = None,
+    estimates: Mapping[str, xr.Dataset] | None = None,
+    channels: Sequence[str] | None = None,
+    slices: int = 24,
+    overwrite: bool = False,
+    **shown_as: Any,
+) -> Path:
+    """Write a report of stacks that are at known paths, ``before`` and ``after`` of `names`; see `report`."""
     from stack3d.reporting import _notes, _page, _write
 
     target = _page.check_target(path, overwrite)
     shown = _write.check_call(da, before, channels, slices, estimates)
+    notes = _notes.read(run)
     return _write.write(
-        target,
-        da,
-        before,
-        _notes.read(run),
-        {},
-        shown=shown,
-        given=estimates,
-        slices=slices,
-        quality=quality,
-        title=title,
+        target, da, before, notes, {}, shown=shown, given=estimates, slices=slices, names=names, **shown_as
     )
