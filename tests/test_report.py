@@ -181,6 +181,21 @@ def test_a_report_that_was_not_told_the_paths_says_so(stack, tmp_path):
     assert "stack3d.open_stack('RAW')" in page.section("again")
 
 
+def test_a_blur_that_raises_the_sharpness_is_not_called_better(tmp_path, stack):
+    from scipy.ndimage import gaussian_filter
+
+    noisy = stack.astype("float32") + np.random.default_rng(0).normal(0, 0.5 * float(stack.std()), stack.shape)
+    noisy = noisy.astype("float32").assign_attrs(stack.attrs)
+    blurred = noisy.copy(data=gaussian_filter(noisy.values, (0, 0.5, 0.5)))
+    page = Page(blurred.stack3d.report(tmp_path / "page.html", before=noisy))
+    rows = {cells[0]: cells for cells in re.findall(r"<th scope=\"row\">([^<]*)</th>(.*?)</tr>", page.source, re.S)}
+    assert "+" in rows["sharpness"][1]
+    for name in ("sharpness", "signal-to-noise ratio (power)", "standard deviation of the noise"):
+        assert not re.search("better|worse", rows[name][1])
+    assert re.search("better|worse", rows["correlation of neighbours"][1])
+    assert "are not called better or worse" in page.section("quality")
+
+
 def test_a_pass_computes_what_came_since_the_last_checkpoint():
     notes = [("estimate", 4), ("checkpoint", 4), ("estimate", 5), ("result", 7)]
     state = {"resumed_after": 2, "passes": [{"kind": kind, "name": "n", "step": k, "seconds": k} for kind, k in notes]}

@@ -8,7 +8,7 @@ from stack3d.reporting import _passes
 from stack3d.reporting._images import map_uri, scale_colours
 from stack3d.reporting._matched import Side
 from stack3d.reporting._model import Block, Channel, Facts, Figure, Group, Section, Table, Text
-from stack3d.reporting._quality import BOX, PAIRS, Quantity
+from stack3d.reporting._quality import BOX, NOT_JUDGED, PAIRS, Quantity
 from stack3d.reporting._svg import Curve, heat_map, line_chart, scale
 from stack3d.reporting._words import number, plain, unit_shown
 
@@ -168,6 +168,7 @@ def quality(facts: Facts) -> Section | None:
         rows = [_row(quantity, both) for quantity in channel.quantities]
         columns = ("quantity", "unit", "before", "after", "change") if both else ("quantity", "unit", "value")
         parts: list[Block] = [Table(columns, rows, "Median of the sampled slices.")]
+        parts += [Text(NOT_JUDGED, note=True)] if both else []
         for quantity in channel.quantities:
             curves = [] if quantity.before is None else [Curve("before", *quantity.before, "before")]
             curves.append(Curve("after", *quantity.after, "after"))

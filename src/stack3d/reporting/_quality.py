@@ -29,6 +29,13 @@ class Quantity(NamedTuple):
     before: tuple[np.ndarray, np.ndarray] | None
 
 
+NOT_JUDGED = (
+    "Signal-to-noise ratio, noise and sharpness are not called better or worse. All three are read against the noise "
+    "of each slice, and compare slices of the same noise alone: smoothing, and interpolation by parts of a pixel, "
+    "raise the ratio and the sharpness though detail is lost; a gain of grey values changes the noise."
+)
+
+
 class _Kind(NamedTuple):
     variable: str
     name: str
@@ -37,10 +44,12 @@ class _Kind(NamedTuple):
     hint: str
 
 
+# What is measured against the noise of a slice alone is not judged: a slight blur, as any move by parts of a pixel is,
+# lowers that noise more than the structure, and a gain changes it.
 _KINDS = (
-    _Kind("snr", "signal-to-noise ratio (power)", "signal-to-noise ratio", 1, "autocorrelation within each slice"),
-    _Kind("noise", "standard deviation of the noise", "noise", -1, "grey values"),
-    _Kind("sharpness", "sharpness", "sharpness", 1, "of each slice"),
+    _Kind("snr", "signal-to-noise ratio (power)", "signal-to-noise ratio", 0, "autocorrelation within each slice"),
+    _Kind("noise", "standard deviation of the noise", "noise", 0, "grey values"),
+    _Kind("sharpness", "sharpness", "sharpness", 0, "fine structure in units of the noise of the slice"),
     _Kind("streak_index", "streak index", "streak index", -1, "share that is stripes"),
     _Kind("ncc", "correlation of neighbours", "correlation", 1, "normalised cross-correlation"),
     _Kind("nmi", "mutual information of neighbours", "mutual information", 1, "normalised"),
