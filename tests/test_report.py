@@ -493,6 +493,34 @@ def test_long_curves_keep_their_spikes():
     assert len(chart) < 100_000
 
 
+@pytest.mark.parametrize(
+    "label",
+    [
+        "gain",
+        "displacement / nm",
+        "Centre of the grey values and its target / grey value",
+        "how far " * 20 + "/ grey value",
+    ],
+)
+def test_a_label_of_an_axis_fits_it_in_two_lines_with_its_unit(label):
+    lines = _svg.wrapped(label, 206)
+    assert len(lines) == 1 + (len(label) > 29)
+    assert max(map(len, lines)) <= 29
+    said = " ".join(lines).replace("\N{NO-BREAK SPACE}", " ")
+    assert said == label or "…" in said
+    assert said.rpartition(" / ")[2] == label.rpartition(" / ")[2]
+
+
+def test_shifts_of_a_stack_that_is_not_calibrated_count_pixels(tmp_path):
+    made = stack3d.synthetic.make_stack((6, 48, 48), defects={"drift": True}).stack
+    plain = stack3d.from_array(made.values, pixel_size=None).stack3d
+    drift = plain.estimate_transforms()
+    page = Page(plain.register(estimate=drift).stack3d.report(tmp_path / "page.html", estimates={"drift": drift}))
+    labels = [e["aria-label"] for e in page.all("svg")]
+    for quantity in ("shift", "step", "shift along y", "shift along x"):
+        assert any(label.startswith(f"{quantity} / pixel by z / slice.") for label in labels), quantity
+
+
 def test_ticks_are_round_and_inside():
     for low, high in [(0, 1), (-3.2, 17), (1e6, 1.00001e6), (0, 65535), (-1e-9, 1e-9)]:
         found = _svg.ticks(low, high, 5)

@@ -12,7 +12,7 @@ from stack3d.reporting import _surfaces
 from stack3d.reporting._images import map_uri, scale_colours
 from stack3d.reporting._model import Block, Figure, Table, Text
 from stack3d.reporting._svg import Curve, heat_map, line_chart, scale
-from stack3d.reporting._words import number, plain, unit_shown
+from stack3d.reporting._words import COUNTED, number, plain, unit_shown
 
 # By kind: what is drawn together over z, and how it is called.
 _OVER_Z: dict[str, Sequence[tuple[str, tuple[str, ...]]]] = {
@@ -92,18 +92,11 @@ def over_z(estimate: xr.Dataset, names: Sequence[str], caption: str) -> list[Blo
             band = (values - error.values, values + error.values)
         shown = str(estimate[name].attrs.get("long_name", plain(name)))
         curves.append(Curve(f"{shown}, {channel}" if channel else shown, z, values, f"c{len(curves) % 8}", band=band))
-    unit = unit_shown(str(estimate[moving[0]].attrs.get("units", "1")), "1")
+    unit = unit_shown(str(estimate[moving[0]].attrs.get("units", "1")), COUNTED.get(moving[0], "1"))
     quantity = caption if len(moving) > 1 else str(estimate[moving[0]].attrs.get("long_name", plain(moving[0])))
     quantity = {"shift_y": "shift"}.get(moving[0], quantity)
     y_label = quantity if unit == "1" else f"{quantity} / {unit}"
-    return [Figure(line_chart(curves, x_label=label, y_label=_cut(y_label), marks=_bad(estimate)), caption + ".")]
-
-
-def _cut(text: str) -> str:
-    head, slash, unit = text.rpartition(" / ")
-    head, unit = (head, unit) if slash else (text, "")
-    head = head if len(head) <= 34 else head[:33] + "…"
-    return f"{head} / {unit}" if unit else head
+    return [Figure(line_chart(curves, x_label=label, y_label=y_label, marks=_bad(estimate)), caption + ".")]
 
 
 def _is(values: xr.DataArray, still: float) -> bool:

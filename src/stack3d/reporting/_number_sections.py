@@ -10,7 +10,7 @@ from stack3d.reporting._matched import Side
 from stack3d.reporting._model import Block, Channel, Facts, Figure, Group, Section, Table, Text
 from stack3d.reporting._quality import BOX, NOT_JUDGED, PAIRS, Quantity
 from stack3d.reporting._svg import Curve, heat_map, line_chart, scale
-from stack3d.reporting._words import number, plain, unit_shown
+from stack3d.reporting._words import COUNTED, number, plain, unit_shown
 
 _NUMBERS = (
     (("mean",), "Mean of each slice; the band is one standard deviation to either side."),
@@ -151,7 +151,7 @@ def positions(facts: Facts) -> Section | None:
             if np.ptp(values.values[np.isfinite(values.values)]) == 0:
                 continue
             own = str(values.attrs.get("long_name", plain(str(fact))))
-            of = unit_shown(str(values.attrs.get("units", "1")), "")
+            of = unit_shown(str(values.attrs.get("units", "1")), COUNTED.get(str(fact), ""))
             curve = Curve(own, channel.pair.after.places["z"], values.values, "after")
             chart = line_chart([curve], x_label=f"z / {unit}", y_label=f"{own} / {of}" if of else own)
             blocks.append(Figure(chart, f"{own.capitalize()} of each slice, kept with the stack."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from stack3d.reporting._words import number
 WIDTH, HEIGHT = 460, 262
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 12, 12, 44
 _MOST = 1200  # points of a curve
+_LETTER, _LINE = 7.0, 15  # of labels: the mean width of a wide font, and the distance of lines
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def line_chart(
     xs = _joined([curve.x[np.isfinite(curve.x)] for curve in curves])
     ys = _joined([_spread(curve) for curve in shown])
     x_range, y_range = _range(xs, 0.0), _range(ys, 0.06)
-    place = _Place(x_range, y_range)
+    place = _Place(x_range, y_range, lines=len(wrapped(y_label, HEIGHT - _TOP - _BOTTOM)))
     parts = [_axes(place, x_label, y_label)]
     parts += [_band(place, curve) for curve in shown if curve.band is not None]
     parts += [_path(place, curve) for curve in shown]
@@ -80,9 +82,11 @@ def heat_map(
 class _Place:
     """From values to places in the drawing."""
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], ratio: float | None = None) -> None:
+    def __init__(
+        self, x: tuple[float, float], y: tuple[float, float], ratio: float | None = None, lines: int = 1
+    ) -> None:
         self.x, self.y = x, y
-        self.left, self.right, self.top = _LEFT, WIDTH - _RIGHT, _TOP
+        self.left, self.right, self.top = _LEFT + _LINE * (lines - 1), WIDTH - _RIGHT, _TOP
         self.bottom = HEIGHT - _BOTTOM
         if ratio is not None:
             wide = self.right - self.left
@@ -166,10 +170,26 @@ def _axes(place: _Place, x_label: str, y_label: str, *, grid: bool = True) -> Ma
         f'height="{place.bottom - place.top}"/>'
     )
     middle, half = (place.left + place.right) / 2, (place.top + place.bottom) / 2
-    labels = Markup(
-        '<text class="label" x="{:.0f}" y="{}">{}</text><text class="label" transform="translate(12 {:.0f}) rotate(-90)">{}</text>'
-    ).format(middle, place.bottom + 36, x_label, half, y_label)
+    labels = Markup('<text class="label" x="{:.0f}" y="{}">{}</text>').format(middle, place.bottom + 36, x_label)
+    for k, line in enumerate(wrapped(y_label, HEIGHT - _TOP - _BOTTOM)):
+        turned = Markup('<text class="label" transform="translate({} {:.0f}) rotate(-90)">{}</text>')
+        labels += turned.format(12 + _LINE * k, half, line)
     return Markup("".join(parts) + frame) + labels
+
+
+def wrapped(label: str, room: float) -> list[str]:
+    """Return a label in the lines that fit an axis of so many pixels, its unit whole; what does not fit two is cut."""
+    most = int(room / _LETTER)
+    if len(label) <= most:
+        return [label]
+    head, slash, unit = label.rpartition(" / ")
+    end = f"{slash}{unit}".replace(" ", "\N{NO-BREAK SPACE}") if slash else ""
+    words = (head if slash else label).split()
+    lines = textwrap.wrap(" ".join(words) + end, most, break_long_words=False)
+    while len(lines) > 2 and len(words) > 1:
+        words.pop()
+        lines = textwrap.wrap(" ".join(words) + "…" + end, most, break_long_words=False)
+    return lines
 
 
 def _path(place: _Place, curve: Curve) -> Markup:

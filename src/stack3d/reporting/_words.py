@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 NOTHING = "–"
+# What lengths by these names count where the stack is not calibrated.
+COUNTED = {"shift_y": "pixel", "shift_x": "pixel", "increment": "slice", "position": "slice"}
 
 
 def number(value: Any, digits: int = 4) -> str:
