@@ -200,3 +200,35 @@ def test_the_page_is_a_document_without_its_script(browser, page):
         assert browser.picture(STAGE).std() > 10
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_names_of_planes_and_sides_cover_nothing_and_are_whole(browser, tmp_path):
+    thin = stack3d.synthetic.make_stack((6, 96, 96)).stack
+    browser.look(*PHONE, touch=True)
+    browser.open(thin.stack3d.invert().stack3d.report(tmp_path / "thin.html", before=thin, quality=False))
+    found = browser.run("""(() => {
+        const text = (e) => { const r = document.createRange(); r.selectNodeContents(e); return r.getBoundingClientRect(); };
+        const boxes = (q) => [...document.querySelectorAll(q)].map((e) => e.getBoundingClientRect());
+        const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+        const names = [...document.querySelectorAll("#planes .name")].map(text);
+        const tags = boxes("#volume .tag");
+        return [names.length, tags.length, names.every((n) => n.left >= 0 && n.right <= innerWidth),
+                names.every((n) => boxes("#planes .stage").every((s) => apart(n, s))),
+                tags.every((t) => boxes("#volume .box text").every((s) => apart(t, s)))];
+    })()""")
+    assert found == [3, 2, True, True, True]
+
+
+def test_labels_of_axes_stay_beside_their_axis(browser, tmp_path):
+    made = stack3d.synthetic.make_stack((6, 96, 96), defects={"gain": True, "offset": True})
+    estimates = {"levels": made.stack.stack3d.estimate_levels(), "drift": made.stack.stack3d.estimate_transforms()}
+    browser.look(*DESKTOP)
+    browser.open(made.stack.stack3d.report(tmp_path / "page.html", estimates=estimates, quality=False))
+    beyond = browser.run("""[...document.querySelectorAll(".chart svg")].filter((svg) => {
+        const box = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll("text.label")].some((label) => {
+            const r = label.getBoundingClientRect();
+            return r.top < box.top - 1 || r.bottom > box.bottom + 1 || r.left < box.left - 1;
+        });
+    }).map((svg) => svg.getAttribute("aria-label"))""")
+    assert beyond == []
