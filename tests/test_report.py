@@ -16,7 +16,7 @@ import pytest
 import stack3d
 from stack3d import Recipe
 from stack3d.cli import main
-from stack3d.reporting import _images, _matched, _passes, _svg, _times, _words
+from stack3d.reporting import _images, _matched, _oblique, _passes, _svg, _times, _words
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -519,6 +519,24 @@ def test_shifts_of_a_stack_that_is_not_calibrated_count_pixels(tmp_path):
     labels = [e["aria-label"] for e in page.all("svg")]
     for quantity in ("shift", "step", "shift along y", "shift along x"):
         assert any(label.startswith(f"{quantity} / pixel by z / slice.") for label in labels), quantity
+
+
+@pytest.mark.parametrize(
+    ("slope", "wander", "length", "said"),
+    [(0.4, 0.5, 15.6, True), (0.4, 8.0, None, False), (0.02, 0.05, None, False), (0.0, 0.0, None, False)],
+    ids=["a line", "mostly no line", "a line that goes nowhere", "no shifts"],
+)
+def test_shifts_along_a_line_are_told_from_drift_that_wanders(slope, wander, length, said):
+    stack = stack3d.from_array(np.zeros((40, 250, 250), np.uint8), pixel_size=5)
+    matrices = np.tile(np.eye(3), (40, 1, 1))
+    matrices[:, 0, 2] = slope * np.arange(40) + wander * np.sin(np.arange(40))
+    found = _oblique.hint(stack3d.transforms.from_matrices(stack, matrices))
+    assert bool(found) == said
+    if said:
+        moved, axis = re.search(r"z, (\S+) pixels along (\w) from", found).groups()
+        assert axis == "x"
+        assert abs(float(moved) - length) < 0.2
+        assert "trend='linear'" in found
 
 
 def test_ticks_are_round_and_inside():

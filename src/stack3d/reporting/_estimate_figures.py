@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d._words import counted
-from stack3d.reporting import _surfaces
+from stack3d.reporting import _oblique, _surfaces
 from stack3d.reporting._images import map_uri, scale_colours
 from stack3d.reporting._model import Block, Figure, Table, Text
 from stack3d.reporting._svg import Curve, heat_map, line_chart, scale
@@ -134,9 +134,11 @@ def _transforms(estimate: xr.Dataset) -> list[Block]:
     steps = [
         Curve(f"step along {d}", z[1:], np.diff(estimate[f"shift_{d}"].values), f"c{k}") for k, d in enumerate("yx")
     ]
-    found: list[Block] = [
+    said = _oblique.hint(estimate)
+    found: list[Block] = [Text(said, note=True)] if said else []
+    found.append(
         Figure(line_chart(steps, x_label=label, y_label=f"step / {unit}"), "Step of the drift from the slice before.")
-    ]
+    )
     if "displacement_y" in estimate:
         size = np.hypot(*(estimate[f"displacement_{d}"].values for d in "yx"))
         flat = size.reshape(size.shape[0], -1)

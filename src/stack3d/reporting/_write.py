@@ -12,7 +12,15 @@ import xarray as xr
 from stack3d import estimates as estimates_of
 from stack3d._records import provenance
 from stack3d.execution import in_threads
-from stack3d.reporting import _notes, _number_sections, _page, _picture_sections, _record_sections, _volume_section
+from stack3d.reporting import (
+    _notes,
+    _number_sections,
+    _oblique,
+    _page,
+    _picture_sections,
+    _record_sections,
+    _volume_section,
+)
 from stack3d.reporting._images import PACKINGS, Packing, packing_for
 from stack3d.reporting._looked import HELD_BYTES, look
 from stack3d.reporting._matched import after_a_step, channels_of, check, matched
@@ -78,6 +86,7 @@ def write(
     left_out = []
     if len(shown) < len(everything):
         left_out.append(f"Channels {', '.join(shown)} of {', '.join(everything)} are shown.")
+    left_out += _oblique.hints(known)
     facts = Facts(
         title=str(title or (da.name if da.name is not None else "stack")),
         after=da,
