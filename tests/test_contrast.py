@@ -237,11 +237,14 @@ def test_the_widest_clip_allowed_still_gives_a_rising_curve(redistribute, low):
     assert curve[-1] > 0.98
 
 
-def test_a_stack_without_contrast_is_said_to_have_none():
-    flat = stack3d.from_array(np.full((2, 8, 9), 7, "uint16"), pixel_size=(9, 5, 5))
-    with pytest.warns(stack3d.BlankSliceWarning, match="no contrast"):
-        result = flat.stack3d.global_contrast(dtype="uint8", clip=None)
-    assert np.all(result == 128)
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("operation", ["global_contrast", "rescale_intensity"])
+@pytest.mark.parametrize("low", [0, 20])
+def test_a_stack_without_contrast_becomes_the_lower_end_and_is_said_to(dtype, operation, low):
+    flat = stack3d.from_array(np.full((2, 8, 9), 7, dtype), pixel_size=(9, 5, 5))
+    with pytest.warns(stack3d.BlankSliceWarning, match=rf"become the lower end of out_range, {low}"):
+        result = getattr(flat.stack3d, operation)(dtype="uint8", out_range=(low, 255))
+    assert np.all(result == low)
 
 
 @pytest.mark.parametrize("given", [{"method": "clahe", "tiles": 2}, {"size": 5}])

@@ -171,7 +171,8 @@ def test_bad_and_blank_slices_do_not_set_the_range_of_the_stack():
 @pytest.mark.parametrize("per", [{}, {"per": "slice"}, {"per": "window", "window": 2}])
 def test_a_constant_stack_becomes_the_lower_end(dtype, per):
     da = stack3d.from_array(np.full((3, 8, 9), 5, dtype), pixel_size=5)
-    found = da.stack3d.rescale_intensity(out_range=(10, 200), dtype="uint8", quantiles=(0, 1), **per)
+    with pytest.warns(stack3d.BlankSliceWarning, match="lower end of out_range, 10"):
+        found = da.stack3d.rescale_intensity(out_range=(10, 200), dtype="uint8", quantiles=(0, 1), **per)
     assert np.all(found.values == 10)
 
 

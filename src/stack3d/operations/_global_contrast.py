@@ -11,7 +11,6 @@ import xarray as xr
 
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
-from stack3d._warn import warn
 from stack3d.execution import map_frames, reduce_frames
 from stack3d.model import rebuild, result_dtype, valid_slices
 from stack3d.operations import _grey
@@ -101,7 +100,7 @@ def estimate_contrast(
     return estimates.make("contrast", variables, da, coords={"deviation": axis})
 
 
-@operation(version=1, estimator=estimate_contrast)
+@operation(version=2, estimator=estimate_contrast)
 def global_contrast(
     da: xr.DataArray,
     *,
@@ -145,7 +144,7 @@ def global_contrast(
     Warns
     -----
     BlankSliceWarning
-        When a channel has no contrast: its pixels become the middle of the range.
+        When a channel has no contrast: its pixels become the lower end of `out_range`, as with `rescale_intensity`.
 
     References
     ----------
@@ -167,10 +166,10 @@ def global_contrast(
         )
     usable = (found["sigma"] > 0) & np.isfinite(found["mean"])
     if not bool(usable.all()):
-        warn("no contrast was measured; pixels become the middle of the range", _grey.BlankSliceWarning)
-    # Every grey value is the mean where none can be told from it.
-    mean_of = found["mean"].where(usable, 0.0)
-    sigma_of = found["sigma"].where(usable, 1e300)
+        _grey.warn_of_lower_end("no contrast was measured", low)
+    # Every grey value lies beneath a mean that no image has.
+    mean_of = found["mean"].where(usable, 1e300)
+    sigma_of = found["sigma"].where(usable, 1.0)
     data = map_frames(
         da,
         _curved,

@@ -29,6 +29,11 @@ def measured(da: xr.DataArray, region: Mapping[str, Any] | None) -> xr.DataArray
     return part.where(part["mask"]) if "mask" in part.coords else part
 
 
+def warn_of_lower_end(why: str, low: float) -> None:
+    """Say that there is nothing to spread over the range of the result."""
+    warn(f"{why}; its pixels become the lower end of out_range, {low:g}", BlankSliceWarning)
+
+
 def check_numbers(da: xr.DataArray, what: str) -> None:
     """Raise for a stack of flags; warn of whole numbers in memory that float64 does not hold."""
     if da.dtype == bool:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from stack3d import estimates, kernels
 from stack3d._provenance import estimator, operation
+from stack3d._words import counted
 from stack3d.execution import map_frames, reduce_frames
 from stack3d.model import rebuild, result_dtype, valid_slices
 from stack3d.operations import _grey
@@ -174,6 +175,11 @@ def rescale_intensity(
     TypeError, ValueError
         Naming the argument, its value and what is allowed.
 
+    Warns
+    -----
+    BlankSliceWarning
+        Where the range is empty.
+
     Examples
     --------
     >>> eight_bit = stack.stack3d.rescale_intensity(dtype="uint8")
@@ -185,6 +191,12 @@ def rescale_intensity(
     if not isinstance(clip, bool | np.bool_):
         raise TypeError(f"clip={clip!r} must be True or False")
     target = _grey.check_out_range(out_range, out_dtype)
+    empty = found["high"] == found["low"]
+    if "z" in empty.dims:
+        empty = empty & xr.DataArray(valid_slices(da), dims="z")  # of a slice marked bad nobody need be told
+    if bool(empty.any()):
+        of = f" of {int(empty.sum())} of {counted(empty.size, 'frame')}" if "z" in empty.dims else ""
+        _grey.warn_of_lower_end(f"the range of grey values{of} is empty: they are constant", target[0])
     data = map_frames(
         da,
         _rescaled,
