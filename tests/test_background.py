@@ -277,6 +277,23 @@ def test_a_part_of_the_frame_that_does_not_tell_the_surface_is_refused():
     assert float(np.abs(part["level"] - whole["level"])) < 400  # four standard errors
 
 
+@pytest.mark.parametrize(
+    "arguments", [{}, {"per": "slice"}, {"subsample": 2}, {"method": "gaussian"}, {"method": "morphological"}], ids=str
+)
+def test_grey_values_that_no_pixel_has_are_refused(arguments):
+    da = stack_of(texture((4, 32, 32)), "uint16")
+    for limits in ({"low": 65534}, {"high": 3.0}, {"low": 60000, "high": 65534}):
+        said = ", ".join(f"{name}={value}" for name, value in limits.items())
+        with pytest.raises(ValueError, match=f"{said}: no measured pixel lies there, so that there is nothing to fit"):
+            da.stack3d.estimate_background(**limits, **arguments)
+    if not arguments:
+        with pytest.raises(ValueError, match="low=65534: no measured pixel"):
+            da.stack3d.flatten(low=65534)
+        two = xr.concat([da, da * 2], "channel")
+        with pytest.raises(ValueError, match="low=15000: no measured pixel lies there in 1 of 2 channels"):
+            two.stack3d.estimate_background(low=15000)
+
+
 def test_slices_of_which_too_little_is_measured_stay_as_they_are():
     da = stack_of(100 + 10 * texture())
     mask = np.ones(da.shape, bool)

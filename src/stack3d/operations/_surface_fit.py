@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import kernels
+from stack3d._words import counted
 from stack3d.execution import reduce_frames
 from stack3d.model import valid_slices
 from stack3d.operations import _content, _exact, _grey, _terms
@@ -57,6 +58,18 @@ def check_sampling(low: Any, high: Any, subsample: Any) -> Sampling:
             raise ValueError(f"subsample={subsample!r} must be a whole number of at least 1, or three, for z, y and x")
         subsample = (int(steps[0]), int(steps[1]), int(steps[2]))
     return Sampling(low, high, subsample)
+
+
+def check_measured(amounts: np.ndarray, sampling: Sampling) -> None:
+    """Raise where no pixel of a stack, or of one of its channels, (..., z, y, x), lies between `low` and `high`."""
+    there = np.any(amounts > 0, axis=(-3, -2, -1))
+    given = {name: value for name, value in (("low", sampling.low), ("high", sampling.high)) if value is not None}
+    if given and not there.all():
+        of = f" in {int((~there).sum())} of {counted(there.size, 'channel')}" if there.size > 1 else ""
+        raise ValueError(
+            f"{', '.join(f'{name}={value!r}' for name, value in given.items())}: no measured pixel lies there{of}, "
+            "so that there is nothing to fit; low and high are grey values of the stack, both ends included"
+        )
 
 
 def normalised(da: xr.DataArray, dim: str, frame: Mapping[str, float]) -> np.ndarray:
@@ -124,6 +137,7 @@ def sampled(
         powers += [_mean_powers(positions[dim], edge) for dim, edge in zip(("y", "x"), edges, strict=True)]
     if "z" not in part.dims:
         values, amounts = np.expand_dims(values, -3), np.expand_dims(amounts, -3)
+    check_measured(amounts, sampling)
     amounts = np.where(keep[:, None, None], amounts, 0.0)
     sample = Sample(values, amounts, powers[0], powers[1], powers[2])
     if sampling.subsample is not None:

@@ -77,6 +77,7 @@ def _sampled(
         label="estimate background",
     )
     values, amounts = found["values"], found["amounts"]
+    _surface_fit.check_measured(amounts if "z" in da.dims else np.expand_dims(amounts, -3), sampling)
     if "z" in da.dims:
         amounts = np.where(valid_slices(da)[:, None, None], amounts, 0.0)
     else:
