@@ -294,6 +294,20 @@ def test_grey_values_that_no_pixel_has_are_refused(arguments):
             two.stack3d.estimate_background(low=15000)
 
 
+def test_a_mask_given_as_region_is_told_its_place_in_few_words():
+    da = stack_of(texture((4, 32, 32)))
+    for mask in (da > 10000, (da > 10000).values):
+        with pytest.raises(ValueError, match=r"assign_coords\(mask=") as error:
+            da.stack3d.estimate_background(region=mask)
+        assert "must be a dict" in str(error.value)
+        assert len(str(error.value)) < 260
+    where = (da > 9000).values
+    np.testing.assert_array_equal(
+        da.assign_coords(mask=(da.dims, where)).stack3d.estimate_background()["coefficient"],
+        da.where(where).stack3d.estimate_background()["coefficient"],
+    )
+
+
 def test_slices_of_which_too_little_is_measured_stay_as_they_are():
     da = stack_of(100 + 10 * texture())
     mask = np.ones(da.shape, bool)

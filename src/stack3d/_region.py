@@ -11,6 +11,9 @@ import xarray as xr
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.units import parse_length
 
+_LONGEST = 100  # characters of what was given, in an error
+_ABOUT_MASKS = "; a mask is the coordinate 'mask' of the stack, True where pixels are measured: da.assign_coords(mask=(da.dims, mask))"
+
 
 def box(da: xr.DataArray, parts: Mapping[str, slice | None], by: str = "label") -> dict[str, slice]:
     """Return index slices for `parts` (dim to slice or None), by label (both ends included) or by index.
@@ -39,8 +42,11 @@ def region(da: xr.DataArray, parts: Mapping[str, Any] | None) -> xr.DataArray:
     if parts is None:
         return da
     if not isinstance(parts, Mapping) or set(parts) - {"y", "x", "by"}:
+        given = repr(parts) if isinstance(parts, Mapping | str | int | float) else f"<{type(parts).__name__}>"
+        given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
         raise ValueError(
-            f"region={parts!r} must be a dict with keys among 'y', 'x' (slices) and 'by' ('label' or 'index')"
+            f"region={given} must be a dict with keys among 'y', 'x' (slices) and 'by' ('label' or 'index')"
+            + (_ABOUT_MASKS if hasattr(parts, "shape") else "")
         )
     where = {dim: part for dim, part in parts.items() if dim != "by"}
     return da.isel(box(da, where, parts.get("by", "label")))
