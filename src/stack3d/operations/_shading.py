@@ -140,6 +140,11 @@ def flatten(
     TypeError, ValueError
         Naming the argument, its value and what is allowed; also when the fitted field is not above `dark` everywhere.
 
+    Notes
+    -----
+    In frames of a few hundred pixels the specimen varies as slowly as the shading, and part of it is taken for that: of
+    vignetting of 7 % rms 1 to 6 % stay on tissue of 160 x 200 pixels. Give the `estimate` of a larger or empty field there.
+
     Examples
     --------
     >>> stack.stack3d.flatten(degree=1).sizes == stack.sizes
