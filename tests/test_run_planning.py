@@ -106,6 +106,20 @@ def test_the_time_comes_from_a_trial_and_a_stack_too_short_for_one_is_said():
     assert "a trial takes 8 slices, and the stack has 6" in str(short)
 
 
+def test_compiling_is_told_apart_from_the_time_of_a_run(monkeypatch):
+    from stack3d.runs import _planning
+
+    for first, said in (
+        (33.0, "compiling for the first use took another 0 min 32 s, once, which is not in it"),
+        (1.2, ""),
+    ):
+        took = iter((first, 1.0, 1.5))
+        monkeypatch.setattr(_planning, "_timed", lambda *_, took=took: next(took))
+        plan = Recipe(["invert"]).plan(lazy(43), workers=2)
+        assert plan.seconds == 1.0 + 0.1 * 40 / 2
+        assert plan.note.partition("shared by 2")[2] == (said and f"; {said}")
+
+
 @pytest.mark.filterwarnings("always")
 def test_trials_write_no_report_and_say_nothing(monkeypatch, caplog, capsys):
     from stack3d.runs import runner

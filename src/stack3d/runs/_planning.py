@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Slices of the trials: enough for neighbours on both sides, and far enough apart for their difference to be measured.
 _TRIAL = (3, 8)
+_NOTICED = 2.0  # seconds of compiling and loading that are worth a word
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,21 @@ def _trial(recipe: Recipe, raw: xr.DataArray, workers: int) -> tuple[float | Non
         return None, f"a trial takes {more} slices, and the stack has {count}"
     start = (count - more) // 2
     try:
-        _timed(recipe, raw.isel(z=slice(start, start + few)))  # compiles what is not compiled yet
+        first = _timed(recipe, raw.isel(z=slice(start, start + few)))  # compiles what is not compiled yet
         short, long = (_timed(recipe, raw.isel(z=slice(start, start + n))) for n in (few, more))
     except (ValueError, TypeError, RuntimeError, OSError, KeyError) as error:
         return None, f"a trial on a few slices failed ({error})"
     each = max(0.0, (long - short) / (more - few))
     note = f"from trials of {few} and {more} slices on one thread, {1e3 * each:.3g} ms a slice shared by {workers}"
+    note += _compiling_said(first - short)
     return short + each * (count - few) / workers, note
+
+
+def _compiling_said(seconds: float) -> str:
+    """Return what a first use takes beside the work; it is over when the plan is told, and kept for later processes."""
+    if seconds < _NOTICED:
+        return ""
+    return f"; compiling for the first use took another {_clock(seconds)}, once, which is not in it"
 
 
 def _timed(recipe: Recipe, part: xr.DataArray) -> float:
