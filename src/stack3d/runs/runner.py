@@ -319,9 +319,8 @@ class Run:
         """Note a pass over the stack: at which step, how long it took, and the memory by its end."""
         start = time.perf_counter()
         yield
-        seconds = round(time.perf_counter() - start, 3)
-        note = {"kind": kind, "name": name, "step": step, "seconds": seconds, "peak_memory": peak_memory()}
-        self.state["passes"].append(note)
+        note = {"kind": kind, "name": name, "step": step, "seconds": round(time.perf_counter() - start, 3)}
+        self.state["passes"].append(note | {"peak_memory": peak_memory()})
 
     def _in_place(self, held: Path) -> xr.DataArray:
         """Give the finished result its name."""
