@@ -10,13 +10,14 @@ import xarray as xr
 
 from stack3d import grid
 from stack3d._records import call_string, provenance
+from stack3d._words import size
 from stack3d.model import check_stack
 
 
 def facts(da: xr.DataArray) -> list[tuple[str, str]]:
     """Return name and value of what the heading of a stack says."""
     rows = [
-        ("shape", " × ".join(f"{dim} {size}" for dim, size in da.sizes.items()) + f", {da.dtype}, {_bytes(da.nbytes)}")
+        ("shape", " × ".join(f"{dim} {size}" for dim, size in da.sizes.items()) + f", {da.dtype}, {size(da.nbytes)}")
     ]
     spatial = [dim for dim in grid.SPATIAL if dim in da.dims]
     if all(dim in da.coords for dim in spatial):
@@ -65,14 +66,6 @@ def _where(da: xr.DataArray) -> str:
     return f"lazy, {blocks} block{'s' if blocks != 1 else ''} of " + " × ".join(
         str(max(lengths)) for lengths in da.chunks
     )
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def _steps(da: xr.DataArray) -> list[tuple[str, str, str]]:

@@ -225,6 +225,7 @@ def _init(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     import stack3d
     from stack3d.runs import run_part
+    from stack3d.runs._choice import chosen
     from stack3d.runs._input import everything
 
     if (arguments.recipe is None) == (arguments.preset is None):
@@ -232,10 +233,12 @@ def _run(arguments: argparse.Namespace) -> int:
     recipe = _recipe(arguments.recipe) if arguments.preset is None else stack3d.Recipe.preset(arguments.preset)
     if arguments.input is not None:
         recipe.input["path"] = os.path.abspath(arguments.input)
+    steps = None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")]
     if arguments.check:
-        wrong = everything(recipe)
+        wrong = everything(recipe, arguments.out, steps)
         if wrong:
             raise stack3d.RecipeError(wrong)
+        chosen(recipe, steps)
         print(f"{arguments.recipe or arguments.preset}: {counted(len(recipe), 'step')}, nothing wrong")
         return 0
     if arguments.plan:
@@ -243,7 +246,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     given = {
         "out": arguments.out,
-        "steps": None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")],
+        "steps": steps,
         "scheduler": arguments.scheduler,
         "overwrite": arguments.overwrite,
         "report": False if arguments.no_report else None,

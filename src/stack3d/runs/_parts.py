@@ -87,7 +87,7 @@ class Part:
 
 
 def run_part(
-    recipe: Recipe | str | os.PathLike[str],
+    recipe: Recipe | str | os.PathLike[str] | Sequence[Any],
     part: str | tuple[int, int],
     da: xr.DataArray | None = None,
     *,
