@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        text = re.sub(r"^\[Errno \d+\] ", "", text)  # the number tells users nothing
         print(f"stack3d {arguments.command}: {_as_options(text, names)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -227,6 +228,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from stack3d.runs import run_part
     from stack3d.runs._choice import chosen
     from stack3d.runs._input import everything
+    from stack3d.runs._output import target_of
 
     if (arguments.recipe is None) == (arguments.preset is None):
         raise ValueError("give either RECIPE or --preset")
@@ -253,11 +255,14 @@ def _run(arguments: argparse.Namespace) -> int:
     }
     if arguments.part is None:
         print(stack3d.run(recipe, from_step=arguments.from_step, **given).stack3d)
+        print(f"result     {target_of(recipe, arguments.out, steps)}")
         return 0
     if arguments.from_step is not None:
         raise ValueError("--from and --part: do the step again by a run without --part first")
     clean = run_part(recipe, arguments.part, **given)
     print(f"part {arguments.part} is written; others are not" if clean is None else clean.stack3d)
+    if clean is not None:
+        print(f"result     {target_of(recipe, arguments.out, steps)}")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import os
 import platform
 import shutil
@@ -18,7 +17,6 @@ import xarray as xr
 
 from stack3d._version import __version__
 from stack3d._words import counted, size
-from stack3d.io import _atomic
 from stack3d.options import worker_count
 from stack3d.runs import _marks
 from stack3d.runs._workers import workers
@@ -48,7 +46,7 @@ def check_space(folder: Path, stages: Sequence[Stage], raw: xr.DataArray) -> Non
         names = ", ".join(f"{stage.operation} ({stage.written})" for stage in kept)
         checkpoints = f" and {counted(len(kept), 'checkpoint')}, after {names}," if kept else ""
         raise OSError(
-            f"{str(folder)!r}: the result{checkpoints} may take {size(needed)}, and {size(max(0, free))} are free; "
+            f"{str(folder)!r}: the result{checkpoints} take{'' if kept else 's'} up to {size(needed)}, and {size(max(0, free))} are free; "
             "make room, or choose another disk with out="
         )
 

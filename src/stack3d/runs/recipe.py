@@ -278,6 +278,8 @@ class Recipe:
     def where(self, number: int, key: str | None = None) -> str:
         """Return where step `number` (from 0), or a parameter of it, stands: line of the file, or count of the step."""
         line = None if self._source is None else self._source.line_of("step", number, key)
+        if number < len(self._places):
+            return f"{self._places[number]} step {number + 1} ({self.steps[number].operation})"
         name = f"step {number + 1} ({self.steps[number].operation})"
         return name if line is None or self._source is None else f"{self._source.name}, line {line}: {name}"
 

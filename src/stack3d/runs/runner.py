@@ -218,7 +218,6 @@ class Run:
         self.state |= {"peak_memory": peak_memory(), "machine": _plan.machine()}
         self.state["result"] = _output.noted(self.target, self.keys[-1], self.made_of)
         self.folder.note(self.state)
-        _LOGGER.info("result: %s", self.target)
         return clean
 
     def reported(self, clean: xr.DataArray, report: bool | None) -> xr.DataArray:
