@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from stack3d._words import counted
+from stack3d._words import counted, like
 from stack3d.io import _atomic, _reads_from
 from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
 from stack3d.model import result_dtype
@@ -61,8 +60,7 @@ def wrong_output(
     lines = []
     for key in recipe.output:
         if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; it takes path and dtype"
+            hint = like(str(key), _KEYS) or "; it takes path and dtype"
             lines.append(f"{_where(recipe, key)}: there is no {key!r} under [output]{hint}")
     path, dtype = recipe.output.get("path"), recipe.output.get("dtype")
     if dtype is not None:
