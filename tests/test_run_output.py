@@ -29,7 +29,7 @@ operation = "invert"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    frames = np.random.default_rng(0).integers(0, 200, (4, 12, 10), dtype=np.uint8)
+    frames = np.random.default_rng(0).integers(90, 120, (4, 12, 10), dtype=np.uint8)
     (tmp_path / "slices").mkdir()
     for k, frame in enumerate(frames):
         tifffile.imwrite(tmp_path / "slices" / f"slice_{k}.tif", frame)
@@ -178,3 +178,35 @@ def test_the_recipe_beside_a_result_names_that_result(folder):
     kept = Recipe.from_file("elsewhere.zarr.run/recipe.toml")
     assert kept.output["path"] == os.path.realpath("elsewhere.zarr")
     assert kept.input["path"] == str(folder / "in.zarr")
+
+
+def test_steps_have_the_numbers_of_the_recipe_wherever_they_are_told(folder):
+    steps = [("crop", {"y": slice(0, 8), "by": "index"}), "level_slices", "invert"]
+    recipe = Recipe(steps, input={"path": "in.zarr"})
+    result = stack3d.run(recipe, out="out.zarr", report=True)
+    shown = [line.split("(")[0].split() for line in repr(result.stack3d).splitlines() if "(" in line]
+    told = [["step", "1", "crop"], ["conversion", "astype"], ["step", "2", "level_slices"], ["step", "3", "invert"]]
+    assert [line for line in shown if line[-1] in ("crop", "astype", "level_slices", "invert")] == [*told, told[1]]
+    page = (folder / "out.zarr.html").read_text()
+    assert "3. invert" in page
+    assert not re.search(r"\b[4-9]\. (crop|astype|level_slices|invert)", page)
+
+
+def test_a_run_takes_a_list_of_steps_and_a_recipe_no_text(folder):
+    raw = stack3d.open_stack("in.zarr")
+    result = stack3d.run(["invert"], raw, out="out.zarr", report=False)
+    np.testing.assert_array_equal(result, raw.stack3d.invert())
+    with pytest.raises(TypeError, match=r"steps='invert' must be a list of steps, such as \['invert'\]"):
+        Recipe("invert")
+    with pytest.raises(TypeError, match=r"steps='invert' must be a list of names or numbers"):
+        stack3d.run(["invert"], raw, out="o.zarr", steps="invert")
+
+
+def test_a_saved_estimate_may_be_given_by_its_path_in_python_too(folder):
+    raw = stack3d.open_stack("in.zarr").load()
+    levels = raw.stack3d.estimate_levels()
+    levels.to_netcdf("levels.nc")
+    recipe = Recipe([("level_slices", {"estimate": "levels.nc"})])
+    np.testing.assert_array_equal(recipe.apply(raw), raw.stack3d.level_slices(estimate=levels))
+    with pytest.raises(ValueError, match=r"gone.nc.: there is no such file"):
+        Recipe([("level_slices", {"estimate": "gone.nc"})])

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d import grid
-from stack3d._records import call_string, provenance
+from stack3d._records import call_string, numbers, provenance
 from stack3d._words import size
 from stack3d.model import check_stack
 
@@ -73,7 +73,10 @@ def _steps(da: xr.DataArray) -> list[tuple[str, str, str]]:
         records = provenance(da)
     except ValueError as error:
         return [("?", str(error), "")]
-    return [(str(k), call_string(record), _short_time(record)) for k, record in enumerate(records, start=1)]
+    return [
+        (number, call_string(record), _short_time(record))
+        for number, record in zip(numbers(records), records, strict=True)
+    ]
 
 
 def _short_time(record: dict[str, Any]) -> str:
@@ -94,7 +97,7 @@ def text(da: xr.DataArray) -> str:
     if why := _why_not(da):
         return f"<stack3d: {why}>"
     rows = [f"{name:<11}{value}" for name, value in facts(da)]
-    rows += [f"{'step ' + number:<11}{call}" for number, call, _ in _steps(da)]
+    rows += [f"{f'step {number}' if number else 'conversion':<11}{call}" for number, call, _ in _steps(da)]
     return "\n".join([f"<stack3d {da.name if da.name is not None else 'stack'}>", *rows])
 
 

@@ -114,13 +114,21 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--preset", help="instead of RECIPE: fibsem or hifiem, with --input and --out")
     recipe.add_argument("--input", type=Path, metavar="PATH", help="the raw stack (default: the recipe's [input])")
     recipe.add_argument("--out", type=Path, metavar="PATH", help="the result (default: the recipe's [output])")
-    recipe.add_argument("--steps", metavar="A,B", help="only these steps, by name or number")
+    recipe.add_argument(
+        "--steps",
+        metavar="A,B",
+        help="only these steps, by name or number; without --out the result is named after the last one",
+    )
     recipe.add_argument("--from", dest="from_step", metavar="STEP", help="do this step and the later ones again")
     recipe.add_argument("--scheduler", metavar="S", help="threads, processes, synchronous, or tcp://HOST:PORT")
     recipe.add_argument(
         "--part", metavar="INDEX/WORKERS", help="one job's part, such as 0/16: for array jobs on one disk"
     )
-    recipe.add_argument("--overwrite", action="store_true", help="replace a result that this recipe did not make")
+    recipe.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what is there, unless it is the input; not needed for an earlier result of the same steps and input",
+    )
     recipe.add_argument(
         "--plan", action="store_true", help="say what it takes in memory, disk and time, and do nothing"
     )

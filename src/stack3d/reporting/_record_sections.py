@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d._provenance import OPERATIONS
-from stack3d._records import call_string, decode_value, encode_value
+from stack3d._records import call_string, decode_value, encode_value, numbers
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.model import metadata
 from stack3d.reporting import _estimate_figures, _spectra
@@ -139,7 +139,7 @@ def steps(facts: Facts) -> Section | None:
     noted = _notes_by_record(facts)
     by_number = {estimate.number: estimate for estimate in facts.estimates}
     folds: list[Block] = []
-    for k, record in enumerate(facts.records):
+    for k, (place, record) in enumerate(zip(numbers(facts.records), facts.records, strict=True)):
         name, note = str(record["operation"]), noted.get(k, {})
         seconds = duration(note["seconds"]) if "seconds" in note else ""
         inserted = "conversion between steps" if _context(record).get("inserted") else ""
@@ -153,7 +153,9 @@ def steps(facts: Facts) -> Section | None:
         count = sum(block.kind == "figure" for block in blocks)
         figures = f"{count} figure{'s' if count > 1 else ''}" if count else ""
         said = " · ".join(x for x in (inserted, figures, seconds) if x)
-        folds.append(Fold(f"{k + 1}. {name}", [*blocks, _parameters(record), _facts_of(record, note)], said))
+        folds.append(
+            Fold(f"{place}. {name}" if place else name, [*blocks, _parameters(record), _facts_of(record, note)], said)
+        )
     folds += [
         Fold(estimate.step, _estimate_figures.blocks(estimate.data), "given", opened=True)
         for estimate in facts.estimates
@@ -243,8 +245,8 @@ def run(facts: Facts) -> Section | None:
     noted = facts.notes.steps
     if noted:
         rows = [
-            (str(k), plain(str(s.get("operation"))), duration(s.get("seconds")), amount(s.get("peak_memory")))
-            for k, s in enumerate(noted, start=1)
+            (place, plain(str(s.get("operation"))), duration(s.get("seconds")), amount(s.get("peak_memory")))
+            for place, s in zip(numbers(noted), noted, strict=True)
         ]
         blocks.append(
             Table(

@@ -101,7 +101,9 @@ def _clash(recipe: Recipe, target: Path, raw: xr.DataArray | None, source: str |
     if reading or place == target or target in place.parents:
         return _REPLACES
     folder = place.parent if place.suffix == ATLAS_SUFFIX else place
-    if folder.is_dir() and folder in target.parents and not recipe.is_project and not _is_project(folder):
+    # What stands beside a result made among the slices, as those of PyStack3D's projects are, may make it again.
+    again = recipe._folder is not None and os.path.realpath(recipe._folder) == f"{target}.run"
+    if folder.is_dir() and folder in target.parents and not (recipe.is_project or again or _is_project(folder)):
         return "lies in the folder of the raw stack, which a run watches for changes; write it beside"
     return ""
 

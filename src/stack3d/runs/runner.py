@@ -234,10 +234,11 @@ class Run:
             path = self.folder.checkpoint(number, chain[number - 1].step.operation, self.keys[number])
             if path.is_dir():
                 da, first = open_stack(path), number
-                _LOGGER.info("going on after step %d (%s)", number, chain[number - 1].step.operation)
+                place = sum("inserted" not in link.context for link in chain[:number])
+                _LOGGER.info("going on after step %d (%s)", place, chain[number - 1].step.operation)
                 self._keep_notes(first)
                 break
-        for number, (step, context, _) in enumerate(chain[first:], start=first + 1):
+        for number, (step, context, place) in enumerate(chain[first:], start=first + 1):
             begin = time.perf_counter()
             known = OPERATIONS[step.operation]
             if known.estimates(step.parameters):
@@ -247,7 +248,7 @@ class Run:
             if step.checkpoint:
                 da = self._written(da, number, step.operation, self.keys[number])
             if "inserted" not in context:
-                self.stages[f"{len(self.stages) + 1}. {step.operation}"] = da
+                self.stages[f"{self.chosen.index(place) + 1}. {step.operation}"] = da
             self._note_step(step, number, "inserted" in context, time.perf_counter() - begin)
         return da
 
