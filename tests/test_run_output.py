@@ -189,6 +189,8 @@ def test_steps_have_the_numbers_of_the_recipe_wherever_they_are_told(folder):
     assert [line for line in shown if line[-1] in ("crop", "astype", "level_slices", "invert")] == [*told, told[1]]
     page = (folder / "out.zarr.html").read_text()
     assert "3. invert" in page
+    (estimate,) = (folder / "out.zarr.run" / "estimates").iterdir()
+    assert estimate.name.startswith("02_levels_")
     assert not re.search(r"\b[4-9]\. (crop|astype|level_slices|invert)", page)
 
 

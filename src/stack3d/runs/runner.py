@@ -21,7 +21,7 @@ from stack3d.options import get_option
 from stack3d.runs import _changed, _choice, _input, _output, _plan, _store
 from stack3d.runs._folder import RunFolder, input_of, keys_of, load_estimate
 from stack3d.runs._forecast import Stage, forecast
-from stack3d.runs._links import Link, links
+from stack3d.runs._links import Link, links, shown
 from stack3d.runs._ready import ready
 from stack3d.runs._reported import page_of, write_report
 from stack3d.runs._scheduler import on_scheduler
@@ -203,8 +203,7 @@ class Run:
             return done
         if from_step is not None:
             first = _choice.number_of(self.recipe, from_step)
-            places = [link.place >= first for link in self.chain]
-            self.folder.forget(places.index(True) + 1 if any(places) else len(places) + 1)
+            self.folder.forget(1 + sum(place < first for place in self.chosen))
         _output.check_target(self.target, self.before.get("result", {}), self.made_of, overwrite)
         stages = forecast([link.step for link in self.chain], self.raw) if self._forecast is None else self._forecast
         _plan.check_space(self.folder.path, stages, self.raw)
@@ -231,11 +230,10 @@ class Run:
         """Return the stack after all steps, from the last checkpoint that is there."""
         da, first = self.raw, 0
         for number in range(len(chain), 0, -1):
-            path = self.folder.checkpoint(number, chain[number - 1].step.operation, self.keys[number])
+            path = self.folder.checkpoint(shown(chain, number), chain[number - 1].step.operation, self.keys[number])
             if path.is_dir():
                 da, first = open_stack(path), number
-                place = sum("inserted" not in link.context for link in chain[:number])
-                _LOGGER.info("going on after step %d (%s)", place, chain[number - 1].step.operation)
+                _LOGGER.info("going on after step %d (%s)", shown(chain, number), chain[number - 1].step.operation)
                 self._keep_notes(first)
                 break
         for number, (step, context, place) in enumerate(chain[first:], start=first + 1):
@@ -263,7 +261,7 @@ class Run:
         return written
 
     def _estimate_path(self, number: int, name: str) -> Path:
-        return self.folder.estimate(number, name, self.keys[number])
+        return self.folder.estimate(shown(self.chain, number), name, self.keys[number])
 
     @contextlib.contextmanager
     def _kept_estimates(self, number: int) -> Iterator[None]:
@@ -286,7 +284,7 @@ class Run:
 
     def _write(self, da: xr.DataArray, number: int, name: str, key: str) -> Path:
         """Write what is missing of the store of what a step gives, and return its path."""
-        if (path := self.folder.checkpoint(number, name, key)).is_dir():
+        if (path := self.folder.checkpoint(shown(self.chain, number), name, key)).is_dir():
             return path
         _changed.take_over(self.folder, self.chain, self.input, da, number, name, path)
         if name == "result":
