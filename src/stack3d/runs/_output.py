@@ -64,11 +64,9 @@ def wrong_output(
             lines.append(f"{_where(recipe, key)}: there is no {key!r} under [output]{hint}")
     path, dtype = recipe.output.get("path"), recipe.output.get("dtype")
     if dtype is not None:
-        # Numbers and other things are names of types to numpy.
-        known = isinstance(dtype, str) or not isinstance(dtype, int | float | list | dict)
         try:
-            result_dtype(dtype if known else "O", xr.DataArray(0))
-        except TypeError:
+            result_dtype(dtype, xr.DataArray(0))
+        except (TypeError, ValueError):
             lines.append(
                 f"{_where(recipe, 'dtype')}: dtype = {_shown(dtype)} is not allowed; it must be an integer or a real "
                 "float, such as 'uint8' or 'float32'"
