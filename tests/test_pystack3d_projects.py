@@ -452,6 +452,16 @@ def test_results_among_the_slices_are_no_part_of_the_input(project, caplog):
     assert "is up to date" in caplog.text
 
 
+def test_the_recipe_beside_a_result_makes_it_again_and_no_result_lies_among_those_of_a_channel(project, capsys):
+    write(project, ["cropping"])
+    assert main(["run", str(project), "--no-report"]) == 0
+    again = str(project / "clean.zarr.run" / "recipe.toml")
+    assert main(["run", again, "--check"]) == 0
+    (project / "SE2").mkdir()
+    assert main(["run", again, "--check", "--out", str(project / "SE2" / "clean.zarr")]) == 1
+    assert "lies in the folder of the raw stack" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_project_is_told_why(tmp_path, capsys):
     def said():
         assert main(["run", str(tmp_path)]) == 1

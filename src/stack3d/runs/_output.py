@@ -99,9 +99,7 @@ def _clash(recipe: Recipe, target: Path, raw: xr.DataArray | None, source: str |
     if reading or place == target or target in place.parents:
         return _REPLACES
     folder = place.parent if place.suffix == ATLAS_SUFFIX else place
-    # What stands beside a result made among the slices, as those of PyStack3D's projects are, may make it again.
-    again = recipe._folder is not None and os.path.realpath(recipe._folder) == f"{target}.run"
-    if folder.is_dir() and folder in target.parents and not (recipe.is_project or again or _is_project(folder)):
+    if folder.is_dir() and folder in target.parents and not (target.parent == folder and _may_lie_in(recipe, target)):
         return "lies in the folder of the raw stack, which a run watches for changes; write it beside"
     return ""
 
@@ -112,10 +110,12 @@ _REPLACES = (
 )
 
 
-def _is_project(folder: Path) -> bool:
+def _may_lie_in(recipe: Recipe, target: Path) -> bool:
+    """Return whether a result may lie in the folder of the slices: that of a project of PyStack3D, made or made again."""
     from stack3d.runs.pystack3d import is_project
 
-    return is_project(folder)
+    again = recipe._folder is not None and os.path.realpath(recipe._folder) == f"{target}.run"
+    return recipe.is_project or again or is_project(target.parent)
 
 
 def check_target(target: Path, ours: dict[str, Any], made_of: dict[str, Any], overwrite: bool) -> None:
