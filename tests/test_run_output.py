@@ -126,6 +126,19 @@ def test_a_changed_parameter_replaces_the_result_without_a_question(folder):
     assert stack3d.open_stack("out-crop.zarr").sizes["y"] == 4
 
 
+def test_a_stack_made_again_in_python_is_the_same_input_and_other_values_are_another(folder):
+    raw = stack3d.open_stack("in.zarr").load()
+
+    def steps(rows):
+        return [("crop", {"y": slice(0, rows), "by": "index"})]
+
+    stack3d.run(steps(8), raw, out="out.zarr", report=False)
+    again = raw.assign_attrs(history="made once more")
+    assert stack3d.run(steps(6), again, out="out.zarr", report=False).sizes["y"] == 6
+    with pytest.raises(FileExistsError, match="made from another input; give overwrite=True"):
+        stack3d.run(steps(6), again + 1, out="out.zarr", report=False)
+
+
 def test_a_result_that_somebody_changed_is_replaced_only_when_told(folder, capsys):
     recipe = write()
     assert run(recipe) == 0

@@ -174,9 +174,10 @@ class Run:
             "notes": list(recipe.notes),
         }
         self.chosen = chosen
+        # A stack that is no file is known by its frames: its record has the time in it, which is another each time.
         self.made_of = {
             "steps": [recipe.steps[place].operation for place in chosen],
-            "input": self.input.base if source is None else os.path.realpath(source),
+            "input": self.input.base[:64] if source is None else os.path.realpath(source),
         }
         self.chain = links(recipe, raw.dtype, chosen)
         self.keys = keys_of(key, self.chain)
