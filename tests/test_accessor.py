@@ -89,3 +89,22 @@ def test_the_repr_of_what_is_no_stack_says_why_in_one_line():
     da = xr.DataArray(np.zeros((2, 3)), dims=("a", "b"))
     assert re.fullmatch(r"<stack3d: not a stack: .*'a'.*>", repr(da.stack3d))
     assert "not a stack" in da.stack3d._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda s: s.astype("uint8"), r"^astype: parameters are given by name such as dtype='uint8'; it takes dtype"),
+        (lambda s: s.astype(), r"^astype: the parameter 'dtype' is needed$"),
+        (
+            lambda s: s.remove_background(sigma=3),
+            r"^remove_background: there is no parameter 'sigma'; it takes .*degree",
+        ),
+        (lambda s: s.remove_background(degre=3), r"'degre'; did you mean 'degree'\?$"),
+        (lambda s: s.estimate_levels(3), r"^estimate_levels: parameters are given by name"),
+        (lambda s: stack3d.invert(), r"^invert: the stack 'da' is needed$"),
+    ],
+)
+def test_a_wrong_call_names_the_function_and_what_it_takes(stack, call, said):
+    with pytest.raises(TypeError, match=said):
+        call(stack.stack3d)

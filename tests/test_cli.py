@@ -158,3 +158,14 @@ def test_run_does_a_recipe_beside_its_files_and_clean_gives_space_back(tmp_path,
     recipe.write_text('[input]\npath = "raw.zarr"\n[[step]]\noperation = "levelslices"\n')
     assert main(["run", str(recipe), "--out", str(tmp_path / "other.zarr")]) == 1
     assert "recipe.toml, line 4: step 1 (levelslices)" in capsys.readouterr().err
+
+
+def test_errors_of_the_system_begin_with_words_and_name_what_was_given(folder, tmp_path, capsys):
+    target = tmp_path / "stack.zarr"
+    assert main(["convert", str(folder), str(target)]) == 0
+    assert main(["convert", str(folder), str(target)]) == 1
+    assert "Errno" not in capsys.readouterr().err
+    assert main(["init", str(folder), "--out", str(tmp_path / "nowhere" / "x.toml")]) == 1
+    said = capsys.readouterr().err
+    assert "there is no folder" in said
+    assert "unfinished" not in said

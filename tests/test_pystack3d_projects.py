@@ -1,5 +1,7 @@
 """Projects of PyStack3D run as they are."""
 
+import re
+
 import numpy as np
 import pytest
 import tifffile
@@ -328,3 +330,159 @@ def test_what_pystack3d_made_in_the_project_is_no_part_of_the_input(project, cap
     caplog.clear()
     assert main(["run", str(project)]) == 0
     assert "is up to date" not in caplog.text
+
+
+def problems_of(folder, text):
+    (folder / "params.toml").write_text(text)
+    with pytest.raises(RecipeError) as error:
+        read_project(folder, shape=sizes)
+    return error.value.problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("nproc = 1", 'nproc = "a"', "line 5: nproc = 'a' must be a whole number"),
+        ("ind_min = 1", "ind_min = -3", "line 2: ind_min = -3 must be 0 or more"),
+        ("ind_min = 1", "ind_min = 8", "line 2: ind_min = 8: the slices are 0 to 7"),
+        ("ind_max = 99999", "ind_max = 0", "line 3: ind_max = 0 is below ind_min = 1"),
+        ("subpixel = false", 'subpixel = "no"', "[registration_transformation] subpixel = 'no' must be true or false"),
+        ("averaging = 5", "averaging = 2.5", "box_size_averaging = 2.5 must be a whole number"),
+        ("averaging = 5", "averaging = 5\nconstant_drift = [1]", "constant_drift = [1] must be [dx, dy]"),
+        ("nb_blocks = [1, 1]", "nb_blocks = [0, 2]", "nb_blocks = [0, 2]: each must be 1 or more"),
+        ("nbins = 256", "nbins = 0", "[intensity_rescaling] nbins = 0 must be 1 or more"),
+        ("threshold_min = 2", "threshold_min = 9\nthreshold_max = 3", "threshold_max = 3 is below threshold_min = 9"),
+        ("factors_range = [0.5, 1.5]", "factors_range = [1.5, 0.5]", "factors_range = [1.5, 0.5] must rise"),
+        ('"cropping",', '"cropping", "cropping",', "process_steps has 'cropping' 2 times; each step is done once"),
+        ('channels = ["."]', 'channels = "SE2"', "line 4: channels = 'SE2' must be a list of names"),
+    ],
+)
+def test_a_value_that_a_key_cannot_have_is_named_once_by_key_and_line(project, old, new, said):
+    text = (project / "params.toml").read_text()
+    # Another fault, far from it: none hides the other.
+    found = problems_of(project, text.replace(old, new).replace('mode = "edge"', 'mode = "wrap"'))
+    assert len(found) == 2
+    (mine,) = [line for line in found if "mode = 'wrap'" not in line]
+    assert said in mine
+    assert mine.startswith("params.toml, line ")
+
+
+def test_an_empty_area_is_told_of_the_table_that_has_it(project):
+    write(project, ["cropping", "cropping_final"])
+    text = (project / "params.toml").read_text() + "\n[cropping_final]\narea = [90, 95, 0, 10]\n"
+    (found,) = problems_of(project, text)
+    number = text.splitlines().index("area = [90, 95, 0, 10]") + 1
+    assert found.startswith(f"params.toml, line {number}: [cropping_final] area = [90, 95, 0, 10] holds nothing")
+
+
+def test_one_half_of_a_registration_is_noted_and_the_wrong_order_refused(project):
+    write(project, ["registration_transformation"])
+    assert any("transformation alone" in note for note in read_project(project, shape=sizes).notes)
+    write(project, ["registration_transformation", "registration_calculation"])
+    (found,) = problems_of(project, (project / "params.toml").read_text())
+    assert "before registration_calculation, which it needs" in found
+
+
+def test_a_channel_that_is_not_there_and_a_wrong_policy_are_both_told(project):
+    into_channels(project)
+    write(project, ["resampling"])
+    text = (project / "params.toml").read_text().replace('["."]', '["SE2", "TLD"]').replace("slice_{slice_nb}", "a_{n}")
+
+    def opened(opening):
+        return stack3d.open_stack(**opening).sizes
+
+    (project / "params.toml").write_text(text)
+    with pytest.raises(RecipeError) as error:
+        read_project(project, shape=opened)
+    channel, policy = error.value.problems
+    assert "line 4: channels has 'TLD': there is no folder" in channel
+    assert "[resampling] the slices in" in policy
+    assert "policy (under [resampling])" in policy
+
+
+def test_what_an_operation_refuses_is_told_with_the_table_it_comes_from(project, capsys):
+    write(project, ["resampling"])
+    text = (project / "params.toml").read_text().replace("dz = 0.01", "zpos_out = [0.02, 0.01]")
+    (project / "params.toml").write_text(text)
+    assert main(["run", str(project), "--check"]) == 1
+    assert re.search(r"params.toml, line \d+: \[resampling\] step 2 \(resample\): z=", capsys.readouterr().err)
+
+
+def test_positions_are_lengths_in_the_unit_of_the_names(project):
+    write(project, ["resampling"])
+    text = (project / "params.toml").read_text().replace("ind_min = 1", "ind_min = 0")
+    (project / "params.toml").write_text(text.replace("dz = 0.01", "zpos_out = [0.0, 0.015, 0.06]"))
+    assert main(["run", str(project), "--no-report"]) == 0
+    clean = stack3d.open_stack(project / "clean.zarr").load()
+    np.testing.assert_allclose(clean.z, [0, 15, 60])
+    raw = np.stack([tifffile.imread(path) for path in sorted(project.glob("*.tif"))]).astype(float)
+    np.testing.assert_array_equal(clean[0], raw[0])
+    np.testing.assert_allclose(clean[1], raw[1:3].mean(0), atol=0.5)
+    np.testing.assert_array_equal(clean[2], raw[6])
+
+
+def test_fewer_slices_are_interpolated_at_their_places_and_not_averaged(project):
+    write(project, ["resampling"])
+    text = (project / "params.toml").read_text().replace("ind_min = 1", "ind_min = 0")
+    (project / "params.toml").write_text(text.replace("dz = 0.01", "dz = 0.02"))
+    assert main(["run", str(project), "--no-report"]) == 0
+    clean = stack3d.open_stack(project / "clean.zarr").load()
+    np.testing.assert_allclose(clean.z, [0, 20, 40, 60])
+    raw = np.stack([tifffile.imread(path) for path in sorted(project.glob("*.tif"))])
+    np.testing.assert_array_equal(clean, raw[::2])
+
+
+def test_some_steps_keep_the_choice_of_slices_and_the_frames_of_their_areas(project, capsys):
+    write(project, ["cropping", "intensity_rescaling", "registration_calculation", "registration_transformation"])
+    assert main(["run", str(project), "--check", "--steps", "register"]) == 1
+    said = capsys.readouterr().err
+    assert "the area of step 4 (register) is counted in frames as 2. crop leaves them; do that too: 2, 4" in said
+    assert main(["run", str(project), "--no-report", "--steps", "crop"]) == 0
+    cut = stack3d.open_stack(project / "clean-crop.zarr").load()
+    raw = np.stack([tifffile.imread(path) for path in sorted(project.glob("*.tif"))])
+    np.testing.assert_array_equal(cut, raw[1:, 4:59, 10:70])
+
+
+def test_results_among_the_slices_are_no_part_of_the_input(project, caplog):
+    write(project, ["cropping"])
+    assert main(["run", str(project), "--no-report"]) == 0
+    assert main(["run", str(project), "--no-report", "--out", str(project / "again.zarr")]) == 0
+    caplog.clear()
+    assert main(["run", str(project), "--no-report"]) == 0
+    assert "is up to date" in caplog.text
+
+
+def test_the_recipe_beside_a_result_makes_it_again_and_no_result_lies_among_those_of_a_channel(project, capsys):
+    write(project, ["cropping"])
+    assert main(["run", str(project), "--no-report"]) == 0
+    again = str(project / "clean.zarr.run" / "recipe.toml")
+    assert main(["run", again, "--check"]) == 0
+    (project / "SE2").mkdir()
+    assert main(["run", again, "--check", "--out", str(project / "SE2" / "clean.zarr")]) == 1
+    assert "lies in the folder of the raw stack" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_project_is_told_why(tmp_path, capsys):
+    def said():
+        assert main(["run", str(tmp_path)]) == 1
+        return capsys.readouterr().err
+
+    assert "is a folder without a .toml" in said()
+    (tmp_path / "a.toml").write_text("nproc = 1\n")
+    assert "a.toml has no process_steps" in said()
+    (tmp_path / "b.toml").write_text("nproc = 1\n")
+    assert "with 2 recipes (a.toml, b.toml), none of them params.toml" in said()
+    (tmp_path / "params.toml").write_text("nproc = 1\n")
+    assert "params.toml has no process_steps" in said()
+
+
+def test_wavelets_go_as_deep_as_pystack3d_lets_them(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(90, 110, (2, 250, 250)) + np.rint(rng.normal(0, 20, 250))
+    for k, frame in enumerate(frames):
+        tifffile.imwrite(tmp_path / f"slice_{k}.tif", frame.astype("u1"))
+    table = '[destriping]\nwavelet_decomposition = { wavelet = "db15", level = 5, sigma = 1 }\n'
+    (tmp_path / "params.toml").write_text(f'channels = ["."]\nprocess_steps = ["destriping"]\n{table}')
+    assert main(["run", str(tmp_path), "--no-report"]) == 0
+    clean = stack3d.open_stack(tmp_path / "clean.zarr").values.astype(float)
+    assert clean.mean(1).std() < 0.2 * frames.mean(1).std()

@@ -17,7 +17,7 @@ import stack3d
 from stack3d import Recipe, _blocks, _fusion, _graphs, progress
 from stack3d._blocks import array_from_blocks
 from stack3d.io import _attrs, _kept_chunks, _stream, _zarr_chunks, write_zarr
-from stack3d.runs import Step, _check, runner
+from stack3d.runs import Step, _check, _ready, runner
 
 
 def blocks(name, function, *sources, count=6, per_block=None):
@@ -220,7 +220,8 @@ def test_a_recipe_without_faults_is_walked_through_once_before_the_run(tmp_path,
     real = _check._of_values
     monkeypatch.setattr(_check, "_of_values", lambda *a: calls.append("checks") or real(*a))
     forecast = runner.forecast
-    monkeypatch.setattr(runner, "forecast", lambda *a: calls.append("forecast") or forecast(*a))
+    for module in (_ready, runner):
+        monkeypatch.setattr(module, "forecast", lambda *a: calls.append("forecast") or forecast(*a))
     stack3d.run(steps(), small(), out=tmp_path / "a.zarr", report=False)
     assert calls == ["forecast"]
     calls.clear()

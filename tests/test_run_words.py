@@ -86,8 +86,7 @@ def test_reading_checking_and_planning_name_the_same_faults(folder, capsys):
     path = write(folder, WRONG)
     with pytest.raises(stack3d.RecipeError) as error:
         Recipe.from_file(path)
-    # Where the result goes concerns a run alone.
-    expected = [key for key in FAULTY.split(", ") if key not in ("path", "dtype")]
+    expected = FAULTY.split(", ")
     assert named(error.value.problems, WRONG) == expected
     for how in ("--check", "--plan"):
         assert main(["run", str(path), how]) == 1

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import xarray as xr
 
-from stack3d import device, estimates, grid
+from stack3d import _calls, device, estimates, grid
 from stack3d._records import ATTR, call_string, encode_value, provenance, signature_of
 from stack3d._version import __version__
 from stack3d._warn import warn
@@ -119,7 +119,7 @@ def operation(
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            bound = signature.bind(*args, **kwargs)
+            bound = _calls.bound(name, signature, args, kwargs)
             given = set(bound.arguments)
             bound.apply_defaults()
             arguments = bound.arguments
@@ -153,7 +153,7 @@ def estimator(*, version: int, needs: Sequence[str] = ()) -> Callable[[Callable[
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            bound = signature.bind(*args, **kwargs)
+            bound = _calls.bound(function.__name__, signature, args, kwargs)
             bound.apply_defaults()
             first, da = next(iter(bound.arguments.items()))
             check_stack(da, needs=needs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,16 @@ def decode_value(value: Any) -> Any:
     if kind == "dataset":
         return estimates.decode(content)
     raise ValueError(f"a parameter of kind {kind!r} cannot be made again from its record")
+
+
+def numbers(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the number of each step, as its recipe counts: a conversion that a run put between steps has none."""
+    count, found = 0, []
+    for record in records:
+        between = bool(record.get("context", {}).get("inserted") or record.get("inserted"))
+        count += not between
+        found.append("" if between else str(count))
+    return found
 
 
 def call_string(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from stack3d import estimates
 from stack3d._provenance import OPERATIONS
-from stack3d._records import decode_value, provenance, signature_of
+from stack3d._records import decode_value, numbers, provenance, signature_of
 from stack3d.model import check_stack
 
 
@@ -53,11 +53,14 @@ def replay(raw: xr.DataArray, result: xr.DataArray) -> xr.DataArray:
     done = len(provenance(raw))
     if [_identity(r) for r in provenance(raw)] != [_identity(r) for r in records[:done]]:
         raise ValueError("raw has steps of its own that are not the first steps of result; start from the raw stack")
-    last = f"step {len(records)} ({records[-1]['operation']})"
-    _check_signature(result, records[-1]["output"], f"result, after {last},")
+    names = [
+        f"step {number} ({record['operation']})" if number else f"the conversion ({record['operation']})"
+        for number, record in zip(numbers(records), records, strict=True)
+    ]
+    _check_signature(result, records[-1]["output"], f"result, after {names[-1]},")
     current = raw
-    for number, record in enumerate(records[done:], start=done + 1):
-        current = _step(current, record, f"step {number} ({record['operation']})")
+    for name, record in zip(names[done:], records[done:], strict=True):
+        current = _step(current, record, name)
     return current
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import xarray as xr
 
 from stack3d import grid
-from stack3d._records import call_string, provenance
+from stack3d._records import call_string, numbers, provenance
+from stack3d._words import size
 from stack3d.model import check_stack
 
 
 def facts(da: xr.DataArray) -> list[tuple[str, str]]:
     """Return name and value of what the heading of a stack says."""
     rows = [
-        ("shape", " × ".join(f"{dim} {size}" for dim, size in da.sizes.items()) + f", {da.dtype}, {_bytes(da.nbytes)}")
+        ("shape", " × ".join(f"{dim} {size}" for dim, size in da.sizes.items()) + f", {da.dtype}, {size(da.nbytes)}")
     ]
     spatial = [dim for dim in grid.SPATIAL if dim in da.dims]
     if all(dim in da.coords for dim in spatial):
@@ -67,20 +68,15 @@ def _where(da: xr.DataArray) -> str:
     )
 
 
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
 def _steps(da: xr.DataArray) -> list[tuple[str, str, str]]:
     try:
         records = provenance(da)
     except ValueError as error:
         return [("?", str(error), "")]
-    return [(str(k), call_string(record), _short_time(record)) for k, record in enumerate(records, start=1)]
+    return [
+        (number, call_string(record), _short_time(record))
+        for number, record in zip(numbers(records), records, strict=True)
+    ]
 
 
 def _short_time(record: dict[str, Any]) -> str:
@@ -101,7 +97,7 @@ def text(da: xr.DataArray) -> str:
     if why := _why_not(da):
         return f"<stack3d: {why}>"
     rows = [f"{name:<11}{value}" for name, value in facts(da)]
-    rows += [f"{'step ' + number:<11}{call}" for number, call, _ in _steps(da)]
+    rows += [f"{f'step {number}' if number else 'conversion':<11}{call}" for number, call, _ in _steps(da)]
     return "\n".join([f"<stack3d {da.name if da.name is not None else 'stack'}>", *rows])
 
 

@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        text = re.sub(r"^\[Errno \d+\] ", "", text)  # the number tells users nothing
         print(f"stack3d {arguments.command}: {_as_options(text, names)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -113,13 +114,21 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--preset", help="instead of RECIPE: fibsem or hifiem, with --input and --out")
     recipe.add_argument("--input", type=Path, metavar="PATH", help="the raw stack (default: the recipe's [input])")
     recipe.add_argument("--out", type=Path, metavar="PATH", help="the result (default: the recipe's [output])")
-    recipe.add_argument("--steps", metavar="A,B", help="only these steps, by name or number")
+    recipe.add_argument(
+        "--steps",
+        metavar="A,B",
+        help="only these steps, by name or number; without --out the result is named after the last one",
+    )
     recipe.add_argument("--from", dest="from_step", metavar="STEP", help="do this step and the later ones again")
     recipe.add_argument("--scheduler", metavar="S", help="threads, processes, synchronous, or tcp://HOST:PORT")
     recipe.add_argument(
         "--part", metavar="INDEX/WORKERS", help="one job's part, such as 0/16: for array jobs on one disk"
     )
-    recipe.add_argument("--overwrite", action="store_true", help="replace a result that this recipe did not make")
+    recipe.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what is there, unless it is the input; not needed for an earlier result of the same steps and input",
+    )
     recipe.add_argument(
         "--plan", action="store_true", help="say what it takes in memory, disk and time, and do nothing"
     )
@@ -225,17 +234,21 @@ def _init(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     import stack3d
     from stack3d.runs import run_part
+    from stack3d.runs._choice import chosen
     from stack3d.runs._input import everything
+    from stack3d.runs._output import target_of
 
     if (arguments.recipe is None) == (arguments.preset is None):
         raise ValueError("give either RECIPE or --preset")
     recipe = _recipe(arguments.recipe) if arguments.preset is None else stack3d.Recipe.preset(arguments.preset)
     if arguments.input is not None:
         recipe.input["path"] = os.path.abspath(arguments.input)
+    steps = None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")]
     if arguments.check:
-        wrong = everything(recipe)
+        wrong = everything(recipe, arguments.out, steps)
         if wrong:
             raise stack3d.RecipeError(wrong)
+        chosen(recipe, steps)
         print(f"{arguments.recipe or arguments.preset}: {counted(len(recipe), 'step')}, nothing wrong")
         return 0
     if arguments.plan:
@@ -243,18 +256,21 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     given = {
         "out": arguments.out,
-        "steps": None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")],
+        "steps": steps,
         "scheduler": arguments.scheduler,
         "overwrite": arguments.overwrite,
         "report": False if arguments.no_report else None,
     }
     if arguments.part is None:
         print(stack3d.run(recipe, from_step=arguments.from_step, **given).stack3d)
+        print(f"result     {target_of(recipe, arguments.out, steps)}")
         return 0
     if arguments.from_step is not None:
         raise ValueError("--from and --part: do the step again by a run without --part first")
     clean = run_part(recipe, arguments.part, **given)
     print(f"part {arguments.part} is written; others are not" if clean is None else clean.stack3d)
+    if clean is not None:
+        print(f"result     {target_of(recipe, arguments.out, steps)}")
     return 0
 
 

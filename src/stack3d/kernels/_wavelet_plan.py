@@ -130,7 +130,8 @@ def plan(
     wavelet : str, default "db4"
         Any discrete wavelet of PyWavelets.
     level : int, optional
-        Levels: stripes up to about ``2 ** level`` pixels wide are found. By default 5, less in small frames.
+        Levels: stripes up to about ``2 ** level`` pixels wide are found. By default 5, less in small frames. Without
+        `shrink` more may be asked for, up to the frame's whole side; in those every value is touched by the edges.
     damping : float, optional
         Stripes that vary along their direction by up to about so many cycles over the frame's length are removed. Smaller
         keeps more of the specimen. (The sigma of the published method.) By default as measured in each frame and at
@@ -168,9 +169,14 @@ def plan(
         raise ValueError(
             f"wavelet={wavelet!r} must name a discrete wavelet, as pywt.wavelist(kind='discrete')"
         ) from error
-    deepest = max(1, pywt.dwt_max_level(min(shear_of(shape, angle).upright), length))
+    upright = min(shear_of(shape, angle).upright)
+    deepest = max(1, pywt.dwt_max_level(upright, length))
     if level is None:
         level = min(_LEVELS, deepest)
+    if (
+        not shrink
+    ):  # further levels, made of the edges alone, are damped as others; there is nothing to be measured in them
+        deepest = max(deepest, int(np.log2(upright)))
     if (
         isinstance(level, bool)
         or not isinstance(level, int | float | np.number)

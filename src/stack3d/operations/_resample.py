@@ -32,7 +32,7 @@ def resample(
     dz: Length | None = None,
     dy: Length | None = None,
     dx: Length | None = None,
-    z: Sequence[float] | xr.DataArray | None = None,
+    z: Sequence[Length] | xr.DataArray | None = None,
     method: Method = "linear",
     antialias: bool = True,
     dtype: Any = None,
@@ -52,8 +52,9 @@ def resample(
     dz, dy, dx : float or str, optional
         New distance between voxels: a number in the unit of the coordinate, or such as ``"10 nm"`` or ``"2 px"``.
         If none is given and `z` neither, the slices are made even at their median distance.
-    z : sequence of float, optional
-        New slice positions instead of `dz`, strictly increasing and within the stack.
+    z : sequence of float or str, optional
+        New slice positions instead of `dz`, strictly increasing and within the stack: numbers in the unit of the
+        coordinate, or such as ``"0.5 um"``.
     method : {"linear", "nearest", "cubic"}
         Along z: between the two slices on either side; the slice nearest in position; or a cubic polynomial through
         the four slices around, at their true positions. Frames are interpolated linearly, or taken from the nearest
@@ -134,7 +135,10 @@ def _positions(
     """Return the new slice positions and the distance between them."""
     old, unit, spacing = da["z"].values.astype(np.float64), units_of(da, "z"), spacing_of(da, "z")
     if z is not None:
-        new = np.asarray(z, dtype=np.float64)
+        texts = isinstance(z, list | tuple) and any(isinstance(place, str) for place in z)
+        new = np.asarray(
+            [parse_length(place, unit=unit, spacing=spacing, name="z") for place in z] if texts else z, dtype=np.float64
+        )
         if new.ndim != 1 or new.size == 0 or not np.all(np.isfinite(new)) or np.any(np.diff(new) <= 0):
             raise ValueError(f"z={z!r} must be a list of strictly increasing positions")
         margin = 1e-9 * max(abs(old[0]), abs(old[-1]), spacing)

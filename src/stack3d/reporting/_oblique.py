@@ -28,9 +28,9 @@ def hint(estimate: xr.Dataset) -> str:
     )
 
 
-def hints(known: list[Estimate]) -> list[str]:
-    """Return one line for each step whose estimate has something to say."""
-    return [f"Step {e.number + 1}, {e.step}: {said}" for e in known if e.number >= 0 and (said := hint(e.data))]
+def hints(known: list[Estimate], places: list[str]) -> list[str]:
+    """Return one line for each step whose estimate has something to say; `places` are the numbers of the records."""
+    return [f"Step {places[e.number]}, {e.step}: {said}" for e in known if e.number >= 0 and (said := hint(e.data))]
 
 
 def _lines(estimate: xr.Dataset) -> Iterator[tuple[str, float]]:

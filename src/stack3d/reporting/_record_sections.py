@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from stack3d._provenance import OPERATIONS
-from stack3d._records import call_string, decode_value, encode_value
+from stack3d._records import call_string, decode_value, encode_value, numbers
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.model import metadata
 from stack3d.reporting import _estimate_figures, _spectra, _times
@@ -145,7 +145,7 @@ def steps(facts: Facts) -> Section | None:
     begin = len(facts.records) - len(ran)
     by_number = {estimate.number: estimate for estimate in facts.estimates}
     folds: list[Block] = []
-    for k, record in enumerate(facts.records):
+    for k, (place, record) in enumerate(zip(numbers(facts.records), facts.records, strict=True)):
         name, times = str(record["operation"]), _times.of_step(k + 1 - begin, passes, ran)
         seconds = _times.shortly(k + 1 - begin, passes)
         inserted = "conversion between steps" if _context(record).get("inserted") else ""
@@ -159,7 +159,9 @@ def steps(facts: Facts) -> Section | None:
         count = sum(block.kind == "figure" for block in blocks)
         figures = f"{count} figure{'s' if count > 1 else ''}" if count else ""
         said = " · ".join(x for x in (inserted, figures, seconds) if x)
-        folds.append(Fold(f"{k + 1}. {name}", [*blocks, _parameters(record), _facts_of(record, times)], said))
+        folds.append(
+            Fold(f"{place}. {name}" if place else name, [*blocks, _parameters(record), _facts_of(record, times)], said)
+        )
     folds += [
         Fold(estimate.step, _estimate_figures.blocks(estimate.data), "given", opened=True)
         for estimate in facts.estimates

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from stack3d._records import numbers
 from stack3d.reporting._words import duration, plain
 
 
@@ -30,10 +31,15 @@ class Pass(NamedTuple):
 
 
 def names_of(state: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the steps of a run by name, each with the number of its record."""
+    """Return the steps of a run by name, each with its number in the recipe."""
     count = next((p["step"] - 1 for p in state.get("passes", ()) if p.get("kind") == "result" and p.get("step")), 0)
     begin = max(0, len(records) - count)
-    return [f"{k + 1}. {records[k]['operation']}" for k in range(begin, len(records))] if count else []
+    places = numbers(records)
+    names = [
+        f"{place}. {record['operation']}" if place else str(record["operation"])
+        for place, record in zip(places, records, strict=True)
+    ]
+    return names[begin:] if count else []
 
 
 def passes_of(state: Mapping[str, Any]) -> list[Pass]:

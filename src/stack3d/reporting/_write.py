@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from stack3d import estimates as estimates_of
-from stack3d._records import provenance
+from stack3d._records import numbers, provenance
 from stack3d.execution import in_threads
 from stack3d.reporting import (
     _notes,
@@ -86,7 +86,7 @@ def write(
     left_out = []
     if len(shown) < len(everything):
         left_out.append(f"Channels {', '.join(shown)} of {', '.join(everything)} are shown.")
-    left_out += _oblique.hints(known)
+    left_out += _oblique.hints(known, numbers(records))
     facts = Facts(
         title=str(title or (da.name if da.name is not None else "stack")),
         after=da,

@@ -25,7 +25,7 @@ from stack3d.io import _attrs, _stream
 from stack3d.io._frames import Ref
 from stack3d.runs import _marks, _store
 from stack3d.runs._folder import Input, RunFolder, keys_of
-from stack3d.runs._links import Link
+from stack3d.runs._links import Link, shown
 
 _LOGGER = logging.getLogger("stack3d")
 _NAME = "input.json"
@@ -78,7 +78,7 @@ def take_over(
     changed = changed_files(before, now)
     if changed and before is not None and not _store.unfinished(path).exists():
         old_keys, new_keys = keys_of(before.key, chain), keys_of(now.key, chain)
-        old = folder.checkpoint(number, name, old_keys[min(number, len(chain))])
+        old = folder.checkpoint(shown(chain, number), name, old_keys[min(number, len(chain))])
         if _same_estimates(folder, chain[:number], old_keys, new_keys):
             paths = {os.path.realpath(os.path.join(now.root, file)) for file in changed}
             _moved(da, old, path, paths)
@@ -92,7 +92,7 @@ def _same_estimates(folder: RunFolder, chain: Sequence[Link], old: Sequence[str]
         known = OPERATIONS[step.operation]
         if known.estimator is None or not known.estimates(step.parameters):
             continue
-        paths = [folder.estimate(place, known.estimator.__name__, keys[place]) for keys in (old, new)]
+        paths = [folder.estimate(shown(chain, place), known.estimator.__name__, keys[place]) for keys in (old, new)]
         if not all(path.is_file() for path in paths) or _digest(paths[0]) != _digest(paths[1]):
             return False
     return True

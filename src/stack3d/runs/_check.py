@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import warnings
@@ -14,6 +13,7 @@ import xarray as xr
 
 from stack3d import progress
 from stack3d._provenance import OPERATIONS
+from stack3d._words import like
 
 if TYPE_CHECKING:
     from stack3d.runs.recipe import Recipe
@@ -42,12 +42,12 @@ def _of_names(recipe: Recipe, number: int) -> list[str]:
     if not step.operation and recipe._faults:
         return []  # that it has no name is among the faults
     if known is None:
-        return [f"{recipe.where(number, 'operation')}: no operation has this name{_like(step.operation, OPERATIONS)}"]
+        return [f"{recipe.where(number, 'operation')}: no operation has this name{like(step.operation, OPERATIONS)}"]
     allowed = dict(list(inspect.signature(known.function).parameters.items())[1:])
     lines = []
     for key in step.parameters:
         if key not in allowed:
-            hint = _like(key, allowed) or f"; it takes {', '.join(allowed)}"
+            hint = like(key, allowed) or f"; it takes {', '.join(allowed)}"
             lines.append(f"{recipe.where(number, key)}: there is no parameter {key!r}{hint}")
     for key, parameter in allowed.items():
         if (
@@ -145,8 +145,3 @@ def _named(text: str, keys: Iterable[str]) -> str | None:
     """Return the parameter that a message names first."""
     places = {key: found.start() for key in keys if (found := re.search(rf"(?<!\w){key}=", text))}
     return min(places, key=places.__getitem__) if places else None
-
-
-def _like(word: str, words: object) -> str:
-    near = difflib.get_close_matches(word, [str(known) for known in words], n=1)  # type: ignore[attr-defined]
-    return f"; did you mean {near[0]!r}?" if near else ""

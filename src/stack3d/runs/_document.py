@@ -32,7 +32,7 @@ class Source:
     def read(cls, path: Path) -> Source:
         """Read a file; its encoding is UTF-8."""
         if not path.is_file():
-            raise FileNotFoundError(f"path={str(path)!r}: there is no such recipe")
+            raise FileNotFoundError(f"{str(path)!r} {_why_no_recipe(path)}")
         return cls(path.read_text(encoding="utf-8"), path)
 
     @property
@@ -92,6 +92,21 @@ def tables_of(text: str) -> dict[str, Any]:
         return tomlkit.parse(text).unwrap()
     except ParseError as error:
         raise NotToml(str(error).partition(" at line")[0], error.line) from None
+
+
+def _why_no_recipe(path: Path) -> str:
+    """Return in words why a path is neither a recipe nor, where it is a folder, a project of PyStack3D."""
+    if not path.is_dir():
+        return "is no recipe: there is no such file"
+    files = sorted(file.name for file in path.glob("*.toml"))
+    if not files:
+        return "is a folder without a .toml: a project of PyStack3D has its params.toml there"
+    if len(files) > 1 and "params.toml" not in files:
+        return (
+            f"is a folder with {len(files)} recipes ({', '.join(files)}), none of them params.toml: give the one to run"
+        )
+    name = "params.toml" if "params.toml" in files else files[0]
+    return f"is a folder whose {name} has no process_steps, so that it is no project of PyStack3D; a recipe is given by its file"
 
 
 def parsed(source: Source) -> tuple[list[str], dict[str, Any]]:

@@ -203,7 +203,7 @@ def keys_of(key: str, chain: Sequence[Link]) -> list[str]:
 def input_of(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path | None = None) -> Input:
     """Return what tells a raw stack: its labels, a few whole frames, and names, sizes and times of its files.
 
-    The result may lie among them, and so may recipes and what PyStack3D made of them: none has a part in it.
+    Results of runs may lie among them, and so may recipes and what PyStack3D made of them: none has a part in it.
     """
     from stack3d.runs.pystack3d import is_project
 
@@ -214,11 +214,11 @@ def input_of(da: xr.DataArray, path: str | os.PathLike[str] | None, target: Path
         if root.suffix == ATLAS_SUFFIX:  # the frames lie beside it
             root = root.parent
         place = os.path.abspath(root.parent)
-        own = None if target is None else os.path.relpath(target, os.path.realpath(root))
+        own = _results_in(root, target)
         if root.is_dir():
             theirs = _PEER if is_project(root) else None
             for name, facts in sorted(_files_below(str(root)), key=lambda item: item[0].split(os.sep)):
-                if not (name.endswith(".toml") or (own and name.startswith(own)) or _first(name) == theirs):
+                if not (name.endswith(".toml") or name.startswith(own) or _first(name) == theirs):
                     found[os.path.join(root.name, name)] = [facts.st_size, facts.st_mtime_ns]
         else:
             facts = root.stat()
@@ -261,3 +261,11 @@ def _files_below(folder: str, name: str = "") -> Iterator[tuple[str, os.stat_res
 
 def _first(name: str) -> str:
     return name.partition(os.sep)[0]
+
+
+def _results_in(root: Path, target: Path | None) -> tuple[str, ...]:
+    """Return how the names begin of what runs made in the folder of a raw stack."""
+    if target is None or not root.is_dir():
+        return ()
+    others = [folder.name.removesuffix(".run") for folder in root.glob("?*.run") if folder.is_dir()]
+    return (os.path.relpath(target, os.path.realpath(root)), *others)

@@ -266,6 +266,8 @@ def write_recipe(
         )
     if file.suffix != ".toml":
         raise ValueError(f"out={str(file)!r} must end with .toml")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"out={str(file)!r}: there is no folder {str(file.parent)!r}; make it first")
     if file.exists() and not overwrite:
         raise FileExistsError(f"{file} is there already; choose another name with --out, or --overwrite")
     da = open_stack(place, **opening)

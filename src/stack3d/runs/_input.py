@@ -9,7 +9,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -18,6 +18,7 @@ from stack3d._warn import warn
 from stack3d.io import open_stack
 from stack3d.io._frames import FrameError
 from stack3d.runs._check import REFUSALS, problems
+from stack3d.runs._output import wrong_output
 from stack3d.runs._step import RecipeError
 
 if TYPE_CHECKING:
@@ -40,18 +41,21 @@ def place_of(recipe: Recipe) -> str | None:
 def opened(recipe: Recipe) -> xr.DataArray:
     """Return the raw stack of a recipe, or raise RecipeError with everything that is wrong with both."""
     raw, wrong = tried(recipe)
-    wrong = by_line([*wrong, *of_steps(recipe, raw, calibrated=not wrong)])
+    output = wrong_output(recipe, None, raw=raw, source=place_of(recipe), needed=False)
+    wrong = by_line([*wrong, *output, *of_steps(recipe, raw, calibrated=not wrong)])
     if wrong or raw is None:
         raise RecipeError(wrong)
     return raw
 
 
-def everything(recipe: Recipe, da: xr.DataArray | None = None) -> list[str]:
-    """Return a line for each problem of a recipe: its form, its input if it has one, and its steps."""
-    if da is not None or place_of(recipe) is None:
-        return by_line(of_steps(recipe, da))
-    raw, wrong = tried(recipe)
-    return by_line([*wrong, *of_steps(recipe, raw, calibrated=not wrong)])
+def everything(
+    recipe: Recipe, out: str | os.PathLike[str] | None = None, steps: Sequence[str | int] | None = None
+) -> list[str]:
+    """Return a line for each problem of a recipe: its form, its input and output if it has them, and its steps."""
+    source = place_of(recipe)
+    raw, wrong = (None, []) if source is None else tried(recipe)
+    output = wrong_output(recipe, out, steps, raw=raw, source=source, needed=False)
+    return by_line([*wrong, *output, *of_steps(recipe, raw, calibrated=not wrong)])
 
 
 def of_steps(recipe: Recipe, raw: xr.DataArray | None, *, calibrated: bool = True) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,14 @@ def links(recipe: Recipe, kind: np.dtype[Any], chosen: list[int]) -> list[Link]:
     if wanted is not None or (floating and not _plan.leaves_holes(recipe)):
         chain.append(Link(Step("astype", {"dtype": str(wanted or kind)}), _INSERTED, len(recipe.steps)))
     return chain
+
+
+def shown(chain: Sequence[Link], number: int) -> int:
+    """Return the number in the recipe of link `number` (both from 1); the result, behind the last link, is one more.
+
+    A conversion that was put in has the number of the step before it.
+    """
+    return sum("inserted" not in link.context for link in chain[:number]) + (number > len(chain))
 
 
 def _range_to_fill(step: Step) -> str | None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -87,7 +88,7 @@ class Part:
 
 
 def run_part(
-    recipe: Recipe | str | os.PathLike[str],
+    recipe: Recipe | str | os.PathLike[str] | Sequence[Any],
     part: str | tuple[int, int],
     da: xr.DataArray | None = None,
     *,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from stack3d._words import counted
+from stack3d._words import counted, size
 from stack3d.options import worker_count
 from stack3d.runs import _forecast
 
@@ -61,9 +61,9 @@ class Plan:
     def __str__(self) -> str:
         lines = [f"{counted(self.slices, 'slice')}, {counted(self.workers, 'thread')}"]
         lines += [f"pass {number}: {text}" for number, text in enumerate(self.passes, start=1)]
-        lines.append(f"memory: up to {_size(self.memory)}")
+        lines.append(f"memory: up to {size(self.memory)}")
         lines.append(
-            f"disk: up to {_size(self.disk)}; read {_size(self.read)}, written {_size(self.written)}, uncompressed"
+            f"disk: up to {size(self.disk)}; read {size(self.read)}, written {size(self.written)}, uncompressed"
         )
         lines.append(f"time: {'unknown' if self.seconds is None else _clock(self.seconds)}; {self.note}")
         return "\n".join(lines)
@@ -142,14 +142,6 @@ def _timed(recipe: Recipe, part: xr.DataArray) -> float:
         begin = time.perf_counter()
         run(recipe, part, out=Path(folder) / "trial.zarr", scheduler="synchronous", report=False)
         return time.perf_counter() - begin
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def _clock(seconds: Any) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from stack3d.runs._document import Source
+from stack3d.runs._pystack3d_values import Values, _number
 from stack3d.runs._step import Step
 
 STEPS = (
@@ -30,32 +32,48 @@ _FILLS = {"edge": "edge", "constant": "constant", "reflect": "reflect", "symmetr
 _EVERYTHING = 99999  # what PyStack3D's default files give for "to the end"
 
 
-class Translation:
-    """Steps, and what is wrong or differs, of one project."""
+class Translation(Values):
+    """Steps, and what is wrong or differs, of one project.
+
+    Attributes
+    ----------
+    places : list of str
+        Where each step stands in the file.
+    of_input : frozenset of int
+        Steps (from 0) that choose the slices which are corrected.
+    counted_from : dict
+        Of a step with an area: those without which its frames, and so its area, would lie elsewhere.
+    """
 
     def __init__(self, source: Source, sizes: dict[str, int], tables: Mapping[str, Any], channels: list[str]) -> None:
-        self.source, self.sizes, self.tables, self.channels = source, sizes, tables, channels
+        super().__init__(source, tables)
+        self.sizes, self.channels = sizes, channels
         self.cut = False  # by a registration: sizes are known only when it has been measured
-        self.problems: list[str] = []
+        self.has_area = False
         self.notes: list[str] = []
+        self.places: list[str] = []
+        self.of_input: frozenset[int] = frozenset()
+        self.counted_from: dict[int, set[int]] = {}
 
     def steps(self, names: list[str]) -> list[Step]:
         """Return the steps of these names, in their order."""
-        found: list[Step] = []
-        first, last = (self._one("", self.tables, *end) for end in (("ind_min", 0), ("ind_max", _EVERYTHING)))
-        if first > 0 or last < self.sizes["z"] - 1:
-            found.append(Step("crop", {"z": slice(first, min(last + 1, self.sizes["z"])), "by": "index"}))
+        found = self._slices()
+        cutting: set[int] = set()
         for name in names:
             table = self._table(name)
             if name == "registration_calculation":
                 continue  # one step with the transformation
+            self.has_area = False
             step = getattr(self, f"_{name}")(table)
-            if step is not None:
-                found.append(step)
-        if "registration_calculation" in names and "registration_transformation" not in names:
-            self.notes.append(
-                "registration_calculation alone changes no image; estimate_transforms gives what it measured"
-            )
+            if step is None:
+                continue
+            if self.has_area and cutting:
+                self.counted_from[len(found)] = set(cutting)
+            if step.operation == "crop" or step.parameters.get("crop") == "common":
+                cutting.add(len(found))
+            found.append(step)
+            self.places.append(self.where(name))
+        self._registration(names)
         if found:
             self.notes.append(
                 "all steps: values are rounded once at the end; PyStack3D cuts fractions off after every step"
@@ -63,53 +81,36 @@ class Translation:
         # What changes nothing, such as an area that is the whole frame, is a copy.
         return found or [Step("crop")]
 
-    def _problem(self, table: str, key: str | None, text: str) -> None:
-        line = self.source.line_of(table, 0, key)
-        where = self.source.name if line is None else f"{self.source.name}, line {line}"
-        self.problems.append(f"{where}: {f'[{table}] ' if table else ''}{text}")
+    def _slices(self) -> list[Step]:
+        """Return the step that chooses slices, if they are not all of them."""
+        count = self.sizes["z"]
+        first, last = (self._one("", self.tables, *end, 0) for end in (("ind_min", 0), ("ind_max", _EVERYTHING)))
+        self._one("", self.tables, "nproc", 1, 1)
+        if last < first:
+            self._problem("", "ind_max", f"ind_max = {last} is below ind_min = {first}")
+        elif first >= count:
+            self._problem("", "ind_min", f"ind_min = {first}: the slices are 0 to {count - 1}")
+        elif first > 0 or last < count - 1:
+            self.places.append(self.where("", "ind_min" if first > 0 else "ind_max"))
+            self.of_input = frozenset({0})
+            return [Step("crop", {"z": slice(first, min(last + 1, count)), "by": "index"})]
+        return []
 
-    def _table(self, name: str) -> dict[str, Any]:
-        table = self.tables.get(name, {})
-        if isinstance(table, Mapping):
-            return dict(table)
-        self._problem(name, None, f"{name} = {table!r} must be a table: [{name}]")
-        return {}
-
-    def _unknown(self, name: str, table: Mapping[str, Any], known: set[str]) -> None:
-        for key in table:
-            if key not in known:
-                self._problem(name, key, f"{key!r} is not a key of this step; it has {', '.join(sorted(known))}")
-
-    def _one(self, name: str, table: Mapping[str, Any], key: str, default: Any) -> Any:
-        """Return a number of a table, whole where the default is."""
-        value, kind = table.get(key, default), type(default)
-        try:
-            return kind(value)
-        except (TypeError, ValueError):
-            self._problem(name, key, f"{key} = {value!r} must be a {'whole ' if kind is int else ''}number")
-            return default
-
-    def _several(self, name: str, table: Mapping[str, Any], key: str, default: list[Any], least: int) -> list[Any]:
-        """Return at least `least` numbers of a table, whole where those of the default are."""
-        values, kind = table.get(key, default), type(default[0])
-        try:
-            found = [kind(value) for value in (values if isinstance(values, list) else [None])]
-        except (TypeError, ValueError):
-            found = []
-        if len(found) < least:
-            whole = "whole " if kind is int else ""
-            self._problem(
-                name, key, f"{key} = {values!r} must be a list of at least {least} {whole}number{'s' * (least > 1)}"
+    def _registration(self, names: list[str]) -> None:
+        """Say what becomes of one half of a registration without the other."""
+        calculated, moved = (name in names for name in ("registration_calculation", "registration_transformation"))
+        if calculated and not moved:
+            self.notes.append(
+                "registration_calculation alone changes no image; estimate_transforms gives what it measured"
             )
-            return default
-        return found
-
-    def _limits(self, name: str, table: Mapping[str, Any]) -> dict[str, float]:
-        """Return the thresholds that are given."""
-        pairs = (("low", "threshold_min"), ("high", "threshold_max"))
-        return {
-            ours: self._one(name, table, theirs, 0.0) for ours, theirs in pairs if table.get(theirs) not in (None, "")
-        }
+        elif moved and not calculated:
+            self.notes.append(
+                "registration_transformation alone: what it moves by is measured here, with [registration_calculation]; "
+                "PyStack3D takes what was measured before"
+            )
+        elif moved and names.index("registration_transformation") < names.index("registration_calculation"):
+            text = "process_steps has registration_transformation before registration_calculation, which it needs"
+            self._problem("", "process_steps", text)
 
     def _area(self, name: str, area: Any) -> dict[str, Any] | None:
         """Return an area [xmin, xmax, ymin, ymax], counted from the lower left, as slices from the upper left."""
@@ -134,6 +135,7 @@ class Translation:
             )
         if (left, right, low, high) == (0, cols, 0, rows):
             return None
+        self.has_area = True
         return {"y": slice(rows - high, rows - low), "x": slice(left, right), "by": "index"}
 
     def _area_of_unknown(self, name: str, area: list[int], rows: int, cols: int) -> dict[str, Any] | None:
@@ -147,33 +149,35 @@ class Translation:
         x = slice(left or None, None if right >= cols else right)
         if (y, x) == (slice(None, None), slice(None, None)):
             return None
+        self.has_area = True
         return {"y": y, "x": x, "by": "index"}
 
-    def _cropping(self, table: dict[str, Any]) -> Step | None:
-        self._unknown("cropping", table, {"area"})
-        part = self._area("cropping", table.get("area"))
+    def _cropping(self, table: dict[str, Any], name: str = "cropping") -> Step | None:
+        self._unknown(name, table, {"area"})
+        part = self._area(name, table.get("area"))
         if part is None:
             return None
         if not self.cut:
             self.sizes.update(y=part["y"].stop - part["y"].start, x=part["x"].stop - part["x"].start)
         return Step("crop", part)
 
-    _cropping_final = _cropping
+    def _cropping_final(self, table: dict[str, Any]) -> Step | None:
+        return self._cropping(table, "cropping_final")
 
     def _bkg_removal(self, table: dict[str, Any]) -> Step:
         known = {"dim", "poly_basis", "orders", "cross_terms", "skip_factors", "skip_averaging"}
         self._unknown("bkg_removal", table, known | {"threshold_min", "threshold_max", "weight_func", "preserve_avg"})
         basis = table.get("poly_basis")
-        orders = self._several("bkg_removal", table, "orders", [1, 1, 1], 2) if table.get("orders") else None
+        orders = self._several("bkg_removal", table, "orders", [1, 1, 1], 2, 0) if table.get("orders") else None
         dim = len(orders) if orders and not basis else self._one("bkg_removal", table, "dim", 3)
         parameters: dict[str, Any] = {"per": "slice" if dim == 2 else "stack"}
         if basis:
             parameters["terms"] = str(basis)
         elif orders:
             parameters["degree"] = dict(zip(("x", "y", "z"), orders, strict=False))
-            parameters["cross"] = bool(table.get("cross_terms", True))
-        skips = self._several("bkg_removal", table, "skip_factors", [10] * max(2, dim), 2)
-        if dim == 3 or not table.get("skip_averaging", False):
+            parameters["cross"] = self._flag("bkg_removal", table, "cross_terms", True)
+        skips = self._several("bkg_removal", table, "skip_factors", [10] * max(2, dim), 2, 1)
+        if dim == 3 or not self._flag("bkg_removal", table, "skip_averaging", False):
             parameters["subsample"] = (skips[2] if len(skips) > 2 else 1, skips[1], skips[0])
         parameters.update(self._limits("bkg_removal", table))
         weight = str(table.get("weight_func") or "HuberT" if "weight_func" not in table else table["weight_func"])
@@ -181,7 +185,7 @@ class Translation:
             text = f"weight_func = {weight!r} is not known; it is one of {', '.join(_WEIGHTS)}"
             self._problem("bkg_removal", "weight_func", text)
         parameters["weights"] = _WEIGHTS.get(weight, "huber")
-        parameters["keep"] = "mean" if table.get("preserve_avg", False) else "constant"
+        parameters["keep"] = "mean" if self._flag("bkg_removal", table, "preserve_avg", False) else "constant"
         if "low" in parameters or "high" in parameters:
             self.notes.append(
                 "bkg_removal: pixels beyond the thresholds are corrected too; PyStack3D leaves steps at their edges"
@@ -193,7 +197,7 @@ class Translation:
     def _intensity_rescaling(self, table: dict[str, Any]) -> Step:
         name = "intensity_rescaling"
         self._unknown(name, table, {"nbins", "filter_size", "range_bins"})
-        parameters: dict[str, Any] = {"nbins": self._one(name, table, "nbins", 256)}
+        parameters: dict[str, Any] = {"nbins": self._one(name, table, "nbins", 256, 1)}
         if table.get("range_bins") not in (None, ""):
             self.notes.append(
                 "intensity_rescaling: range_bins is not used, as in PyStack3D 2026; bins span the grey values"
@@ -217,7 +221,9 @@ class Translation:
         if region is not None:
             parameters["region"] = region
         parameters.update(self._limits(name, table))
-        limits = self._several(name, table, "factors_range", [0.8, 1.2], 2)
+        limits = self._several(name, table, "factors_range", [0.8, 1.2], 2, 0.0)
+        if limits[0] > limits[1]:
+            self._problem(name, "factors_range", f"factors_range = {table['factors_range']!r} must rise")
         parameters["limits"] = (limits[0], limits[1])
         return Step("level_slices", parameters)
 
@@ -236,12 +242,12 @@ class Translation:
             parameters["region"] = region
         if before.get("threshold") not in (None, ""):
             parameters["threshold"] = self._one(measured, before, "threshold", 0.0)
-        blocks = self._several(measured, before, "nb_blocks", [1, 1], 2)
+        blocks = self._several(measured, before, "nb_blocks", [1, 1], 2, 1)
         if blocks != [1, 1]:
             parameters["blocks"] = (blocks[0], blocks[1])
         parameters.update(self._trend(table))
         parameters["order"] = 1
-        if not table.get("subpixel", True):
+        if not self._flag("registration_transformation", table, "subpixel", True):
             parameters["least_step"] = "1 px"
             if parameters["model"] == "translation":
                 parameters["integer"] = True
@@ -253,7 +259,7 @@ class Translation:
             text = f"mode = {mode!r} cannot be translated; it is one of {', '.join(_FILLS)}"
             self._problem("registration_transformation", "mode", text)
         parameters["fill"] = _FILLS.get(mode, "edge")
-        if table.get("cropping", False):
+        if self._flag("registration_transformation", table, "cropping", False):
             parameters["crop"] = "common"
             self.cut = True
         self.notes.append(
@@ -263,25 +269,24 @@ class Translation:
 
     def _trend(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return what of the displacement stays in the images."""
-        name, drift, width = "registration_transformation", table.get("constant_drift"), 0.0
+        name, drift, width = "registration_transformation", table.get("constant_drift"), 0
         if table.get("box_size_averaging") not in (None, ""):
-            width = self._one(name, table, "box_size_averaging", 0.0)
+            width = self._one(name, table, "box_size_averaging", 0, 0)
+        slope: list[float] = []
+        if drift not in (None, ""):
+            slope = (
+                [] if not isinstance(drift, list) else [v for v in (_number(d, float) for d in drift) if v is not None]
+            )
+            if len(slope) != 2 or len(drift) != 2:
+                self._problem(name, "constant_drift", f"constant_drift = {drift!r} must be [dx, dy] in pixels a slice")
+                return {}
         if width > 1:
-            if drift not in (None, "", [0, 0]):
+            if any(slope):
                 self.notes.append(
                     "registration_transformation: constant_drift is left out, since a running mean (box_size_averaging) holds any"
                 )
-            return {"trend": "mean", "trend_window": int(width)}
-        if drift in (None, ""):
-            return {}
-        if (
-            not isinstance(drift, list)
-            or len(drift) != 2
-            or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in drift)
-        ):
-            self._problem(name, "constant_drift", f"constant_drift = {drift!r} must be [dx, dy] in pixels a slice")
-            return {}
-        return {"trend": "linear", "trend_slope": [f"{float(drift[1])} px", f"{float(drift[0])} px"]}
+            return {"trend": "mean", "trend_window": width}
+        return {"trend": "linear", "trend_slope": [f"{slope[1]} px", f"{slope[0]} px"]} if slope else {}
 
     def _first_channel(self) -> str | None:
         return self.channels[0] if len(self.channels) > 1 else None
@@ -326,9 +331,14 @@ class Translation:
 
     def _resampling(self, table: dict[str, Any]) -> Step:
         self._unknown("resampling", table, {"policy", "dz", "zpos_out"})
+        # Lengths are in the unit of the names.
+        found = re.search(r"\{z_coord[^}]*\}\s*([^\W\d_]+)", str(table.get("policy", "")))
+        unit = found[1] if found and found[1] in ("pm", "nm", "um", "µm", "mm") else "um"
+        # Interpolated also where slices get fewer, as PyStack3D does.
         if table.get("zpos_out"):
-            return Step("resample", {"z": self._several("resampling", table, "zpos_out", [0.0], 1)})
+            places = self._several("resampling", table, "zpos_out", [0.0], 1)
+            return Step("resample", {"z": [f"{place} {unit}" for place in places], "antialias": False})
         step = self._one("resampling", table, "dz", 0.01)
         if step <= 0:
             self._problem("resampling", "dz", f"dz = {step} must be above 0")
-        return Step("resample", {"dz": f"{step} um"})
+        return Step("resample", {"dz": f"{step} {unit}", "antialias": False})

@@ -53,7 +53,7 @@ def from_toml(value: Any, key: str = "", folder: Path | None = None) -> Any:
         return [from_toml(item, key if isinstance(item, list) or key in _AXES else "") for item in value]
     if not isinstance(value, dict):
         if key == "estimate" and isinstance(value, str):
-            return _saved_estimate((folder or Path()) / value)
+            return saved_estimate((folder or Path()) / value)
         return value
     if set(value) == {"none"}:
         return None
@@ -95,7 +95,8 @@ def _is_like_slice(value: list[Any], key: str) -> bool:
     return key in _AXES and len(value) == 2 and not any(isinstance(item, list | dict) for item in value)
 
 
-def _saved_estimate(path: Path) -> xr.Dataset:
+def saved_estimate(path: Path) -> xr.Dataset:
+    """Return the estimate in a NetCDF file."""
     if not path.is_file():
         raise ValueError(f"estimate={str(path)!r}: there is no such file; give the path of a saved estimate (NetCDF)")
     with xr.open_dataset(path) as found:

@@ -15,6 +15,7 @@ from typing import Any
 from stack3d.runs._document import NotToml, Source, tables_of
 from stack3d.runs._input import by_line
 from stack3d.runs._pystack3d_steps import STEPS, Translation
+from stack3d.runs._pystack3d_values import Values
 from stack3d.runs.recipe import Recipe, RecipeError
 
 _EVERYTHING = 10**9  # larger than any stack
@@ -71,42 +72,71 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
     tables = _tables(file)
     folder = file.parent / str(tables.get("project_dir") or tables.get("dirname") or tables.get("input_dirname") or ".")
     source = Source(file.read_text(encoding="utf-8"), file)
-    names = [name for name in tables.get("process_steps", []) if name]
-    problems = [
-        f"{_where(source, 'process_steps')}: process_steps has {name!r}; it knows {', '.join(STEPS)}"
+    values = Values(source, tables)
+    asked = values.names("process_steps", [])
+    names = list(dict.fromkeys(asked))
+    values.problems += [
+        f"{values.where('', 'process_steps')} process_steps has {name!r}; it knows {', '.join(STEPS)}"
         for name in names
         if name not in STEPS
     ]
-    problems += [
+    values.problems += [
+        f"{values.where('', 'process_steps')} process_steps has {name!r} {asked.count(name)} times; each step is done once"
+        for name in names
+        if asked.count(name) > 1
+    ]
+    values.problems += [
         f"{_where(source, key)}: {key!r} is not a key of PyStack3D" for key in tables if key not in (*_GENERAL, *STEPS)
     ]
     if tables.get("serial", True) is not True:
-        problems.append(
+        values.problems.append(
             f"{_where(source, 'serial')}: serial = {tables['serial']!r} (every step from the raw slices) cannot be run as one chain; "
             "run the steps one by one with --steps and --out"
         )
-    channels = [channel for channel in tables.get("channels", ["."]) if channel] or ["."]
-    opening: dict[str, Any] = {"path": str(folder)}
-    if channels != ["."]:
-        opening["channel"] = channels if len(channels) > 1 else channels[0]
-    if "resampling" in names and tables.get("resampling", {}).get("policy"):
-        # The names are those within a folder of a channel.
-        opening["pattern"] = ("{channel}/" if "channel" in opening else "") + str(tables["resampling"]["policy"])
-    try:
-        sizes = dict(shape(opening))
-    except (ValueError, TypeError, OSError) as error:
-        # Only areas need them; what else is wrong is said too.
-        problems.append(f"{file.name}: the slices in {str(folder)!r} cannot be opened: {_in_words(str(error))}")
-        sizes = {"z": _EVERYTHING, "y": _EVERYTHING, "x": _EVERYTHING}
-    job = Translation(source, sizes, tables, channels)
+    opening, sizes = _opening(values, folder, names, shape)
+    job = Translation(source, sizes, tables, values.names("channels", ["."]))
     steps = job.steps([name for name in names if name in STEPS])
-    if problems or job.problems:
-        raise RecipeError(by_line([*problems, *job.problems]))
+    if values.problems or job.problems:
+        raise RecipeError(by_line(list(dict.fromkeys([*values.problems, *job.problems]))))
     if tables.get("history"):
         job.notes.append("history is not used: a run keeps beside its result what is done, and does again what changed")
     recipe = Recipe(steps, input=opening, output={"path": str(folder / "clean.zarr")})
+    recipe.is_project, recipe._places = True, job.places
+    recipe._of_input, recipe._counted_from = job.of_input, job.counted_from
     recipe.notes.extend(job.notes)
     return Project(folder, recipe, job.notes)
+
+
+def _opening(
+    values: Values, folder: Path, names: list[str], shape: Callable[[Mapping[str, Any]], Mapping[str, int]]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return how the stack is opened, and its sizes; what is wrong with its channels or names hides nothing else."""
+    channels = values.names("channels", ["."]) or ["."]
+    missing = [channel for channel in channels if not (folder / channel).is_dir()]
+    values.problems += [
+        f"{values.where('', 'channels')} channels has {channel!r}: there is no folder {str(folder / channel)!r}"
+        for channel in missing
+    ]
+    there = [channel for channel in channels if channel not in missing]
+    opening: dict[str, Any] = {"path": str(folder)}
+    if channels != ["."]:
+        opening["channel"] = there if len(there) > 1 else "".join(there)
+    table = values.tables.get("resampling", {})
+    policy = table.get("policy") if "resampling" in names and isinstance(table, Mapping) else None
+    if policy:
+        # The names are those within a folder of a channel.
+        opening["pattern"] = ("{channel}/" if "channel" in opening else "") + str(policy)
+    # Only areas need them; what else is wrong is said too.
+    unknown = {"z": _EVERYTHING, "y": _EVERYTHING, "x": _EVERYTHING}
+    if not there:
+        return opening, unknown
+    try:
+        return opening, dict(shape(opening))
+    except (ValueError, TypeError, OSError) as error:
+        text = str(error)
+        place = values.where("resampling", "policy") if "pattern=" in text and policy else f"{values.source.name}:"
+        values.problems.append(f"{place} the slices in {str(folder)!r} cannot be opened: {_in_words(text)}")
+        return opening, unknown
 
 
 def _file_of(path: Path) -> Path | None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from stack3d._provenance import OPERATIONS
-from stack3d._records import decode_value, provenance
+from stack3d._records import provenance
 from stack3d._words import counted
 from stack3d.runs import _document
+from stack3d.runs._from_record import from_record
 from stack3d.runs._presets import preset_file
 from stack3d.runs._step import RecipeError as RecipeError
 from stack3d.runs._step import Step as Step
-from stack3d.runs._values import normalised
+from stack3d.runs._values import saved_estimate
 
 if TYPE_CHECKING:
     from stack3d.runs._planning import Plan
@@ -29,7 +30,7 @@ class Recipe:
     Parameters
     ----------
     steps : iterable
-        Each a `Step`, a name, or ``(name, parameters)``.
+        Each a `Step`, a name, or ``(name, parameters)``; ``estimate`` may be the path of a saved one.
     input : mapping, optional
         Arguments of `stack3d.open_stack`, ``path`` first of all.
     output : mapping, optional
@@ -57,6 +58,8 @@ class Recipe:
         input: Mapping[str, Any] | None = None,
         output: Mapping[str, Any] | None = None,
     ) -> None:
+        if isinstance(steps, str):
+            raise TypeError(f"steps={steps!r} must be a list of steps, such as [{steps!r}]")
         self.steps = [_step(item) for item in steps]
         self.input = dict(input or {})
         self.output = dict(output or {})
@@ -66,6 +69,19 @@ class Recipe:
         # Of a file with faults: they are listed with those of the steps.
         self._faults: list[str] = []
         self._unread: set[tuple[int, str]] = set()
+        # Of a project of PyStack3D: its result lies among its slices; steps (from 0) that choose these slices, and
+        # others without which the area of a step lies elsewhere; where each step stands in its file.
+        self.is_project = False
+        self._of_input: frozenset[int] = frozenset()
+        self._counted_from: dict[int, set[int]] = {}
+        self._places: list[str] = []
+
+    @classmethod
+    def of(cls, given: Any) -> Recipe:
+        """Return a recipe as it is, that of a file (a path), whatever is wrong with it, or that of steps (a list)."""
+        if isinstance(given, cls):
+            return given
+        return cls.with_faults(given) if isinstance(given, str | os.PathLike) else cls(given)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Recipe:
@@ -187,7 +203,7 @@ class Recipe:
             raise ValueError(
                 "result has no provenance; a recipe is made from the record that stack3d writes into attrs"
             )
-        return cls([_from_record(number, record) for number, record in enumerate(records, start=1)])
+        return cls([from_record(number, record) for number, record in enumerate(records, start=1)])
 
     def problems(self, da: xr.DataArray | None = None) -> list[str]:
         """Return everything that is wrong, nothing computed: names and values, and, with a stack, how they fit it.
@@ -262,6 +278,8 @@ class Recipe:
     def where(self, number: int, key: str | None = None) -> str:
         """Return where step `number` (from 0), or a parameter of it, stands: line of the file, or count of the step."""
         line = None if self._source is None else self._source.line_of("step", number, key)
+        if number < len(self._places):
+            return f"{self._places[number]} step {number + 1} ({self.steps[number].operation})"
         name = f"step {number + 1} ({self.steps[number].operation})"
         return name if line is None or self._source is None else f"{self._source.name}, line {line}: {name}"
 
@@ -302,36 +320,12 @@ def _short(value: Any) -> str:
 
 def _step(item: Any) -> Step:
     if isinstance(item, Step):
+        saved = item.parameters.get("estimate")
+        if isinstance(saved, str | os.PathLike):
+            return replace(item, parameters={**item.parameters, "estimate": saved_estimate(Path(saved))})
         return item
     if isinstance(item, str):
         return Step(item)
     if isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Mapping):
-        return Step(item[0], dict(item[1]))
+        return _step(Step(item[0], dict(item[1])))
     raise TypeError(f"steps: {item!r} must be a name, (name, parameters) or a Step")
-
-
-def _from_record(number: int, record: Mapping[str, Any]) -> Step:
-    name, known = record["operation"], OPERATIONS.get(record["operation"])
-    defaults = (
-        {} if known is None else {p.name: p.default for p in inspect.signature(known.function).parameters.values()}
-    )
-    travelling = record.get("estimate", {}).get("data")
-    parameters: dict[str, Any] = {}
-    for key, value in record["parameters"].items():
-        if travelling is not None and isinstance(value, dict) and "stack" in value:
-            continue  # it only served to make the estimate, which is in the record
-        if key in record["context"].get("filled", ()):
-            continue
-        try:
-            decoded = decode_value(value)
-        except ValueError:
-            raise ValueError(
-                f"step {number} ({name}): {key} was another stack, which its record does not hold"
-            ) from None
-        if key not in defaults or normalised(decoded) != normalised(defaults[key]):
-            parameters[key] = decoded
-    if travelling is not None:
-        from stack3d import estimates
-
-        parameters["estimate"] = estimates.decode(travelling)
-    return Step(name, parameters)

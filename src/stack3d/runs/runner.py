@@ -18,20 +18,20 @@ from stack3d._provenance import OPERATIONS
 from stack3d.io import _atomic, _kept_chunks, _stream, open_stack
 from stack3d.io import checkpoint as write_again
 from stack3d.options import get_option
-from stack3d.runs import _changed, _input, _plan, _store
-from stack3d.runs._check import REFUSALS, problems
+from stack3d.runs import _changed, _choice, _input, _output, _plan, _store
 from stack3d.runs._folder import RunFolder, input_of, keys_of, load_estimate
 from stack3d.runs._forecast import Stage, forecast
-from stack3d.runs._links import Link, links
+from stack3d.runs._links import Link, links, shown
+from stack3d.runs._ready import ready
 from stack3d.runs._reported import page_of, write_report
 from stack3d.runs._scheduler import on_scheduler
-from stack3d.runs.recipe import Recipe, RecipeError, Step
+from stack3d.runs.recipe import Recipe, Step
 
 _LOGGER = logging.getLogger("stack3d")
 
 
 def run(
-    recipe: Recipe | str | os.PathLike[str],
+    recipe: Recipe | str | os.PathLike[str] | Sequence[Any],
     da: xr.DataArray | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
@@ -49,8 +49,8 @@ def run(
 
     Parameters
     ----------
-    recipe : Recipe or path
-        A recipe, or the TOML file of one; paths in a file are relative to it.
+    recipe : Recipe, path or list
+        A recipe, the TOML file of one (paths in it are relative to it), or steps as `Recipe` takes them.
     da : DataArray, optional
         The raw stack; by default what the recipe's ``[input]`` names.
     out : path, optional
@@ -58,14 +58,16 @@ def run(
         ``[output] path``. Beside it the folder ``NAME.run`` keeps the recipe, every estimate, checkpoints and what is
         needed to go on after an interruption.
     steps : sequence of str or int, optional
-        Only these steps, by name or number (from 1).
+        Only these steps, by name or number (from 1). Without `out` the result has a name of its own, with the last of
+        them in it: ``clean-register.zarr`` for ``clean.zarr``.
     from_step : str or int, optional
         Do this step and all later ones again, even if nothing changed.
     scheduler : str, optional
         ``"threads"``, ``"processes"``, ``"synchronous"``, or the address of a cluster (``"tcp://..."``); by default
         the dask scheduler in force.
     overwrite : bool
-        Whether a result may be replaced that this recipe did not make.
+        Whether something else may be replaced than an earlier result of the same steps from the same input, with
+        whatever parameters. The raw stack itself never is.
     report : bool, optional
         Whether a report is written beside the result, as ``NAME.html`` (see `stack3d.report`); by default what
         `stack3d.set_options` says, which is yes. One that cannot be written is a warning, and costs nothing else.
@@ -80,7 +82,7 @@ def run(
     RecipeError
         With everything that is wrong with the recipe, before work begins.
     FileExistsError
-        When `out` is there, is not of an earlier run of this folder, and `overwrite` is not given.
+        When `out` is there, is not of an earlier run of the same steps from the same input, and `overwrite` is not given.
     RuntimeError
         When another run is writing the same result.
     OSError
@@ -106,7 +108,7 @@ def run(
 
 @contextlib.contextmanager
 def prepared(
-    recipe: Recipe | str | os.PathLike[str],
+    recipe: Recipe | str | os.PathLike[str] | Sequence[Any],
     da: xr.DataArray | None,
     *,
     out: str | os.PathLike[str] | None,
@@ -114,38 +116,16 @@ def prepared(
     scheduler: str | None,
 ) -> Iterator[Run]:
     """Yield a run that is checked and not begun, on the scheduler that is asked for; see `run`."""
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.with_faults(recipe)
+    recipe = Recipe.of(recipe)
     if out is not None:
-        _plan.target_of(recipe, out)
+        _output.target_of(recipe, out)
     with on_scheduler(scheduler), _input.errors_in_words(recipe) if da is None else contextlib.nullcontext():
-        raw, chosen, stages = _checked(recipe, da, out, steps)
-        target = _plan.target_of(recipe, out)
+        raw, chosen, stages = ready(recipe, da, out, steps)
+        target = _output.target_of(recipe, out, steps)
         source = _input.place_of(recipe) if da is None else None
         folder = RunFolder(Path(f"{target}.run"))
         with _kept_chunks.until_done():
             yield Run(recipe, folder, raw, source, target, chosen, stages)
-
-
-def _checked(
-    recipe: Recipe, da: xr.DataArray | None, out: str | os.PathLike[str] | None, steps: Sequence[str | int] | None
-) -> tuple[xr.DataArray, list[int], list[Stage] | None]:
-    """Return the raw stack, the steps to do and what they will make, or raise RecipeError with all that is wrong.
-
-    One walk does where nothing is wrong.
-    """
-    raw, wrong = _input.tried(recipe) if da is None else (da, [])
-    calibrated = not wrong
-    wrong += _plan.wrong_output(recipe, out)
-    stages = None
-    if raw is not None and steps is None and not wrong and not problems(recipe, None):
-        everything = list(range(len(recipe)))
-        with contextlib.suppress(*REFUSALS):
-            stages = forecast([link.step for link in links(recipe, raw.dtype, everything)], raw)
-    if stages is None:
-        wrong += _input.of_steps(recipe, raw, calibrated=calibrated)
-    if wrong or raw is None:
-        raise RecipeError(_input.by_line(wrong))
-    return raw, _plan.chosen(recipe, steps), stages
 
 
 def clean(result: str | os.PathLike[str]) -> int:
@@ -193,6 +173,12 @@ class Run:
             "warnings": [],
             "notes": list(recipe.notes),
         }
+        self.chosen = chosen
+        # A stack that is no file is known by its frames: its record has the time in it, which is another each time.
+        self.made_of = {
+            "steps": [recipe.steps[place].operation for place in chosen],
+            "input": self.input.base[:64] if source is None else os.path.realpath(source),
+        }
         self.chain = links(recipe, raw.dtype, chosen)
         self.keys = keys_of(key, self.chain)
         self.stages: dict[str, xr.DataArray] = {}
@@ -206,7 +192,7 @@ class Run:
         """Return the result if it is there and up to date."""
         self.before = self.folder.state()
         ours = self.before.get("result", {})
-        if self.target.exists() and ours.get("key") == self.keys[-1] and ours.get("made") == _plan.stamp(self.target):
+        if self.target.exists() and ours.get("key") == self.keys[-1] and ours.get("made") == _output.stamp(self.target):
             return open_stack(self.target)
         return None
 
@@ -217,13 +203,12 @@ class Run:
             _LOGGER.info("%s is up to date", self.target)
             return done
         if from_step is not None:
-            first = _plan.number_of(self.recipe, from_step)
-            places = [link.place >= first for link in self.chain]
-            self.folder.forget(places.index(True) + 1 if any(places) else len(places) + 1)
-        _plan.check_target(self.target, self.before.get("result", {}), overwrite)
+            first = _choice.number_of(self.recipe, from_step)
+            self.folder.forget(1 + sum(place < first for place in self.chosen))
+        _output.check_target(self.target, self.before.get("result", {}), self.made_of, overwrite)
         stages = forecast([link.step for link in self.chain], self.raw) if self._forecast is None else self._forecast
         _plan.check_space(self.folder.path, stages, self.raw)
-        _plan.keep_recipe(self.recipe, self.folder.path)
+        _plan.keep_recipe(self.recipe, self.folder.path, self.chosen)
         _changed.say(self.folder, self.input)
         start = time.perf_counter()
         with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
@@ -231,7 +216,7 @@ class Run:
             clean = self._in_place(self._write(da, len(self.chain) + 1, "result", self.keys[-1]))
         self.state["seconds"] = round(time.perf_counter() - start, 3)
         self.state |= {"peak_memory": peak_memory(), "machine": _plan.machine()}
-        self.state["result"] = {"path": str(self.target), "key": self.keys[-1], "made": _plan.stamp(self.target)}
+        self.state["result"] = _output.noted(self.target, self.keys[-1], self.made_of)
         self.folder.note(self.state)
         return clean
 
@@ -246,14 +231,14 @@ class Run:
         """Return the stack after all steps, from the last checkpoint that is there."""
         da, first = self.raw, 0
         for number in range(len(chain), 0, -1):
-            path = self.folder.checkpoint(number, chain[number - 1].step.operation, self.keys[number])
+            path = self.folder.checkpoint(shown(chain, number), chain[number - 1].step.operation, self.keys[number])
             if path.is_dir():
                 da, first = open_stack(path), number
                 self.state["resumed_after"] = number
-                _LOGGER.info("going on after step %d (%s)", number, chain[number - 1].step.operation)
+                _LOGGER.info("going on after step %d (%s)", shown(chain, number), chain[number - 1].step.operation)
                 self._keep_notes(first)
                 break
-        for number, (step, context, _) in enumerate(chain[first:], start=first + 1):
+        for number, (step, context, place) in enumerate(chain[first:], start=first + 1):
             begin = time.perf_counter()
             known = OPERATIONS[step.operation]
             if known.estimates(step.parameters):
@@ -263,7 +248,7 @@ class Run:
             if step.checkpoint:
                 da = self._written(da, number, step.operation, self.keys[number])
             if "inserted" not in context:
-                self.stages[f"{len(self.stages) + 1}. {step.operation}"] = da
+                self.stages[f"{self.chosen.index(place) + 1}. {step.operation}"] = da
             self._note_step(step, number, "inserted" in context, time.perf_counter() - begin)
         return da
 
@@ -278,7 +263,7 @@ class Run:
         return written
 
     def _estimate_path(self, number: int, name: str) -> Path:
-        return self.folder.estimate(number, name, self.keys[number])
+        return self.folder.estimate(shown(self.chain, number), name, self.keys[number])
 
     @contextlib.contextmanager
     def _kept_estimates(self, number: int) -> Iterator[None]:
@@ -301,7 +286,7 @@ class Run:
 
     def _write(self, da: xr.DataArray, number: int, name: str, key: str) -> Path:
         """Write what is missing of the store of what a step gives, and return its path."""
-        if (path := self.folder.checkpoint(number, name, key)).is_dir():
+        if (path := self.folder.checkpoint(shown(self.chain, number), name, key)).is_dir():
             return path
         _changed.take_over(self.folder, self.chain, self.input, da, number, name, path)
         if name == "result":
