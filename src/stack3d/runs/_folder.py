@@ -19,7 +19,6 @@ from stack3d import estimates, progress
 from stack3d._alone import slices_alone
 from stack3d._provenance import OPERATIONS
 from stack3d._records import signature_of
-from stack3d.io import _small_netcdf
 from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
 from stack3d.runs import _store
 from stack3d.runs._lock import held, is_held
@@ -112,8 +111,7 @@ class RunFolder:
         """Save an estimate, whole or not at all, and return it as it is read back."""
         beside = path.with_suffix(".unfinished")
         with _naming(beside, path):
-            if not _small_netcdf.write(estimate, beside):
-                estimate.to_netcdf(beside)
+            estimate.to_netcdf(beside)
             os.replace(beside, path)
         # They come back as they are; reading takes longer than writing.
         if all(variable.dtype.kind in "biufU" for variable in estimate.variables.values()):
