@@ -271,7 +271,7 @@ def _slow_writes() -> None:
 @posix
 def test_an_estimate_that_cannot_be_written_is_named_with_the_limit_on_files(recipe_file, processes, tmp_path):
     out, said = tmp_path / "clean.zarr", tmp_path / "said.txt"
-    limit = 3000  # what is noted of the run fits, an estimate does not
+    limit = 6000  # what is noted of the run fits, an estimate does not
     process = start(processes, ["run", recipe_file, "--out", out], said, limit=limit)
     process.join(60)
     assert process.exitcode == 1
