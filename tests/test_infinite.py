@@ -23,7 +23,7 @@ MEASURES = {
 KEEP = {
     "remove_background": {}, "remove_background ": {"method": "gaussian"}, "remove_background  ": {"subsample": 4},
     "flatten": {}, "destripe": {"method": "wavelet"}, "match_histograms": {}, "level_slices": {},
-    "local_contrast": {"method": "clahe", "grey_range": (0, 255)}, "local_contrast ": {"smoothing": 21},
+    "local_contrast": {"method": "clahe", "grey_range": (0, 255)}, "local_contrast ": {"smoothing": 21, "grey_range": (0, 255)},
     "denoise": {"method": "gaussian"}, "denoise ": {"method": "multiscale"}, "denoise  ": {"method": "nlm"},
 }  # fmt: skip
 
@@ -61,7 +61,8 @@ def test_an_infinite_pixel_stays_and_changes_no_other(name):
     ("name", "given"),
     [
         ("destripe", {}), ("destripe", {"angle": "auto"}), ("destripe", {"method": "wedge"}), ("streak_index", {}),
-        ("remove_background", {}), ("flatten", {}), ("denoise", {}), ("local_contrast", {}), ("level_slices", {}), ("frc", {}),
+        ("remove_background", {}), ("flatten", {}), ("denoise", {}), ("local_contrast", {"grey_range": (0, 255)}),
+        ("level_slices", {}), ("frc", {}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("lazy", [False, True])

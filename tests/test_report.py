@@ -146,9 +146,9 @@ def test_the_run_tells_time_memory_and_passes(page, result):
     state = json.loads((Path(f"{result}.run") / "state.json").read_text())
     assert [p["kind"] for p in state["passes"]] == ["estimate", "estimate", "result"]
     said = page.section("run")
-    assert "estimate of 2. level_slices 1. astype " in said
-    assert "estimate of 3. register 1. astype to 2. level_slices " in said
-    assert "result 1. astype to 5. astype " in said
+    assert "estimate of 1. level_slices astype " in said
+    assert "estimate of 2. register astype to 1. level_slices " in said
+    assert "result astype to astype " in said
     assert "computed in result, " in page.section("steps")
     assert _words.duration(state["seconds"]) in said
     assert _words.amount(max(p["peak_memory"] for p in state["passes"])) in said

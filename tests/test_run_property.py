@@ -41,8 +41,15 @@ STEPS = st.lists(
 )
 
 
+def _count(steps, operation):
+    """Steps of a name: the second crop would reach beyond what the first leaves."""
+    return sum(step.operation == operation for step in steps)
+
+
+# Matching to stretched slices cuts what lies beyond the range.
+@pytest.mark.filterwarnings("ignore::stack3d.SaturationWarning")
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-@given(STEPS.filter(lambda steps: sum(s.operation == "bin" and s.parameters.get("z") != 1 for s in steps) < 2))
+@given(STEPS.filter(lambda steps: _count(steps, "crop") < 2 and _count(steps, "bin") < 2))
 def test_the_record_of_a_run_is_its_recipe_and_gives_its_result_again(raw, steps):
     recipe = Recipe(
         [
