@@ -12,6 +12,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 
 import stack3d
 from stack3d import Recipe
@@ -169,8 +170,7 @@ def test_the_code_of_a_report_makes_the_result_again(page, raw, result, tmp_path
     assert main(["report", str(result), "--out", str(by_command), "--before", str(raw)]) == 0
     np.testing.assert_array_equal(*(da.values for da in done_again(Page(by_command))))
     # Arguments of the recipe's input belong to it.
-    imwrite = pytest.importorskip("tifffile").imwrite
-    imwrite(tmp_path / "raw.tif", stack.values, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "raw.tif", stack.values, photometric="minisblack")
     recipe = Recipe(["invert"], input={"path": str(tmp_path / "raw.tif"), "pixel_size": ["7 nm", "5 nm", "5 nm"]})
     stack3d.run(recipe, out=tmp_path / "clean.zarr", report=True)
     again, clean = done_again(Page(tmp_path / "clean.zarr.html"))

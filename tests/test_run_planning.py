@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from pathlib import Path
 
@@ -236,8 +235,8 @@ def test_writing_counts_the_frames_that_are_missing(monkeypatch, tmp_path, kept)
     assert told == [40 if kept is None else 20]
 
 
-def test_tasks_of_the_preset_grow_with_the_slices_alone_and_no_slice_is_read():
-    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+def test_tasks_of_the_preset_grow_with_the_slices_alone_and_no_slice_is_read(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
     import planning
 
     recipe = planning.recipe_of("fibsem")

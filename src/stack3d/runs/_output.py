@@ -77,10 +77,11 @@ def wrong_output(
             *(["the recipe does not say where the result goes: give out=, or path under [output]"] if needed else []),
         ]
     said = f"{_where(recipe, 'path')}: path = {_shown(path)}" if out is None else f"out={str(out)!r}"
-    if out is None and not isinstance(path, str | os.PathLike):
+    place = path if out is None else out
+    if not isinstance(place, str | os.PathLike):
         return [*lines, f"{said} must be a text, such as 'clean.zarr'"]
     try:
-        check_place(recipe.located(path) if out is None else out, said)  # type: ignore[arg-type]
+        check_place(recipe.located(place) if out is None else place, said)
         target = target_of(recipe, out, steps)
     except FileNotFoundError as error:
         return [*lines, str(error)]
