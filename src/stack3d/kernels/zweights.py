@@ -38,8 +38,9 @@ def linear_weights(z_in: Any, z_out: Any) -> Weights:
     >>> zweights.linear_weights([0.0, 1.0, 3.0], [1.0, 2.5])
     [(1, array([1.])), (1, array([0.25, 0.75]))]
     """
-    z, wanted = _positions(z_in, z_out)
-    return [_linear(z, position) for position in wanted]
+    start, part = _between(*_positions(z_in, z_out))
+    ones, both = np.ones((part.size, 1)), np.stack([1.0 - part, part], axis=1)
+    return [(k, pair if p else one) for k, p, one, pair in zip(start.tolist(), part.tolist(), ones, both)]
 
 
 def cubic_weights(z_in: Any, z_out: Any) -> Weights:
@@ -69,12 +70,11 @@ def cubic_weights(z_in: Any, z_out: Any) -> Weights:
     z, wanted = _positions(z_in, z_out)
     result: Weights = []
     count = min(4, z.size)
-    for position in wanted:
-        start, weights = _linear(z, position)
-        if weights.size == 1:
-            result.append((start, weights))
+    for position, below, part in zip(wanted, *_between(z, wanted)):
+        if not part:
+            result.append((int(below), np.ones(1)))
             continue
-        start = int(np.clip(start - 1, 0, z.size - count))
+        start = int(np.clip(below - 1, 0, z.size - count))
         points = z[start : start + count]
         gaps = points[:, None] - points[None, :]
         np.fill_diagonal(gaps, 1.0)
@@ -104,13 +104,8 @@ def nearest_weights(z_in: Any, z_out: Any) -> Weights:
     >>> zweights.nearest_weights([0.0, 1.0, 3.0], [2.0, 2.1])
     [(1, array([1.])), (2, array([1.]))]
     """
-    z, wanted = _positions(z_in, z_out)
-    result: Weights = []
-    for position in wanted:
-        start, weights = _linear(z, position)
-        nearest = start + int(weights.size == 2 and weights[1] > weights[0])
-        result.append((nearest, np.ones(1)))
-    return result
+    start, part = _between(*_positions(z_in, z_out))
+    return list(zip((start + (part > 1.0 - part)).tolist(), np.ones((part.size, 1))))
 
 
 def area_weights(bounds_in: Any, bounds_out: Any) -> Weights:
@@ -154,18 +149,16 @@ def area_weights(bounds_in: Any, bounds_out: Any) -> Weights:
     return result
 
 
-def _linear(z: np.ndarray[Any, Any], position: float) -> tuple[int, np.ndarray[Any, Any]]:
-    below = int(np.searchsorted(z, position, side="right")) - 1
-    if below < 0:
-        return 0, np.ones(1)
-    if below >= z.size - 1:
-        return z.size - 1, np.ones(1)
-    part = (position - z[below]) / (z[below + 1] - z[below])
-    if part < _SAME:
-        return below, np.ones(1)
-    if part > 1 - _SAME:
-        return below + 1, np.ones(1)
-    return below, np.array([1.0 - part, part])
+def _between(z: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
+    """Return the slice below each position and the share of the one above it; 0 at a slice, and beyond the slices."""
+    below = np.searchsorted(z, wanted, side="right") - 1
+    inside = np.flatnonzero((below >= 0) & (below < z.size - 1))
+    start, part = np.clip(below, 0, z.size - 1), np.zeros(wanted.size)
+    k = start[inside]
+    part[inside] = (wanted[inside] - z[k]) / (z[k + 1] - z[k])
+    start[part > 1 - _SAME] += 1
+    part[(part < _SAME) | (part > 1 - _SAME)] = 0.0
+    return start, part
 
 
 def _positions(z_in: Any, z_out: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

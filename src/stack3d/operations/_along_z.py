@@ -29,18 +29,40 @@ def slice_facts(da: xr.DataArray, weights: Weights) -> dict[str, Any]:
     the new one bad.
     """
     facts: dict[str, Any] = {}
-    nearest = nearest_of(weights)
+    nearest, groups = nearest_of(weights), _by_length(weights)
     for name, coord in da.coords.items():
         if name == "z" or "z" not in coord.dims or {"y", "x"} & set(coord.dims):
             continue
         axis = coord.dims.index("z")
         values = np.moveaxis(coord.values, axis, 0)
         if values.dtype.kind == "f":
-            new = np.array([np.sum(values[k : k + len(w)].T * w, axis=-1).T for k, w in weights], dtype=values.dtype)
+            new = np.empty((len(weights), *values.shape[1:]), values.dtype)
+            for places, slices, shares in groups:
+                new[places] = np.sum(np.moveaxis(values[slices], 1, -1) * _along(shares, values.ndim), axis=-1)
         elif values.dtype == bool:
-            combine = np.all if name == "valid" else np.any
-            new = np.array([combine(values[k : k + len(w)][w != 0], axis=0) for k, w in weights])
+            new = np.empty((len(weights), *values.shape[1:]), bool)
+            for places, slices, shares in groups:
+                used, of_slices = _along(shares != 0, values.ndim), np.moveaxis(values[slices], 1, -1)
+                new[places] = (of_slices | ~used).all(axis=-1) if name == "valid" else (of_slices & used).any(axis=-1)
         else:
             new = values[nearest]
         facts[str(name)] = (coord.dims, np.moveaxis(new, 0, axis), coord.attrs)
     return facts
+
+
+def _by_length(weights: Weights) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return the new slices that are made of equally many: which they are, of which slices (n, many), how much of each."""
+    lengths = np.array([len(values) for _, values in weights])
+    starts = np.array([start for start, _ in weights])
+    groups = []
+    for length in np.unique(lengths):
+        places = np.flatnonzero(lengths == length)
+        groups.append(
+            (places, starts[places, None] + np.arange(length), np.stack([weights[place][1] for place in places]))
+        )
+    return groups
+
+
+def _along(shares: np.ndarray, ndim: int) -> np.ndarray:
+    """Return shares (n, many) to go along with values (n, ..., many)."""
+    return shares.reshape(len(shares), *(1,) * (ndim - 1), shares.shape[1])
