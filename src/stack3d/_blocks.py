@@ -96,7 +96,7 @@ def array_from_blocks(
         pairs += [source.name, indices]
     if per_block is not None:
         values = {index: per_block(index) for index in np.ndindex(counts)}
-        pairs += [PerBlock(values, counts), indices]
+        pairs += [PerBlock(values, counts, name), indices]
     layer = blockwise(
         function,
         name,

@@ -39,7 +39,7 @@ def _list(folder: Path, depth: int) -> tuple[list[FrameFile], list[str]]:
             elif not depth and entry.is_file():
                 info = entry.stat()
                 files.append(FrameFile((entry.name,), entry.path, info.st_size, info.st_mtime_ns))
-    return files, sorted(names, key=natural_key)
+    return files, names
 
 
 def by_channel(
@@ -77,10 +77,12 @@ def by_channel(
                 f"pattern={pattern.text!r} matches {file.name!r}, which is no image that can be read; frames end "
                 f"in {', '.join(SUFFIXES)}"
             )
+    if "channel" not in pattern.fields:
+        return {None: list(matched)}
     channels = {}
     for file, name in sorted(matched, key=lambda pair: natural_key("/".join(pair[0].parts))):
         channels.setdefault(name.channel, []).append((file, name))
-    return _selected(channels, channel, folder) if "channel" in pattern.fields else channels
+    return _selected(channels, channel, folder)
 
 
 def _selected(
