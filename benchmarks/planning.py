@@ -1,13 +1,13 @@
-"""Task graphs of the preset for a stack far beyond this machine: built, ordered and scheduled, and no pixel computed.
+"""Task graphs of the preset for a stack far beyond this machine: built and scheduled, and no pixel computed.
 
     python benchmarks/planning.py --slices 10000 --side 10000 --workers 16
     python benchmarks/planning.py --slices 2500 5000 10000 --preset fibsem
 
 The run itself goes through the recipe (`stack3d.Recipe.preset`), its checkpoints and its result, in a temporary folder; only what
 would compute a graph is replaced. Estimates are made on a small stack and stretched to the many slices. For the first graph of
-each pass: how many tasks a block; processor time a block of building it, of preparing it for the scheduler, and of dask's
-threaded scheduler when every task does nothing; and how many bytes of blocks so many workers hold at once, beside what
-`Recipe.plan` says. A pass that reads the stack twice (a fit, then the fit without its outliers) does so by two such graphs.
+each pass: how many tasks a block; processor time a block of building it, of preparing it, and of running it in two threads
+when every task does nothing; and how many bytes of blocks so many workers hold at once, beside what `Recipe.plan` says. A
+pass that reads the stack twice (a fit, then the fit without its outliers) does so by two such graphs.
 """
 
 from __future__ import annotations
@@ -25,16 +25,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import dask
 import dask.array
-import dask.threaded
 import numpy as np
 import xarray as xr
 from dask._task_spec import Task, TaskRef
-from dask.order import order
 
 import stack3d
-from stack3d import _blocks, _provenance, progress
+from stack3d import _blocks, _graphs, _provenance, _threads, progress
 from stack3d.grid import Frame
 from stack3d.runs import _store, runner
 from stack3d.runs._folder import Input, RunFolder
@@ -105,64 +102,56 @@ def no_op(*_: Any) -> None:
     return None
 
 
-def simulated(graph: dict[Any, Any], priority: dict[Any, int], sizes: dict[str, int], workers: int) -> int:
-    """Return the most bytes of blocks that are held while `workers` do the tasks in dask's order, each taking as long."""
-    needs = {key: graph[key].dependencies for key in graph}
-    users: dict[Any, int] = dict.fromkeys(graph, 0)
-    waiting: dict[Any, list[Any]] = {key: [] for key in graph}
-    for key, wanted in needs.items():
+def simulated(graph: dict[Any, Any], sizes: dict[str, int], workers: int) -> int:
+    """Return the most bytes of blocks that are held while `workers` do the tasks as `_threads.run` does, each taking as long."""
+    numbers = {key: number for number, key in enumerate(graph)}
+    keys, needs = list(graph), [[numbers[key] for key in task.dependencies] for task in graph.values()]
+    waiting: list[list[int]] = [[] for _ in keys]
+    for number, wanted in enumerate(needs):
         for other in wanted:
-            users[other] += 1
-            waiting[other].append(key)
-    left = {key: len(wanted) for key, wanted in needs.items()}
-    ready = [(priority[key], key) for key, count in left.items() if count == 0]
-    heapq.heapify(ready)
-    running: list[Any] = []
+            waiting[other].append(number)
+    left, users = [len(wanted) for wanted in needs], [len(after) for after in waiting]
+    ready = [number for number, count in enumerate(left) if count == 0]
+    unfinished, done = 0, bytearray(len(keys))
+    running: list[int] = []
     held = most = 0
 
-    def size(key: Any) -> int:
+    def size(number: int) -> int:
+        key = keys[number]
         return sizes.get(key[0] if isinstance(key, tuple) else key, 0)
 
     while ready or running:
-        while ready and len(running) < workers:
-            running.append(heapq.heappop(ready)[1])
-        key = running.pop(0)
-        held += size(key)
+        while ready and len(running) < workers and ready[0] < unfinished + _threads.AHEAD * workers:
+            running.append(heapq.heappop(ready))
+        number = running.pop(0)
+        held += size(number)
         most = max(most, held)
-        for other in waiting[key]:
+        done[number] = 1
+        while unfinished < len(keys) and done[unfinished]:
+            unfinished += 1
+        for other in waiting[number]:
             left[other] -= 1
             if left[other] == 0:
-                heapq.heappush(ready, (priority[other], other))
-        for other in needs[key]:
+                heapq.heappush(ready, other)
+        for other in needs[number]:
             users[other] -= 1
             if users[other] == 0:
                 held -= size(other)
-        if not waiting[key]:
-            held -= size(key)
+        if not waiting[number]:
+            held -= size(number)
     return most
 
 
-def looked_at(label: str, built: float, collections: Any, options: Any, job: Imagined) -> dict[str, Any]:
-    """Prepare and schedule a graph as `stack3d.progress.compute` does, with tasks that do nothing."""
-    caught: list[Any] = []
-
-    def get(graph: Any, keys: Any, **_: Any) -> Any:
-        graph = graph if isinstance(graph, dict) else dict(graph.__dask_graph__())
-        caught.append((dask._task_spec.convert_legacy_graph(graph), keys))
-        raise Captured
-
+def looked_at(label: str, built: float, collections: Any, job: Imagined) -> dict[str, Any]:
+    """Prepare and schedule a graph as `stack3d.progress.compute` does on threads, with tasks that do nothing."""
     start = time.process_time()
-    with dask.config.set(scheduler=get), contextlib.suppress(Captured):
-        progress.compute(*collections, **options)
+    graph = _graphs.in_order(collections)
     prepared = time.process_time() - start
-    ((graph, keys),) = caught
-    start = time.process_time()
-    priority = order(graph)
-    ordered = time.process_time() - start
-    most = simulated(graph, priority, job.sizes, job.workers)
+    assert graph is not None
+    most = simulated(graph, job.sizes, job.workers)
     empty = {key: Task(key, no_op, *map(TaskRef, task.dependencies)) for key, task in graph.items()}
     start = time.process_time()
-    dask.threaded.get(empty, keys, num_workers=2)
+    _threads.run(empty, [], 2)
     scheduled = time.process_time() - start
     parts = {"build": built, "prepare": prepared, "schedule": scheduled}
     found = {name: 1e3 * seconds / job.slices for name, seconds in parts.items()}
@@ -170,11 +159,10 @@ def looked_at(label: str, built: float, collections: Any, options: Any, job: Ima
         "tasks": len(graph) / job.slices,
         "total": sum(found.values()),
         "held": most,
-        "order": 1e3 * ordered / job.slices,
     }
     print(
         f"{label:26} {found['tasks']:5.2f} tasks a block; ms a block: build {found['build']:.3f}, prepare {found['prepare']:.3f}, "
-        f"schedule {found['schedule']:.3f} (of which order {found['order']:.3f}), together {found['total']:.3f}; "
+        f"schedule {found['schedule']:.3f}, together {found['total']:.3f}; "
         f"held at once {most / 1e9:.2f} GB",
         flush=True,
     )
@@ -221,8 +209,8 @@ class Imagined(runner.Run):
     def _look_at(self, name: str, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> None:
         caught: list[Any] = []
 
-        def compute(*collections: Any, **given: Any) -> Any:
-            caught.append((collections, given))
+        def compute(*collections: Any, **_: Any) -> Any:
+            caught.append(collections)
             raise Captured
 
         with mock.patch.object(progress, "compute", compute), contextlib.suppress(Captured):
@@ -230,7 +218,7 @@ class Imagined(runner.Run):
         # With the steps since the last pass, which built the graph that this one reads through.
         built = time.process_time() - self.began
         if caught:
-            self.found.append(looked_at(name, built, *caught[0], self))
+            self.found.append(looked_at(name, built, caught[0], self))
         self.began = time.process_time()
 
 

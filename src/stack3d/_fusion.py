@@ -133,7 +133,7 @@ class _Nodes:
         if found is None:
             recipe = self.recipe(key)
             if recipe is None:
-                found = tuple(self.tasks[key].dependencies)
+                found = _dependencies(self.tasks[key])
             elif len(recipe.sources) == 1:
                 found = ((recipe.sources[0], *key[1:]),)
             else:
@@ -146,6 +146,22 @@ class _Nodes:
         if len(self.needs(user)) == 1 or self.recipe(user) is not None:
             return True
         return user[0] in self.blockwise and type(key) is tuple and key[1:] == user[1:]
+
+
+def _dependencies(task: Any) -> tuple[Any, ...]:
+    """Return the keys that a task of dask needs, in the order in which it takes them: dask keeps a set of them."""
+    if len(task.dependencies) < 2:
+        return tuple(task.dependencies)
+    found: dict[Any, None] = {}
+    pending = [task]
+    while pending:
+        node = pending.pop()
+        key = getattr(node, "key", None)
+        if key in task.dependencies:
+            found[key] = None
+        else:
+            pending += [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()][::-1]
+    return (*found, *(key for key in task.dependencies if key not in found))
 
 
 def _needed(nodes: _Nodes, wanted: list[Any]) -> list[Any]:

@@ -25,21 +25,26 @@ def are_arrays(collections: Sequence[Any]) -> bool:
     return bool(collections) and all(isinstance(item, dask.array.Array) for item in collections)
 
 
+def in_order(arrays: Sequence[dask.array.Array]) -> dict[Any, Any] | None:
+    """Return one graph of some arrays, optimised, with its tasks in the order of the stack; None for foreign ones."""
+    from dask.highlevelgraph import HighLevelGraph
+
+    from stack3d._fusion import fused
+
+    return fused(HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays)), _keys(arrays))
+
+
 def ready(arrays: Sequence[dask.array.Array]) -> tuple[dict[Any, Any], Any | None]:
     """Return one graph of some arrays, optimised, and the key of a task that needs every block of them.
 
     The key is None where no task needs another: then their order is of no consequence.
     """
     from dask.array.optimization import optimize
-    from dask.core import flatten
     from dask.highlevelgraph import HighLevelGraph
 
-    from stack3d._fusion import fused
-
-    keys = [key for array in arrays for key in flatten(array.__dask_keys__())]
-    merged = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
-    graph = fused(merged, keys)
+    keys, graph = _keys(arrays), in_order(arrays)
     if graph is None:
+        merged = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
         graph = _without_aliases(dict(optimize(merged, keys)), keys)
     if not any(task.dependencies for task in graph.values()):
         return graph, None
@@ -65,6 +70,12 @@ def joining(keys: Sequence[Any]) -> tuple[dict[Any, Any], Any]:
         graph |= {key: Task(key, _done, *map(TaskRef, group)) for key, group in zip(joined, groups, strict=True)}
         if len(joined) == 1:
             return graph, joined[0]
+
+
+def _keys(arrays: Sequence[dask.array.Array]) -> list[Any]:
+    from dask.core import flatten
+
+    return [key for array in arrays for key in flatten(array.__dask_keys__())]
 
 
 def _done(*blocks: Any) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, cast
 
-from stack3d import _graphs, _meter
+from stack3d import _graphs, _meter, _threads
 from stack3d._meter import Meter, metering
 
 _LOGGER = logging.getLogger("stack3d")
@@ -90,10 +90,18 @@ def _computed(collections: tuple[Any, ...], meter: Meter | None, discard: bool) 
         if meter is None:
             return tuple(dask.compute(*collections))
         return tuple(dask.compute(*collections, scheduler=functools.partial(_get, meter)))
-    graph, last = _graphs.ready(collections)
     keys = [item.__dask_keys__() for item in collections]
-    wanted = ([] if discard and last is not None else keys) + ([] if last is None else [last])
-    blocks = _scheduler()(graph, wanted) if meter is None else _get(meter, graph, wanted)
+    get = _scheduler()
+    graph = _graphs.in_order(collections) if _threads.serves(get) else None
+    if graph is not None:
+        if meter is not None:
+            meter.update(0, len(graph))
+        advance = None if meter is None else meter.advance
+        blocks = _threads.run(graph, [] if discard else keys, _threads.workers_of(get), advance)
+    else:
+        graph, last = _graphs.ready(collections)
+        wanted = ([] if discard and last is not None else keys) + ([] if last is None else [last])
+        blocks = get(graph, wanted) if meter is None else _get(meter, graph, wanted)
     if discard:
         return ()
     finishing = [item.__dask_postcompute__() for item in collections]
