@@ -57,9 +57,8 @@ def _by_length(weights: Weights) -> list[tuple[np.ndarray, np.ndarray, np.ndarra
     groups = []
     for length in np.unique(lengths):
         places = np.flatnonzero(lengths == length)
-        groups.append(
-            (places, starts[places, None] + np.arange(length), np.stack([weights[place][1] for place in places]))
-        )
+        shares = np.stack([weights[place][1] for place in places.tolist()])
+        groups.append((places, starts[places, None] + np.arange(length), shares))
     return groups
 
 
