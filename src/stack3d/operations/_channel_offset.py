@@ -33,7 +33,7 @@ class _Plan(NamedTuple):
     plan: Any
 
 
-@estimator(version=2)
+@estimator(version=3)
 def estimate_channel_offset(
     da: xr.DataArray,
     *,
