@@ -18,6 +18,7 @@ import scipy.fft
 
 from stack3d.kernels import _phase_direct_loops as loops
 from stack3d.kernels import _phase_overlap_loops as cuts
+from stack3d.kernels import _phase_search_loops as search
 from stack3d.kernels._phase_arrays import to_host
 from stack3d.kernels._phase_fit import REFUSED, SIGNIFICANCE, Detail, PairShift
 from stack3d.kernels._phase_loops import peaks
@@ -41,32 +42,52 @@ _OTHER = 1.5  # small pixels between displacements that are not the same
 UNCERTAIN = "the frames compared directly disagree with their phase, and fit several displacements"
 
 
-class Small(NamedTuple):
+@dataclass(frozen=True)
+class Small:
     """A frame made small."""
 
-    pixels: np.ndarray[Any, Any]
+    pixels: np.ndarray[Any, Any]  # within -1 ... 1
     size: int  # its pixels in pixels of the frame
 
-
-@dataclass(frozen=True)
-class Found:
-    """A maximum of the direct correlation, in pixels of the frame."""
-
-    d: np.ndarray[Any, Any]
-    alike: float
-    variance: np.ndarray[Any, Any]  # (y, x)
-    bend: np.ndarray[Any, Any]  # of the logarithm of the correlation: (yy, yx, xx)
-    white: float  # share of samples that are independent in what differs
-    first: Small
-    second: Small
-    cut: tuple[int, int]  # displacement in small pixels at which they were cut
+    def negative(self) -> Small:
+        """Return the frame with the opposite contrast."""
+        return Small(-self.pixels, self.size)
 
     @cached_property
+    def searched(self) -> Searched:
+        """What a search of all displacements needs of the frame, made once for all of its pairs."""
+        b = max(1, -(-max(self.pixels.shape) // _SEARCHED))
+        pixels = cuts.shrink(self.pixels, b)
+        pixels -= pixels.mean(dtype=np.float64)
+        # so large that no displacement that counts meets another one
+        n, m = (scipy.fft.next_fast_len(math.ceil((2 - _SHARE) * side) + 1, real=True) for side in pixels.shape)
+        transform = scipy.fft.rfft2(pixels, (n, m), workers=1)
+        return Searched(transform, search.spread(pixels, n, m, _SHARE), b)
+
+
+class Searched(NamedTuple):
+    """A frame made smaller still, transformed."""
+
+    transform: np.ndarray[Any, Any]
+    spread: np.ndarray[Any, Any]
+    size: int  # pixels of the small frame to one
+
+
+class Found(NamedTuple):
+    """A maximum of the direct correlation, in pixels of the frame."""
+
+    d: tuple[float, float]
+    alike: float
+    variance: tuple[float, float]  # (y, x)
+    bend: tuple[float, float, float]  # of the logarithm of the correlation: (yy, yx, xx)
+    white: float  # share of samples that are independent in what differs
+    number: float  # independent samples
+
+    @property
     def standing(self) -> float:
         """Deviations above chance."""
-        number = loops.structures(self.first.pixels, self.second.pixels, *self.cut)
         # each row and column gave up its mean and slope
-        return math.atanh(self.alike) * math.sqrt(max(number - 4 * math.sqrt(number), 1.0))
+        return math.atanh(self.alike) * math.sqrt(max(self.number - 4 * math.sqrt(self.number), 1.0))
 
 
 def small_frame(binned: Any, plan: Plan) -> Small:
@@ -75,7 +96,6 @@ def small_frame(binned: Any, plan: Plan) -> Small:
     b = max(1, -(-max(values.shape) // _SIDE))
     pixels = cuts.shrink(np.ascontiguousarray(values), b)
     highest = np.abs(pixels).max(initial=0.0)
-    # squares and their products must stay within float32
     return Small(pixels / highest if highest > 0 else pixels, b * plan.binning)
 
 
@@ -90,6 +110,10 @@ def _falls_steeply(power: Any, tables: Tables) -> bool:
     return bool(loops.fall(to_host(power), tables.counts, tables.axis, tables.ring, tables.rings) < _STEEP)
 
 
+def _both_fall_steeply(first: Any, second: Any, tables: Tables) -> bool:
+    return _falls_steeply(first.power, tables) and _falls_steeply(second.power, tables)
+
+
 def checked(found: PairShift, first: Any, second: Any, tables: Tables) -> PairShift:
     """Return a displacement, the one of a direct comparison in its place, or a refusal where neither can be trusted.
 
@@ -100,27 +124,28 @@ def checked(found: PairShift, first: Any, second: Any, tables: Tables) -> PairSh
     if first.small is None or second.small is None or not is_doubtful(found, first, second, tables):
         return found
     torn = found.extra.refused == REFUSED[DISAGREE]
-    leaked = _falls_steeply(first.power, tables) and _falls_steeply(second.power, tables)
-    if torn and not leaked:
+    if torn and not _both_fall_steeply(first, second, tables):
         return found
     if min(first.small.pixels.shape) < _LEAST:
         return found
     size = first.small.size
-    d = np.array([found.dy, found.dx])
-    start = _climbed(first.small, second.small, d / size)
+    d = (float(found.dy), float(found.dx))
+    seen = np.zeros([2 * side for side in first.small.pixels.shape], np.int8)
+    start = _climbed(first.small, second.small, (d[0] / size, d[1] / size), seen, 1)
     if start is not None and start.alike > _CLEAR and found.extra.weight > 0 and _is_the_same(start, found, size):
         return found
-    maxima = _maxima(first.small, second.small, start)
+    maxima = _maxima(first.small, second.small, start, seen)
     if not maxima:
         return found
     best = max(maxima, key=lambda one: one.standing)
     others = [one for one in maxima if _apart(one.d, best.d) > _OTHER * size]
     clear = best.standing - max((one.standing for one in others), default=0.0) > _MARGIN
     stands = clear and best.standing > SIGNIFICANCE
-    longer = float(np.hypot(*best.d)) > float(np.hypot(*d))
+    longer = math.hypot(*best.d) > math.hypot(*d)
     if found.extra.weight == 0:
         return _direct(best, found) if stands and best.alike > _ALIKE and (longer or not torn) else found
-    if leaked and not stands and (start is None or _apart(start.d, d) > _OTHER * size or start.standing < SIGNIFICANCE):
+    kept = start is not None and _apart(start.d, d) <= _OTHER * size and start.standing >= SIGNIFICANCE
+    if not stands and not kept and _both_fall_steeply(first, second, tables):
         return _refused(found)
     if _is_the_same(best, found, size):
         return found
@@ -134,67 +159,67 @@ def checked(found: PairShift, first: Any, second: Any, tables: Tables) -> PairSh
 
 
 def _is_the_same(direct: Found, found: PairShift, size: int) -> bool:
-    variance = direct.variance + np.array([found.extra.error_y, found.extra.error_x]) ** 2
-    apart = np.abs(direct.d - np.array([found.dy, found.dx]))
-    return bool((apart <= _DEVIATIONS * np.sqrt(variance) + _SLACK * size).all())
+    for axis, (place, error) in enumerate(((found.dy, found.extra.error_y), (found.dx, found.extra.error_x))):
+        variance = direct.variance[axis] + error**2
+        if not abs(direct.d[axis] - place) <= _DEVIATIONS * math.sqrt(variance) + _SLACK * size:
+            return False
+    return True
 
 
-def _alike_at(direct: Found, d: np.ndarray[Any, Any]) -> float:
+def _alike_at(direct: Found, d: tuple[float, float]) -> float:
     """Correlation at a displacement near a maximum."""
-    gap, (yy, yx, xx) = d - direct.d, direct.bend
-    return direct.alike * math.exp((yy * gap[0] ** 2 + 2 * yx * gap[0] * gap[1] + xx * gap[1] ** 2) / 2)
+    (yy, yx, xx), y, x = direct.bend, d[0] - direct.d[0], d[1] - direct.d[1]
+    return direct.alike * math.exp((yy * y**2 + 2 * yx * y * x + xx * x**2) / 2)
 
 
-def _apart(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    return float(np.hypot(*(one - other)))
+def _apart(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return math.hypot(one[0] - other[0], one[1] - other[1])
 
 
-def _climbed(first: Small, second: Small, start: np.ndarray[Any, Any]) -> Found | None:
-    """Maximum of the direct correlation next to a displacement in small pixels."""
-    numbers = loops.climbed(first.pixels, second.pixels, float(start[0]), float(start[1]), _LEAST)
-    if not numbers[2] > 0:
+def _climbed(
+    first: Small, second: Small, start: tuple[float, float], seen: np.ndarray[Any, Any], climb: int
+) -> Found | None:
+    """Maximum of the direct correlation next to a displacement in small pixels, unless the way there is a known one."""
+    size, squared = first.size, first.size**2
+    y, x, alike, *rest = loops.climbed(first.pixels, second.pixels, *start, _LEAST, seen, climb).tolist()
+    if not alike > 0:
         return None
-    variance, bend = numbers[3:5] * first.size**2, numbers[5:8] / first.size**2
-    cut = (int(numbers[9]), int(numbers[10]))
-    return Found(numbers[:2] * first.size, float(numbers[2]), variance, bend, float(numbers[8]), first, second, cut)
+    of_y, of_x, yy, yx, xx, white, number = rest
+    variance, bend = (of_y * squared, of_x * squared), (yy / squared, yx / squared, xx / squared)
+    return Found((y * size, x * size), alike, variance, bend, white, number)
 
 
-def _maxima(first: Small, second: Small, start: Found | None) -> list[Found]:
+def _maxima(first: Small, second: Small, start: Found | None, seen: np.ndarray[Any, Any]) -> list[Found]:
     """Maxima of the direct correlation: one that is known, and the highest of all."""
     found = [] if start is None else [start]
-    for place in _highest(first.pixels, second.pixels):
-        one = _climbed(first, second, place)
+    for climb, place in enumerate(_highest(first.searched, second.searched), 2):
+        one = _climbed(first, second, place, seen, climb)
         if one is not None and all(_apart(one.d, other.d) > _OTHER * first.size for other in found):
             found.append(one)
     return found
 
 
-def _highest(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _highest(first: Searched, second: Searched) -> list[tuple[float, float]]:
     """Displacements at the highest peaks of the correlation of frames, divided by their spread on the overlap."""
-    b = max(1, -(-max(first.shape) // _SEARCHED))
-    one, two = (cuts.shrink(frame, b) for frame in (first, second))
-    one -= one.mean(dtype=np.float64)
-    two -= two.mean(dtype=np.float64)
-    shape = [scipy.fft.next_fast_len(2 * side, real=True) for side in one.shape]
-    product = np.conj(scipy.fft.rfft2(one, shape, workers=1)) * scipy.fft.rfft2(two, shape, workers=1)
-    correlation = scipy.fft.irfft2(product, shape, workers=1)
-    found = peaks(loops.normalised(correlation, one, two, _SHARE), 4)
-    found = found[found[:, 2] > 0.1]
-    place: np.ndarray[Any, Any] = np.where(found[:, :2] > np.array(shape) / 2, found[:, :2] - shape, found[:, :2]) * b
-    return place
+    n, m = first.spread.shape[1:]
+    correlation = scipy.fft.irfft2(np.conj(first.transform) * second.transform, (n, m), workers=1, overwrite_x=True)
+    search.normalised(correlation, first.spread, second.spread)
+    highest = [(y, x) for y, x, height in peaks(correlation, 4).tolist() if height > 0.1]
+    b = first.size
+    return [(b * (y - n if y > n / 2 else y), b * (x - m if x > m / 2 else x)) for y, x in highest]
 
 
 def _direct(best: Found, found: PairShift) -> PairShift:
-    error = np.sqrt(best.variance + 1e-4)
+    of_y, of_x = (variance + 1e-4 for variance in best.variance)
     detail = found.extra._replace(
-        weight=float(2 / (error**2).sum()),
-        error_y=float(error[0]),
-        error_x=float(error[1]),
+        weight=2 / (of_y + of_x),
+        error_y=math.sqrt(of_y),
+        error_x=math.sqrt(of_x),
         significance=best.standing,
         disagreement=0.0,
         refused="",
     )
-    return PairShift(float(best.d[0]), float(best.d[1]), best.alike, detail)
+    return PairShift(*best.d, best.alike, detail)
 
 
 def _refused(found: PairShift) -> PairShift:

@@ -8,64 +8,34 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from stack3d.kernels._phase_overlap_loops import digits, overlap
+from stack3d.kernels._phase_overlap_loops import correlation, digits, lag, lines, overlap, product
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _DROP = 0.15  # fall of the autocorrelation over which its curvature is measured
 _WIDEST = 8  # longest such distance
-_CLIMBS = 12
+_STEPS = 12
+_LENIENT = _STEPS - 2  # step from which a maximum may lie a little nearer to another whole displacement
 _FLOOR = 0.07  # error of a parabola through three neighbours of structure as fine as the pixels
 
 
 @njit(**_OPTIONS)
-def ncc(a: Any, b: Any, top: int, left: int, other_top: int, other_left: int, rows: int, cols: int) -> float:
-    """Normalised correlation of a part of `a` with an equally large part of `b`, both as `digits` returns them."""
-    total: Any = (0, 0, 0, 0, 0)
-    s, t, ss, tt, st = total
-    for i in range(rows):
-        p, q = a[top + i, left : left + cols], b[other_top + i, other_left : other_left + cols]
-        # of at most 500 pixels a row, so that 32 bits hold its sums
-        row: Any = (np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0))
-        of_p, of_q, of_pp, of_qq, of_pq = row
-        for j in range(cols):
-            x, y = np.int32(p[j]), np.int32(q[j])
-            of_p = np.int32(of_p + x)
-            of_q = np.int32(of_q + y)
-            of_pp = np.int32(of_pp + np.int32(x * x))
-            of_qq = np.int32(of_qq + np.int32(y * y))
-            of_pq = np.int32(of_pq + np.int32(x * y))
-        s += of_p
-        t += of_q
-        ss += of_pp
-        tt += of_qq
-        st += of_pq
-    number = rows * cols
-    above, first, second = st - s * t / number, ss - s * s / number, tt - t * t / number
-    return above / math.sqrt(first * second) if first > 0 and second > 0 else 0.0
-
-
-@njit(**_OPTIONS)
-def _width(a: Any, longest: int) -> int:
+def _width(a: Any, sums: Any, n: int, m: int) -> int:
     """Return the distance over which the autocorrelation falls a little."""
-    n, m = a.shape
+    longest = min(_WIDEST, min(n, m) // 4)
     for h in range(1, longest + 1):
-        down = ncc(a, a, 0, 0, h, 0, n - h, m)
-        across = ncc(a, a, 0, 0, 0, h, n, m - h)
-        if (down + across) / 2 <= 1 - _DROP:
+        if (lag(a, sums, n, m, 0, h) + lag(a, sums, n, m, 1, h)) / 2 <= 1 - _DROP:
             return h
     return longest
 
 
 @njit(**_OPTIONS)
-def structures(a: Any, b: Any, dy: int, dx: int) -> float:
-    """Independent samples of an overlap: its pixels over the sum of its squared autocorrelation along each axis."""
-    a, _ = overlap(a, b, dy, dx)
-    n, m = a.shape
+def structures(a: Any, sums: Any, n: int, m: int) -> float:
+    """Independent samples of a part: its pixels over the sum of its squared autocorrelation along each axis."""
     number = float(n * m)
     for axis in range(2):
         total = 1.0
-        for k in range(1, a.shape[axis] // 2):
-            alike = ncc(a, a, 0, 0, k, 0, n - k, m) if axis == 0 else ncc(a, a, 0, 0, 0, k, n, m - k)
+        for k in range(1, (n, m)[axis] // 2):
+            alike = lag(a, sums, n, m, axis, k)
             if alike < 0.1:
                 break
             total += 2 * alike * alike
@@ -74,58 +44,58 @@ def structures(a: Any, b: Any, dy: int, dx: int) -> float:
 
 
 @njit(**_OPTIONS)
-def _stencil(a: Any, b: Any, h: int) -> Any:
-    """Correlation at the nine displacements -h, 0, h, of the middle of each frame with parts of the other."""
-    rows, cols = a.shape[0] - 2 * h, a.shape[1] - 2 * h
-    of_a, of_b = _sums(a, h, rows, cols), _sums(b, h, rows, cols)
+def stencil(a: Any, b: Any, of_a: Any, of_b: Any, n: int, m: int, h: int) -> Any:
+    """Correlation at the nine displacements -h, 0, h, of the middle of each part with equally large ones of the other.
+
+    `of_a` and `of_b` are the :func:`lines` of the parts.
+    """
+    middle_a, middle_b = _middle(a, n, m, h), _middle(b, n, m, h)
+    in_a, in_b = _windows(a, of_a, n, m, h), _windows(b, of_b, n, m, h)
+    stride, rows, cols = a.shape[1], n - 2 * h, m - 2 * h
+    start, count = h * stride + h, rows * stride
     out = np.empty((3, 3))
     for i in range(3):
         for j in range(3):
-            y, x = h * i, h * j
-            there = _normalised(_product(a, b, h, h, y, x, rows, cols), of_a[1, 1], of_b[i, j], rows * cols)
-            y, x = 2 * h - y, 2 * h - x
-            back = _normalised(_product(b, a, h, h, y, x, rows, cols), of_b[1, 1], of_a[2 - i, 2 - j], rows * cols)
-            out[i, j] = (there + back) / 2
+            step = (i - 1) * h * stride + (j - 1) * h
+            there = product(middle_a, b, start, start + step, count)
+            back = product(middle_b, a, start, start - step, count)
+            out[i, j] = correlation(there, in_a[1, 1], in_b[i, j], rows * cols) / 2
+            out[i, j] += correlation(back, in_b[1, 1], in_a[2 - i, 2 - j], rows * cols) / 2
     return out
 
 
 @njit(**_OPTIONS)
-def _sums(a: Any, h: int, rows: int, cols: int) -> Any:
-    """Sums of the values, and of their squares, in the nine parts of a frame that start at 0, h, 2 h."""
-    out = np.zeros((3, 3, 2))
-    for i in range(a.shape[0]):
-        for j in range(3):
-            line = a[i, h * j : h * j + cols]
-            row: Any = (np.int32(0), np.int32(0))
-            s, ss = row
-            for x in range(cols):
-                value = np.int32(line[x])
-                s = np.int32(s + value)
-                ss = np.int32(ss + np.int32(value * value))
-            for k in range(3):
-                if h * k <= i < h * k + rows:
-                    out[k, j, 0] += s
-                    out[k, j, 1] += ss
+def _middle(a: Any, n: int, m: int, h: int) -> Any:
+    """Digits of a part, 0 outside its middle."""
+    out = np.zeros(a.shape, np.int16)
+    for i in range(h, n - h):
+        row, new = a[i, h : m - h], out[i, h : m - h]
+        for j in range(row.size):
+            new[j] = row[j]
     return out
 
 
 @njit(**_OPTIONS)
-def _product(a: Any, b: Any, top: int, left: int, other_top: int, other_left: int, rows: int, cols: int) -> Any:
-    total: Any = 0
-    for i in range(rows):
-        p, q = a[top + i, left : left + cols], b[other_top + i, other_left : other_left + cols]
-        row: Any = np.int32(0)
-        for j in range(cols):
-            row = np.int32(row + np.int32(np.int32(p[j]) * np.int32(q[j])))
-        total += row
-    return total
-
-
-@njit(**_OPTIONS)
-def _normalised(product: Any, of_a: Any, of_b: Any, number: int) -> float:
-    first, second = of_a[1] - of_a[0] * of_a[0] / number, of_b[1] - of_b[0] * of_b[0] / number
-    above = product - of_a[0] * of_b[0] / number
-    return above / math.sqrt(first * second) if first > 0 and second > 0 else 0.0
+def _windows(a: Any, sums: Any, n: int, m: int, h: int) -> Any:
+    """Sums of the values and of their squares in the nine windows of a part that start at 0, h, 2 h along each axis."""
+    rows, cols = n - 2 * h, m - 2 * h
+    out = np.empty((3, 3, 2))
+    for y in range(3):
+        for x in range(3):
+            # a band of rows and one of columns hold all but the corners, and the window twice
+            corners: Any = (0, 0)
+            s, ss = corners
+            for i in range(2 * h):
+                row = a[i if i < h * y else i + rows]
+                for j in range(2 * h):
+                    value = np.int64(row[j if j < h * x else j + cols])
+                    s += value
+                    ss += value * value
+            for kind in range(2):
+                down, across = sums[0, kind], sums[1, kind]
+                band = down[h * y + rows] - down[h * y] + across[h * x + cols] - across[h * x]
+                out[y, x, kind] = band - down[n] + (ss if kind else s)
+    return out
 
 
 @njit(**_OPTIONS)
@@ -150,61 +120,79 @@ def _summit(values: Any) -> Any:
 
 
 @njit(**_OPTIONS)
-def climbed(a: Any, b: Any, dy: float, dx: float, least: int) -> Any:
+def climbed(a: Any, b: Any, dy: float, dx: float, least: int, seen: Any, climb: int) -> Any:
     """Follow the correlation of two frames on their overlap to its maximum, cutting the overlap anew at each step.
+
+    `seen` (2 rows, 2 columns of a frame) is the number of the climb, counted from 1, that cut the frames at a whole
+    displacement first, negative ones from the end: what comes to such a place of an earlier climb goes on as that did,
+    and is given up. The places of this climb are added to it.
 
     Returns
     -------
-    (11,) array
+    (10,) array
         dy, dx, correlation, variance (y, x) of the displacement, by what the logarithm of the correlation bends
         (yy, yx, xx), the share of samples that are independent in what is left when one frame is taken from the other,
-        and the displacement (y, x) in whole pixels at which the frames were cut; the correlation is 0 where no maximum
-        is reached.
+        and the independent samples of the first frame; the correlation is 0 where no maximum is reached.
     """
-    out = np.zeros(11)
-    iy, ix = round(dy), round(dx)
-    for climb in range(_CLIMBS):
-        if min(a.shape[0] - abs(iy), a.shape[1] - abs(ix)) < least:
+    out, places = np.zeros(10), np.zeros((_STEPS, 2), np.int64)
+    iy, ix, step = round(dy), round(dx), 0
+    while step < _STEPS:
+        n, m = a.shape[0] - abs(iy), a.shape[1] - abs(ix)
+        if min(n, m) < least or 0 < seen[iy, ix] < climb:
             return out
+        seen[iy, ix] = climb
+        if step < _LENIENT:
+            places[step, 0], places[step, 1] = iy, ix
+            for first in range(step):
+                if places[first, 0] == iy and places[first, 1] == ix:
+                    # it goes in circles: on to where it is when it ends
+                    last = first + (_LENIENT - first) % (step - first)
+                    iy, ix, step = places[last, 0], places[last, 1], _LENIENT
+                    break
+        n, m = a.shape[0] - abs(iy), a.shape[1] - abs(ix)
         one, two = overlap(a, b, iy, ix)
-        h = _width(one, min(_WIDEST, min(one.shape) // 4))
-        py, px, height, yy, yx, xx = _summit(_stencil(one, two, h))
+        of_one, of_two = lines(one, n, m), lines(two, n, m)
+        h = _width(one, of_one, n, m)
+        py, px, height, yy, yx, xx = _summit(stencil(one, two, of_one, of_two, n, m, h))
         # midway between two pixels either will do
-        near = 0.5 if climb < _CLIMBS - 2 else 0.75
+        near = 0.5 if step < _LENIENT else 0.75
         if abs(py * h) > near or abs(px * h) > near:
-            iy, ix = iy + round(py * h), ix + round(px * h)
+            iy, ix, step = iy + round(py * h), ix + round(px * h), step + 1
             continue
         if not yy < 0:
             return out
         out[0], out[1], out[2] = iy + py * h, ix + px * h, min(height, 0.9999)
-        out[8] = _independent(one, two, py * h, px * h)
-        known = max(out[8] * one.size, 1.0) / (h * h * (1 - out[2] ** 2))
+        scale = math.sqrt(of_one[0, 1, n] / max(of_two[0, 1, n], 1))
+        out[8] = _independent(one, two, n, m, scale, py * h, px * h)
+        known = max(out[8] * n * m, 1.0) / (h * h * (1 - out[2] ** 2))
         determinant = (yy * xx - yx * yx) * known
         floor = (_FLOOR / h**3) ** 2
         out[3], out[4] = -xx / determinant + floor, -yy / determinant + floor
         out[5], out[6], out[7] = yy / (h * h), yx / (h * h), xx / (h * h)
-        out[9], out[10] = iy, ix
+        out[9] = structures(one, of_one, n, m)
         return out
     return out
 
 
 @njit(**_OPTIONS)
-def _independent(a: Any, b: Any, py: float, px: float) -> float:
-    """Share of independent samples in what is left when one frame is taken from the other, moved by part of a pixel."""
-    n, m = a.shape[0] - 2, a.shape[1] - 2
-    left = np.empty((n, m), np.float32)
-    squares = _product(a, a, 0, 0, 0, 0, *a.shape) / max(_product(b, b, 0, 0, 0, 0, *b.shape), 1)
-    scale, half_y, half_x = np.float32(math.sqrt(squares)), np.float32(py / 2), np.float32(px / 2)
-    for i in range(n):
-        above, row, below, of_a = b[i], b[i + 1], b[i + 2], a[i + 1]
-        for j in range(m):
-            down = np.float32(np.int32(below[j + 1]) - np.int32(above[j + 1]))
-            across = np.float32(np.int32(row[j + 2]) - np.int32(row[j]))
-            left[i, j] = np.float32(of_a[j + 1]) - scale * (np.float32(row[j + 1]) + half_y * down + half_x * across)
-    share, rest = 1.0, digits(left)
+def _independent(a: Any, b: Any, n: int, m: int, scale: float, py: float, px: float) -> float:
+    """Share of independent samples in what is left of a part when another is taken, moved by part of a pixel."""
+    left, peak = np.zeros((n - 2, a.shape[1]), np.float32), np.zeros(m - 2, np.float32)
+    factor, half_y, half_x = np.float32(scale), np.float32(py / 2), np.float32(px / 2)
+    for i in range(n - 2):
+        above, below, before, after = b[i, 1 : m - 1], b[i + 2, 1 : m - 1], b[i + 1, : m - 2], b[i + 1, 2:m]
+        row, of_a, new = b[i + 1, 1 : m - 1], a[i + 1, 1 : m - 1], left[i]
+        for j in range(m - 2):
+            down = np.float32(np.int32(below[j]) - np.int32(above[j]))
+            across = np.float32(np.int32(after[j]) - np.int32(before[j]))
+            moved = np.float32(row[j]) + half_y * down + half_x * across
+            new[j] = np.float32(of_a[j]) - factor * moved
+        for j in range(m - 2):
+            peak[j] = max(peak[j], abs(new[j]))
+    rest = digits(left, peak.max())
+    share, sums = 1.0, lines(rest, n - 2, m - 2)
     for axis in range(2):
-        dy, dx = 1 - axis, axis
-        alike = min(max(ncc(rest, rest, 0, 0, dy, dx, n - dy, m - dx), 0.0), 0.99)
+        alike = min(max(lag(rest, sums, n - 2, m - 2, axis, 1), 0.0), 0.99)
         share *= (1 - alike) / (1 + alike)
     return share
 
@@ -232,44 +220,3 @@ def fall(power: Any, counts: Any, axis: Any, ring: Any, rings: int) -> float:
             last = total[r] / max(number[r], 1.0)
             most = max(most, last)
     return last / most if most > 0 else np.inf
-
-
-@njit(**_OPTIONS)
-def normalised(product: Any, a: Any, b: Any, share: float) -> Any:
-    """Divide a correlation by the spread of both frames on the overlap; 0 where the overlap is less than a share.
-
-    `product` (n + ..., m + ...) is periodic: displacement (dy, dx) at ``product[dy, dx]``, negative ones from the end.
-    """
-    n, m = a.shape
-    sums = np.zeros((4, n + 1, m + 1))
-    for i in range(n):
-        line = np.zeros(4)
-        for j in range(m):
-            line[0] += a[i, j]
-            line[1] += a[i, j] * a[i, j]
-            line[2] += b[i, j]
-            line[3] += b[i, j] * b[i, j]
-            for k in range(4):
-                sums[k, i + 1, j + 1] = sums[k, i, j + 1] + line[k]
-    out = np.zeros(product.shape, np.float32)
-    for dy in range(1 - n, n):
-        rows, top = n - abs(dy), max(0, -dy)
-        for dx in range(1 - m, m):
-            cols, left = m - abs(dx), max(0, -dx)
-            number = rows * cols
-            if number < share * n * m:
-                continue
-            y, x = dy % product.shape[0], dx % product.shape[1]
-            s, ss = _box(sums[0], top, left, rows, cols), _box(sums[1], top, left, rows, cols)
-            t = _box(sums[2], top + dy, left + dx, rows, cols)
-            tt = _box(sums[3], top + dy, left + dx, rows, cols)
-            first, second = ss - s * s / number, tt - t * t / number
-            if first > 0 and second > 0:
-                out[y, x] = (product[y, x] - s * t / number) / math.sqrt(first * second)
-    return out
-
-
-@njit(**_OPTIONS)
-def _box(table: Any, top: int, left: int, rows: int, cols: int) -> float:
-    below, right = top + rows, left + cols
-    return float(table[below, right] - table[top, right] - table[below, left] + table[top, left])

@@ -19,7 +19,7 @@ from stack3d.operations._register import Canvas, Crop, Fill, Order, _checked, _m
 from stack3d.transforms._matrices import in_frame, with_parameters
 
 
-@operation(version=2, estimator=estimate_channel_offset)
+@operation(version=3, estimator=estimate_channel_offset)
 def align_channels(
     da: xr.DataArray,
     *,

@@ -33,7 +33,7 @@ class _Plan(NamedTuple):
     plan: Any
 
 
-@estimator(version=2)
+@estimator(version=3)
 def estimate_channel_offset(
     da: xr.DataArray,
     *,
@@ -210,7 +210,7 @@ def _pair(first: Any, second: Any, plan: _Plan) -> np.ndarray:
 def _negative(prepared: Any) -> Any:
     """Return what is kept of a frame with the opposite contrast."""
     if isinstance(prepared, kernels.phase.Spectrum):
-        small = prepared.small and prepared.small._replace(pixels=-prepared.small.pixels)
+        small = prepared.small and prepared.small.negative()
         return prepared._replace(coefficients=-prepared.coefficients, small=small)
     return prepared._replace(
         spectrum=_negative(prepared.spectrum),

@@ -116,7 +116,7 @@ def apply_transforms(
     return _apply(da, estimate, order, integer, fill, value, canvas, crop)
 
 
-@operation(version=3, needs=("z",), estimator=estimate_transforms, check=_checked)
+@operation(version=4, needs=("z",), estimator=estimate_transforms, check=_checked)
 def register(
     da: xr.DataArray,
     *,

@@ -34,7 +34,7 @@ class UntiedSliceWarning(UserWarning):
     """Most slices share too little with their neighbours to be placed."""
 
 
-@estimator(version=3, needs=("z",))
+@estimator(version=4, needs=("z",))
 def estimate_transforms(
     da: xr.DataArray,
     *,
