@@ -152,6 +152,20 @@ def test_differences_are_folded_as_those_of_the_frame_are(shape):
     np.testing.assert_allclose(found, whole, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(40, 60), (41, 61), (200, 1500), (301, 97)])
+def test_rows_of_which_a_span_was_measured_are_folded_as_with_weights(shape):
+    rng = np.random.default_rng(1)
+    frame, first = rng.normal(size=shape).astype(np.float32), np.arange(shape[0]) // 8
+    spans = np.stack([first, shape[1] - first[::-1]], axis=1)
+    spans[3], spans[4] = (7, 8), (9, 9)
+    column = np.arange(shape[1])
+    weight = ((column >= spans[:, :1]) & (column < spans[:, 1:])).astype(np.float32)
+    wide, rows = shape[1] + 7, min(16, shape[0] // 2)
+    spans.flags.writeable = False
+    found = _stripe_power._projected_changes(frame, weight, rows, wide, spans)
+    np.testing.assert_allclose(found, _stripe_power._projected_changes(frame, weight, rows, wide), atol=1e-5)
+
+
 @pytest.mark.parametrize("width", [60, 61, 97])
 def test_differences_and_their_sine_transform_have_the_same_array_form(width):
     rng = np.random.default_rng(0)

@@ -99,3 +99,13 @@ def test_buffers_of_a_thread_are_its_own_and_hold_no_result():
         found = list(pool.map(lambda k: wavelet_stripes.stripes(frames[k % 2], plan), range(40)))
     for k, field in enumerate(found):
         np.testing.assert_array_equal(field, second if k % 2 else first)
+
+
+def test_products_of_large_panels_are_those_of_their_parts():
+    rng = np.random.default_rng(0)
+    factors, rows = rng.normal(size=(9, 700)).astype(np.float32), rng.normal(size=(700, 300)).astype(np.float32)
+    out = np.empty((18, 300), np.float32)
+    for some in (factors, factors[:3], factors[:, ::2]):
+        part = rows[: some.shape[1]]
+        _slow_rows._multiply(some, part, out[: 2 * len(some) : 2])
+        np.testing.assert_allclose(out[: 2 * len(some) : 2], some.astype(float) @ part, atol=1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.fft
@@ -206,6 +208,23 @@ def test_the_compiled_fit_is_that_of_the_array_form(lines, difference):
     for sure in (0.5, 3.0, 30.0):
         believed = _stripe_fit.trusted(array, sure)
         np.testing.assert_allclose(believed, _stripe_fit.trusted_xp(array, sure), rtol=1e-9, atol=1e-12)
+
+
+def test_power_in_bands_is_the_mean_square_lifted_to_a_share_of_the_largest():
+    rng = np.random.default_rng(0)
+    spectra, factor = rng.normal(size=(7, 50)).astype(np.float32), rng.random(51)
+    edges, power = np.array([3, 8, 17, 42, 51]), np.empty((7, 4))
+    _stripe_power_loops.band_means(spectra, factor, edges, 1, power)
+    squares = (spectra * factor[:50]) ** 2
+    expected = np.stack([squares[:, a - 1 : b - 1].mean(axis=1) for a, b in pairwise(edges)], 1)
+    np.testing.assert_allclose(power, expected, rtol=1e-12)
+    power[2, 1] = power[4] = 0
+    least = np.maximum(1e-3 * power.max(axis=0), 1e-12 * power.max())
+    expected = np.maximum(power, least)
+    assert _stripe_power_loops.lift(power, 1e-3, 1e-12)
+    np.testing.assert_array_equal(power, expected)
+    assert not _stripe_power_loops.lift(np.zeros((3, 2)), 1e-3, 1e-12)
+    assert not _stripe_power_loops.lift(np.full((3, 2), np.nan), 1e-3, 1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 1000, 1001])

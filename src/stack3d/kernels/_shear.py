@@ -170,7 +170,7 @@ def moved_xp(frame: Any, first: np.ndarray[Any, Any], taps: np.ndarray[Any, Any]
     return out
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"contract"})
 def _shift_rows(frame: Any, first: Any, taps: Any, out: Any) -> None:
     last, columns = frame.shape[1] - 1, out.shape[1]
     row = np.empty(columns + 5, np.float32)

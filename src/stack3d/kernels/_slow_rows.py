@@ -22,6 +22,7 @@ _FEW = 24  # slowest cosines, which frames are put together from,
 _CLOSE = 1e-4  # and how near their blocks must come, of the largest value;
 _ROUGH = 3e-3  # the others are only measured by
 _DAMPED = 3e-4  # the same for what a damping leaves
+_LOW = 6  # rows of a product from which on it is made at full speed
 _ALONE = 2**19 - 1  # multiplications up to which OpenBLAS uses one thread: a second one must have 2**18 of its own
 
 
@@ -96,6 +97,12 @@ def parted(slow: Slow, rows: Any, sums: Any, part: slice = slice(None)) -> None:
 def _multiply(factors: Any, rows: Any, out: Any) -> None:
     """Write a product in parts that BLAS makes in this thread: others that it wakes spin on while frames go on here."""
     step = max(1, _ALONE // max(1, rows.size))
+    if step < min(_LOW, len(factors)):
+        # Parts of few rows are hardly a product of matrices: parts of few columns are.
+        wide = max(1, _ALONE // max(1, factors.size))
+        for first in range(0, rows.shape[1], wide):
+            np.matmul(factors, rows[:, first : first + wide], out=out[:, first : first + wide])
+        return
     for first in range(0, len(factors), step):
         np.matmul(factors[first : first + step], rows, out=out[first : first + step])
 

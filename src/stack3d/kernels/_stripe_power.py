@@ -24,12 +24,15 @@ _GROWTH = 1.33  # of the bands
 _SLOPES = (1.0, 4.0)  # from the axis across, up to which power is compared in a frame, and in a difference
 _FAINT = 1e-3
 _LEVEL = 1e-3  # of the power of stripes, below which nothing else is told apart
+_TINY = 1e-12  # of the largest of all, that all others are lifted to
 _FAST = 13  # largest prime factor of a length that transforms are made for;
 _PLAIN, _PRIME = (
     200,
     4,
 )  # a transform takes as long as a product would at a length of so much and so often the largest factor
 MODES = int(np.ceil(REACHES[-1] * np.sqrt(-np.log(_FAINT)))) + 1  # cosines along the stripe that the shortest take
+_EMPTY, _NONE = np.empty((0, 0), np.float32), np.empty((0, 2), np.int64)
+_NONE.flags.writeable = False  # as spans are: one type of array for the compiled loops
 ACROSS = np.geomspace(np.pi / 4096, np.pi, 400)  # frequencies for `Stripes.share`
 
 
@@ -108,7 +111,7 @@ def measure(
     strength: float = 1.0,
     difference: bool = False,
     slow: Any = None,
-    measured: float | None = None,
+    spans: Any = None,
 ) -> Stripes:
     """Measure the stripes along y of a frame.
 
@@ -127,8 +130,8 @@ def measure(
         frequencies nearer to the axis along the stripes, and so for wider ones.
     slow : (n, x) array, optional
         Of `slow_rows`, where that is at hand and no pixel is missing.
-    measured : float, optional
-        Pixels of a row that were measured, on average, where that is known.
+    spans : (y, 2) int64 array, optional
+        First pixel of each row that is not missing and the one after the last, where those between are all there.
     """
     height, width = u.shape
     # Of lines with zeros up to a fast size, where pixels are missing.
@@ -136,18 +139,19 @@ def measure(
     edges = _bands(wide, 1 if difference else LEAST)
     if height < 2 * LEAST or len(edges) < 3 or strength <= 0:
         return none(height)
-    power = _powers(u, weight, min(ROWS, height // 2), wide, edges, slow)
-    largest = float(power.max())
-    if not largest > 0:
-        return none(height)
+    power = _powers(u, weight, min(ROWS, height // 2), wide, edges, slow, spans)
     # Endless stripes in nothing else are no Gaussian.
-    power = np.maximum(power, np.maximum(_LEVEL * power.max(axis=0), 1e-12 * largest))
+    if not loops.lift(power, _LEVEL, _TINY):
+        return none(height)
     reaches = REACHES if length is None else (min(max(height / (np.pi * length), REACHES[0]), REACHES[-1]),)
     bands = bands_of(edges, height, wide, len(power), _SLOPES[difference], reaches)
     best = fitted(power, bands)
     ratio = strength * trusted(best, SURE / max(strength, 1.0))
-    if measured is None:
-        measured = width if weight is None else float(namespace(u).count_nonzero(weight > 0)) / height
+    measured = float(width)
+    if spans is not None:
+        measured = float((spans[:, 1] - spans[:, 0]).sum()) / height
+    elif weight is not None:
+        measured = float(namespace(u).count_nonzero(weight > 0)) / height
     return Stripes(height, best.reach, bands.omega, ratio, best.rest, 2 * measured)
 
 
@@ -206,7 +210,9 @@ def _bands(width: int, first: int) -> tuple[int, ...]:
     return tuple(edges)
 
 
-def _powers(u: Any, weight: Any, rows: int, wide: int, edges: tuple[int, ...], slow: Any = None) -> np.ndarray:
+def _powers(
+    u: Any, weight: Any, rows: int, wide: int, edges: tuple[int, ...], slow: Any = None, spans: Any = None
+) -> np.ndarray:
     """Return the mean power of differences along x, (cosines along y, bands across), float64 on the host."""
     out = np.empty((rows, len(edges) - 1))
     if weight is None:
@@ -214,20 +220,21 @@ def _powers(u: Any, weight: Any, rows: int, wide: int, edges: tuple[int, ...], s
         # Of a row that goes on as its mirror image, what differences are follows from what the row is.
         whole, factor, first = (scipy.fft.dct(slow) if on_host(slow) else _mirrored(slow)), _steps(wide), 0
     elif on_host(u):
-        slow = _projected_changes(packed(u), packed(np.asarray(weight)), rows, wide)
-        whole, factor, first = scipy.fft.dst(slow, type=1, overwrite_x=True), np.ones(wide), 1
+        slow = _projected_changes(packed(u), packed(np.asarray(weight)), rows, wide, spans)
+        whole, factor, first = scipy.fft.dst(slow, type=1, overwrite_x=True), _ones(wide), 1
     else:
-        whole, factor, first = _sines(project(changes_xp(u, weight, wide), rows)), np.ones(wide), 1
+        whole, factor, first = _sines(project(changes_xp(u, weight, wide), rows)), _ones(wide), 1
     loops.band_means(whole.get() if hasattr(whole, "get") else whole, factor, _array(edges), first, out)
     return out
 
 
-def _projected_changes(u: Any, weight: Any, rows: int, wide: int) -> Any:
+def _projected_changes(u: Any, weight: Any, rows: int, wide: int, spans: Any = None) -> Any:
     """Return the products of `changes_xp` with the slowest cosines."""
+    weight, spans = (weight, _NONE) if spans is None else (_EMPTY, spans)
     slow = of_cosines(u.shape[0], rows)
     out, sums = np.empty((rows, wide - 1), np.float32), sums_of(slow)[:, 0]
     for start, stop in panels(wide - 1):
-        loops.fold_changes(u, weight, start, stop, slow.local, *sums)
+        loops.fold_changes(u, weight, spans, start, stop, slow.local, *sums)
         mixed(slow, sums, out[:, start:stop])
     return out
 
@@ -235,6 +242,11 @@ def _projected_changes(u: Any, weight: Any, rows: int, wide: int) -> Any:
 @lru_cache(maxsize=64)
 def _steps(width: int) -> np.ndarray:
     return 2 * np.sin(np.pi * np.arange(width) / (2 * width))
+
+
+@lru_cache(maxsize=64)
+def _ones(width: int) -> np.ndarray:
+    return np.ones(width)
 
 
 @lru_cache(maxsize=64)

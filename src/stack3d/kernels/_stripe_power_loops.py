@@ -12,6 +12,7 @@ from stack3d.kernels._line_loops import copy, fill
 from stack3d.kernels._slow_rows_loops import STRIDE, fold_four, fold_row
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_LANES = 8  # sums that are added to by turns
 _HALF = 11  # bits of a number that are counted at once
 
 
@@ -28,14 +29,33 @@ def _changes(u: Any, weight: Any, row: Any, start: Any, out: Any) -> None:
 
 
 @njit(**_OPTIONS)
-def _both_changes(u: Any, weight: Any, row: Any, start: Any, upper: Any, lower: Any) -> None:
-    """Write `_changes` of a row of the upper half and of its mirror image: of the middle row by halves, 0 beyond."""
-    height, zero, half = u.shape[0], np.float32(0), np.float32(0.5)
-    if row < height // 2:
+def _changes_within(u: Any, spans: Any, row: Any, start: Any, out: Any) -> None:
+    """Write differences along x in a row, from a column on, 0 where one of its pixels is beyond the span of the row."""
+    zero = np.float32(0)
+    low = min(max(spans[row, 0] - start, 0), out.size)
+    high = max(min(spans[row, 1] - 1 - start, out.size), low)
+    here, ahead, line = u[row, start + low : start + high], u[row, start + low + 1 :], out[low:high]
+    fill(zero, out[:low])
+    for j in range(line.size):
+        line[j] = ahead[j] - here[j]
+    fill(zero, out[high:])
+
+
+@njit(**_OPTIONS)
+def _both_changes(u: Any, weight: Any, spans: Any, row: Any, start: Any, upper: Any, lower: Any) -> None:
+    """Write the changes of a row of the upper half and of its mirror image: of the middle row by halves, 0 beyond."""
+    height, zero, half, within = u.shape[0], np.float32(0), np.float32(0.5), spans.size > 0
+    if row < height // 2 and within:
+        _changes_within(u, spans, row, start, upper)
+        _changes_within(u, spans, height - 1 - row, start, lower)
+    elif row < height // 2:
         _changes(u, weight, row, start, upper)
         _changes(u, weight, height - 1 - row, start, lower)
     elif height % 2 and row == height // 2:
-        _changes(u, weight, row, start, upper)
+        if within:
+            _changes_within(u, spans, row, start, upper)
+        else:
+            _changes(u, weight, row, start, upper)
         for j in range(upper.size):
             upper[j] *= half
         copy(upper, lower)
@@ -56,15 +76,18 @@ def _fold_row(u: Any, v: Any, there: Any, yonder: Any, even: Any, odd: Any) -> N
 
 
 @njit(**_OPTIONS)
-def fold_changes(u: Any, weight: Any, start: Any, stop: Any, local: Any, even: Any, odd: Any) -> None:
-    """Write what `_slow_rows_loops.fold` makes of differences along x, 0 at pixels that are missing and beyond the frame."""
+def fold_changes(u: Any, weight: Any, spans: Any, start: Any, stop: Any, local: Any, even: Any, odd: Any) -> None:
+    """Write what `_slow_rows_loops.fold` makes of differences along x, 0 at pixels that are missing and beyond the frame.
+
+    `spans` are the first pixel of each row and the one after the last, where those between are all there; else empty.
+    """
     height, lines = u.shape[0], np.empty((8, stop - start), np.float32)
     a, b, c, d, q, r, s, t = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5], lines[6], lines[7]
     if local.size == 0:
         count = max(min(stop, u.shape[1] - 1) - start, 0)
         for i in range(even.size // STRIDE):
             some, other = even[i * STRIDE : i * STRIDE + a.size], odd[i * STRIDE : i * STRIDE + a.size]
-            if i < height // 2:
+            if i < height // 2 and spans.size == 0:
                 k = height - 1 - i
                 _fold_row(
                     u[i, start : start + count + 1], u[k, start : start + count + 1],
@@ -74,17 +97,17 @@ def fold_changes(u: Any, weight: Any, start: Any, stop: Any, local: Any, even: A
                 fill(np.float32(0), some[count:])
                 fill(np.float32(0), other[count:])
             else:
-                _both_changes(u, weight, i, start, a, q)
+                _both_changes(u, weight, spans, i, start, a, q)
                 fold_row(a, q, some, other)
         return
     rows, terms = local.shape
     for block in range(even.size // (terms * STRIDE)):
         first, last = block * rows, block * rows + rows - 1
         for k in range(0, rows // 2, 2):
-            _both_changes(u, weight, first + k, start, a, q)
-            _both_changes(u, weight, first + k + 1, start, b, r)
-            _both_changes(u, weight, last - k - 1, start, c, s)
-            _both_changes(u, weight, last - k, start, d, t)
+            _both_changes(u, weight, spans, first + k, start, a, q)
+            _both_changes(u, weight, spans, first + k + 1, start, b, r)
+            _both_changes(u, weight, spans, last - k - 1, start, c, s)
+            _both_changes(u, weight, spans, last - k, start, d, t)
             for m in range(0, terms, 4):
                 n = (block * terms + m) * STRIDE
                 fold_four(a, b, c, d, q, r, s, t, local[k : k + 2, m : m + 4], even[n:], odd[n:], k > 0)
@@ -93,31 +116,42 @@ def fold_changes(u: Any, weight: Any, start: Any, stop: Any, local: Any, even: A
 @njit(**_OPTIONS)
 def band_means(spectra: Any, factor: Any, edges: Any, first: Any, out: Any) -> None:
     """Write the mean power of spectra times a factor in bands of frequency; `first` is that of their first column."""
-    rows = spectra.shape[0]
-    for i in range(0, rows - 3, 4):
-        # Four sums at once, which do not wait for each other.
-        p, q, r, s = spectra[i], spectra[i + 1], spectra[i + 2], spectra[i + 3]
-        for b in range(edges.size - 1):
-            one, two, three, four = 0.0, 0.0, 0.0, 0.0
-            for k in range(edges[b] - first, edges[b + 1] - first):
-                share = factor[k]
-                w, x, y, z = p[k] * share, q[k] * share, r[k] * share, s[k] * share
-                one, two, three, four = one + w * w, two + x * x, three + y * y, four + z * z
-            count = edges[b + 1] - edges[b]
-            out[i, b], out[i + 1, b], out[i + 2, b], out[i + 3, b] = (
-                one / count,
-                two / count,
-                three / count,
-                four / count,
-            )
-    for i in range(rows - rows % 4, rows):
+    rows, bands = out.shape
+    squares, lanes = np.empty(spectra.shape[1]), np.empty(_LANES)
+    for i in range(rows):
         row = spectra[i]
-        for b in range(edges.size - 1):
-            total = 0.0
-            for k in range(edges[b] - first, edges[b + 1] - first):
-                value = row[k] * factor[k]
-                total += value * value
-            out[i, b] = total / (edges[b + 1] - edges[b])
+        for k in range(squares.size):
+            value = row[k] * factor[k]
+            squares[k] = value * value
+        for b in range(bands):
+            low, high = edges[b] - first, edges[b + 1] - first
+            even = low + (high - low) // _LANES * _LANES
+            lanes[:] = 0
+            for k in range(low, even, _LANES):
+                for n in range(_LANES):
+                    lanes[n] += squares[k + n]
+            total = lanes.sum()
+            for k in range(even, high):
+                total += squares[k]
+            out[i, b] = total / (high - low)
+
+
+@njit(**_OPTIONS)
+def lift(power: Any, level: Any, tiny: Any) -> bool:
+    """Lift what is less than `level` of the largest of its band, or `tiny` of all, if any is above 0, and tell whether so."""
+    (rows, bands), total = power.shape, 0.0
+    most = np.zeros(bands)
+    for i in range(rows):
+        for b in range(bands):
+            most[b] = max(most[b], power[i, b])
+            total += power[i, b]
+    if not 0 < total < np.inf:
+        return False
+    largest = most.max()
+    for i in range(rows):
+        for b in range(bands):
+            power[i, b] = max(power[i, b], level * most[b], tiny * largest)
+    return True
 
 
 @njit(**_OPTIONS)

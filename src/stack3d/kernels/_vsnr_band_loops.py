@@ -38,10 +38,12 @@ def _rest(u: Any, rows: Any, terms: Any, out: Any, first: Any) -> None:
 
 
 @njit(**_OPTIONS)
-def _rests(a: Any, b: Any, c: Any, d: Any, rows: Any, terms: Any, out: Any) -> None:
-    """`_rest` of four rows a, b, c, d of the image."""
-    p, q, r, s = terms[0], terms[1], terms[2], terms[3]
-    e, f, g, h = out[0], out[1], out[2], out[3]
+def _rests(
+    a: Any, b: Any, c: Any, d: Any, rows: Any, terms: Any, out: Any, first: Any, stop: Any
+) -> None:  # fmt: skip
+    """`_rest` of four rows of the image, of columns from `first` to `stop`, which a, b, c, d are."""
+    p, q, r, s = terms[0, first:stop], terms[1, first:stop], terms[2, first:stop], terms[3, first:stop]
+    e, f, g, h = out[0, first:stop], out[1, first:stop], out[2, first:stop], out[3, first:stop]
     a0, a1, a2, a3 = rows[0, 0], rows[0, 1], rows[0, 2], rows[0, 3]
     b0, b1, b2, b3 = rows[1, 0], rows[1, 1], rows[1, 2], rows[1, 3]
     c0, c1, c2, c3 = rows[2, 0], rows[2, 1], rows[2, 2], rows[2, 3]
@@ -55,10 +57,10 @@ def _rests(a: Any, b: Any, c: Any, d: Any, rows: Any, terms: Any, out: Any) -> N
 
 
 @njit(**_OPTIONS)
-def _rests_more(rows: Any, terms: Any, out: Any) -> None:
+def _rests_more(rows: Any, terms: Any, out: Any, first: Any, stop: Any) -> None:
     """Take four more terms from four rests."""
-    p, q, r, s = terms[0], terms[1], terms[2], terms[3]
-    e, f, g, h = out[0], out[1], out[2], out[3]
+    p, q, r, s = terms[0, first:stop], terms[1, first:stop], terms[2, first:stop], terms[3, first:stop]
+    e, f, g, h = out[0, first:stop], out[1, first:stop], out[2, first:stop], out[3, first:stop]
     a0, a1, a2, a3 = rows[0, 0], rows[0, 1], rows[0, 2], rows[0, 3]
     b0, b1, b2, b3 = rows[1, 0], rows[1, 1], rows[1, 2], rows[1, 3]
     c0, c1, c2, c3 = rows[2, 0], rows[2, 1], rows[2, 2], rows[2, 3]
@@ -102,11 +104,11 @@ def _turn_weighted(
 
 
 @njit(**_OPTIONS)
-def _collect(rx: Any, ry: Any, rows: Any, out: Any) -> None:
+def _collect(rx: Any, ry: Any, rows: Any, out: Any, first: Any, stop: Any) -> None:
     """Add to four terms what the adjoint of the differences makes of four rows; both have what comes before first."""
-    p, q, r, s = out[0], out[1], out[2], out[3]
-    x0, x1, x2, x3 = rx[0], rx[1], rx[2], rx[3]
-    y, y0, y1, y2, y3 = ry[0], ry[1], ry[2], ry[3], ry[4]
+    p, q, r, s = out[0, first:stop], out[1, first:stop], out[2, first:stop], out[3, first:stop]
+    x0, x1, x2, x3 = rx[0, first:], rx[1, first:], rx[2, first:], rx[3, first:]
+    y, y0, y1, y2, y3 = ry[0, first:], ry[1, first:], ry[2, first:], ry[3, first:], ry[4, first:]
     a0, a1, a2, a3 = rows[0, 0], rows[0, 1], rows[0, 2], rows[0, 3]
     b0, b1, b2, b3 = rows[1, 0], rows[1, 1], rows[1, 2], rows[1, 3]
     c0, c1, c2, c3 = rows[2, 0], rows[2, 1], rows[2, 2], rows[2, 3]
@@ -220,6 +222,15 @@ def _row(
 
 
 @njit(**_OPTIONS)
+def _window(spans: Any, start: Any, stop: Any) -> Any:
+    """Return the first column that some row has pixels in, and the one after the last."""
+    first, last = spans[start, 0], spans[start, 1]
+    for i in range(start + 1, stop):
+        first, last = min(first, spans[i, 0]), max(last, spans[i, 1])
+    return first, last
+
+
+@njit(**_OPTIONS)
 def gradient(
     u: Any,
     weight: Any,
@@ -259,6 +270,8 @@ def gradient(
         if shared:
             found[:] = 0
         width = u.shape[1]
+        first, last = (0, width) if weight.size > 0 else _window(spans, start, stop)
+        end = min(last + 1, width)
         for m in range(0, count, _FOUR):
             _rest(
                 u[start],
@@ -271,11 +284,12 @@ def gradient(
         for i in range(start, stop, _FOUR):
             k = i - start
             # Rows below the last are those of the top, or of no account.
-            a, b, c, d = u[(i + 1) % height], u[(i + 2) % height], u[(i + 3) % height], u[(i + 4) % height]
+            a, b = u[(i + 1) % height, first:end], u[(i + 2) % height, first:end]
+            c, d = u[(i + 3) % height, first:end], u[(i + 4) % height, first:end]
             below = rests[1:5]
-            _rests(a, b, c, d, rows[k + 1 : k + 5, :_FOUR], wave[:_FOUR], below)
+            _rests(a, b, c, d, rows[k + 1 : k + 5, :_FOUR], wave[:_FOUR], below, first, end)
             for m in range(_FOUR, count, _FOUR):
-                _rests_more(rows[k + 1 : k + 5, m : m + _FOUR], wave[m : m + _FOUR], below)
+                _rests_more(rows[k + 1 : k + 5, m : m + _FOUR], wave[m : m + _FOUR], below, first, end)
             for n in range(_FOUR):
                 if i + n < stop:
                     _row(
@@ -296,8 +310,8 @@ def gradient(
                     rx[n] = 0
                     ry[n + 1] = 0
             for m in range(0, count, _FOUR):
-                _collect(rx, ry, rows[k : k + _FOUR, m : m + _FOUR], sink[m : m + _FOUR])
-            copy(ry[min(_FOUR, stop - i)], ry[0])
+                _collect(rx, ry, rows[k : k + _FOUR, m : m + _FOUR], sink[m : m + _FOUR], first, last)
+            copy(ry[_FOUR], ry[0])  # of fewer rows than four it has been collected
             copy(rests[_FOUR], rests[0])
         # What leaves through the last row enters through the one below.
         for m in range(count):

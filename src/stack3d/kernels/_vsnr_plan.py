@@ -81,6 +81,9 @@ def domain(plan: Plan) -> Domain:
     periodic = plan.boundary == "periodic"
     if long and len(angles) == 1:
         shear = shear_of(plan.shape, _straightened(angles.pop(), plan.shape), "lanczos")
+        if shear.start is not None:
+            # Beyond the sheared frame there is room for a size that is fast to transform.
+            shear = shear._replace(upright=(shear.upright[0], _fast(shear.upright[1])))
         found = Domain("band", shear.upright, shear)
         fits = modes(plan, found) <= min(_MOST_MODES, shear.upright[0] // 2 + 1)
         if fits and not (periodic and shear.start is not None):
@@ -96,8 +99,15 @@ def domain(plan: Plan) -> Domain:
 @functools.lru_cache(maxsize=8)
 def covered(plan: Plan) -> np.ndarray:
     """Return 1 where the sheared frame lies, and 0 beyond."""
-    shear = domain(plan).shear
-    out = inside_of(spans(shear), shear.upright[1])
+    out = inside_of(ends(plan), domain(plan).shear.upright[1])
+    out.flags.writeable = False
+    return out
+
+
+@functools.lru_cache(maxsize=32)
+def ends(plan: Plan) -> np.ndarray:
+    """Return the first pixel of each row of the sheared frame, and the one after the last."""
+    out = spans(domain(plan).shear)
     out.flags.writeable = False
     return out
 

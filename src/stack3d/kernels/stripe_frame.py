@@ -63,16 +63,27 @@ def stacked(frames: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def subtract(frame: Any, stripes: Any, dtype: Any, out: Any = None) -> tuple[Any, int]:
-    """Return the frame less its stripes in `dtype`, rounded once, and how many pixels were cut.
+    """Return the frame less its stripes (None: it has none) in `dtype`, rounded once, and how many pixels were cut.
 
     Where that takes no more than a difference, it may go to `out`.
     """
+    if stripes is None:
+        return _as_it_is(frame, dtype, out)
     if np.dtype(dtype) == np.float32 and frame.dtype == np.float32 and stripes.dtype == np.float32:
         return namespace(frame).subtract(frame, stripes, out=out), 0
     kind = working_dtype(frame.dtype, dtype)
     values = frame.astype(kind)
     values -= stripes
     return finish(values, dtype)
+
+
+def _as_it_is(frame: Any, dtype: Any, out: Any) -> tuple[Any, int]:
+    if frame.dtype != dtype:
+        return finish(frame.astype(working_dtype(frame.dtype, dtype)), dtype)
+    if out is None:
+        return frame.copy(), 0
+    out[...] = frame
+    return out, 0
 
 
 def subtract_each(frames: Sequence[Any], stripes: Sequence[Any], dtype: Any) -> tuple[Any, int]:

@@ -101,9 +101,9 @@ def take_out(
     common = (np.float32(level), np.float32(dark), divide, out, smallest, largest)
     if kind == "polynomial":
         matrix = np.asarray(values, dtype=np.float64)
-        along = np.asarray(rows, dtype=np.float64)[:, None] ** np.arange(matrix.shape[0])[None, :]
-        # The polynomial of x that each row has, lowest power first.
-        return out, int(_by_rows(pixels, along @ matrix, np.asarray(cols, dtype=np.float32), *common))
+        matrix = np.ascontiguousarray(matrix)
+        y, x = np.asarray(rows, dtype=np.float64), np.asarray(cols, dtype=np.float32)
+        return out, int(_by_rows(pixels, y, matrix, x, *common))
     grid = np.asarray(values, dtype=np.float64)
     along = between(rows, np.arange(grid.shape[1]), grid)
     held = np.clip(np.asarray(cols, dtype=np.float64), 0, grid.shape[1] - 1)
@@ -133,22 +133,46 @@ def take_out_xp(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _by_rows(
-    frame: Any, powers: Any, x: Any, level: Any, dark: Any, divide: bool, out: Any, smallest: Any, largest: Any
+    frame: Any,
+    y: Any,
+    matrix: Any,
+    x: Any,
+    level: Any,
+    dark: Any,
+    divide: bool,
+    out: Any,
+    smallest: Any,
+    largest: Any,
 ) -> int:
     changed = 0
     rows, cols = frame.shape
-    count = powers.shape[1]
+    count = matrix.shape[1]
     surface = np.empty(cols, np.float32)
     for i in range(rows):
-        top = np.float32(powers[i, count - 1])
-        for j in range(cols):
-            surface[j] = top
-        for power in range(count - 2, -1, -1):
-            value = np.float32(powers[i, power])
+        # The polynomial of x that this row has.
+        if count == 1:
+            value = np.float32(_at(matrix, 0, y[i]))
+            for j in range(cols):
+                surface[j] = value
+        else:
+            top, value = np.float32(_at(matrix, count - 1, y[i])), np.float32(_at(matrix, count - 2, y[i]))
+            for j in range(cols):
+                surface[j] = top * x[j] + value
+        for power in range(count - 3, -1, -1):
+            value = np.float32(_at(matrix, power, y[i]))
             for j in range(cols):
                 surface[j] = surface[j] * x[j] + value
         changed += int(_finish_row(frame[i], surface, level, dark, divide, out[i], smallest, largest))
     return changed
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _at(matrix: Any, power: Any, y: Any) -> float:
+    """Return what a row has of a power of x."""
+    value = matrix[matrix.shape[0] - 1, power]
+    for a in range(matrix.shape[0] - 2, -1, -1):
+        value = value * y + matrix[a, power]
+    return float(value)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -181,7 +205,10 @@ def _finish_row(
     pixels: Any, surface: Any, level: Any, dark: Any, divide: bool, out: Any, smallest: Any, largest: Any
 ) -> Any:
     changed = np.int32(0)  # as wide as a pixel inside, so that the loops become vector instructions
-    if divide:
+    if not divide and smallest == -np.inf and largest == np.inf:
+        for j in range(pixels.size):
+            out[j] = np.float32(pixels[j]) - (surface[j] - level)
+    elif divide:
         for j in range(pixels.size):
             value = (np.float32(pixels[j]) - dark) * (level / surface[j]) + dark
             changed = np.int32(changed + store(out, j, value, smallest, largest))

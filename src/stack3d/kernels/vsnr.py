@@ -26,7 +26,7 @@ from stack3d.kernels import _vsnr_plan as plans
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._vsnr_plan import Filter, Plan
 
-__all__ = ["Filter", "Plan", "plan", "stripes", "stripes_xp"]
+__all__ = ["Filter", "Plan", "found", "plan", "stripes", "stripes_xp"]
 
 ITERATIONS, TOLERANCE = 15, 5e-3  # as measured: the page on destriping has the table
 SPLIT_ITERATIONS = 15
@@ -155,16 +155,23 @@ def stripes(frame: Any, plan: Plan, weight: Any = None) -> Any:
         return stripes_xp(frame, plan, weight)
     if frame.ndim == 3:
         return np.stack([stripes(f, plan, None if weight is None else weight[k]) for k, f in enumerate(frame)])
+    field = found(frame, plan, weight)
+    return np.zeros(frame.shape, np.float32) if field is None else field
+
+
+def found(frame: Any, plan: Plan, weight: Any = None) -> Any:
+    """Return `stripes`, or None where a frame has none: most frames of a stack need then no field of zeros."""
+    if not on_host(frame) or frame.ndim == 3:
+        return stripes(frame, plan, weight)
     place = _place(frame, plan)
     part = _part(frame, plan, weight, place)
     if part is None:
-        return np.zeros(frame.shape, np.float32)
-    u, weight, shear, effort = packed(part.u), part.weight, place.shear, _effort(plan, place, part.holes)
+        return None
+    u, weight, effort = packed(part.u), part.weight, _effort(plan, place, part.holes)
     weight = None if weight is None else packed(weight)
     if place.way == "band":
-        spans = _shear.spans(shear)
         tables, psi = _used(plan, part.psi)
-        field = _vsnr_band.solve(u, weight, part.holes, spans, tables, psi, part.scale, **effort)
+        field = _vsnr_band.solve(u, weight, part.holes, plans.ends(plan), tables, psi, part.scale, **effort)
     else:
         solve = _vsnr_full.descend if place.way == "few" else _vsnr_full.split
         field = solve(u, weight, part.psi, plans.full(plan), part.scale, **effort)
@@ -246,9 +253,16 @@ def _part(frame: Any, plan: Plan, weight: Any, place: plans.Domain) -> _Part | N
         weight = None if bool((weight == 1).all()) else weight
     holes = weight is not None
     u, weight = _entered(_centred(frame, weight), weight, plan, place)
+    shown = [
+        _measured(u, weight, filter, place, plan) if filter.noise_level is None else None for filter in plan.filters
+    ]
+    if not any(f.noise_level if s is None else s.ratio.any() for f, s in zip(plan.filters, shown, strict=True)):
+        return None  # as most frames of a stack: their gradients need no scale
     scale = _stripe_level.gradient_scale(u, weight)
-    levels = _levels(u, weight, plan, place, scale)
-    if not scale or not any(np.any(level) for level in levels):
+    if not scale:
+        return None
+    levels = _levels(shown, plan, place, scale)
+    if not any(np.any(level) for level in levels):
         return None
     powers = (plans.band(plan) if place.way == "band" else plans.full(plan)).powers
     psi = sum(np.asarray(level, np.float32) * power for level, power in zip(levels, powers, strict=True))
@@ -297,14 +311,13 @@ def _left(field: Any, plan: Plan, place: plans.Domain) -> Any:
     return namespace(field).ascontiguousarray(field[..., : plan.shape[0], : plan.shape[1]])
 
 
-def _levels(u: Any, weight: Any, plan: Plan, place: plans.Domain, scale: float) -> list[Any]:
-    """Return the noise level of each filter in units of the gradient scale, measured where it is not given."""
+def _levels(shown: Sequence[_stripe_power.Stripes | None], plan: Plan, place: plans.Domain, scale: float) -> list[Any]:
+    """Return the noise level of each filter in units of the gradient scale, from what was measured or as given."""
     levels: list[Any] = []
-    for k, filter in enumerate(plan.filters):
-        if filter.noise_level is not None or not scale:
+    for k, (filter, found) in enumerate(zip(plan.filters, shown, strict=True)):
+        if found is None:
             levels.append(plan.strength * float(filter.noise_level or 0))
             continue
-        found = _measured(u, weight, filter, place, plan)
         if not found.ratio.any():
             levels.append(0.0)
             continue
@@ -332,5 +345,5 @@ def _measured(u: Any, weight: Any, filter: Filter, place: plans.Domain, plan: Pl
             (None if shear.start is None and weight is None else _shear.nearest(whole, shear)),
         )
     elif weight is not None and weight is plans.covered(plan):
-        options["measured"] = float(np.prod(plan.shape) / u.shape[0])
+        options["spans"] = plans.ends(plan)
     return _stripe_power.measure(u, weight, length=filter.sigma[1] or None, **options)

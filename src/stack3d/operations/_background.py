@@ -124,7 +124,7 @@ def estimate_background(
     return _surface_polynomial.fitted(da, "background", sample, powers, weights, per, frame, regress_content)
 
 
-@operation(version=5, estimator=estimate_background)
+@operation(version=6, estimator=estimate_background)
 def remove_background(
     da: xr.DataArray,
     *,

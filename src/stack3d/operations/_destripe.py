@@ -17,7 +17,7 @@ from stack3d.operations import _grey
 from stack3d.operations._stripe_batches import map_batches, on_cpu, on_gpu
 from stack3d.operations._stripe_estimate import angle_of, check_angle, estimate_stripes
 from stack3d.operations._stripe_neighbours import check_neighbours, with_neighbours
-from stack3d.operations._stripe_ways import METHODS, plans_of, stripes_of
+from stack3d.operations._stripe_ways import METHODS, found_by, plans_of, stripes_of
 
 Method = Literal["vsnr", "wavelet", "multiscale", "wedge", "pyvsnr"]
 Boundary = Literal["reflect", "periodic"]
@@ -46,7 +46,7 @@ def _check(
     )
 
 
-@operation(version=5, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
+@operation(version=6, estimator=estimate_stripes, dear=True, when=_asks, check=_check)
 def destripe(
     da: xr.DataArray,
     *,
@@ -186,7 +186,7 @@ def _cast(frame: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:
 
 def _cleaned(frame: Any, method: str, plan: Any, dtype: np.dtype[Any], out: Any = None) -> tuple[Any, int]:
     filled, weight = kernels.stripe_frame.filled(frame)
-    return kernels.stripe_frame.subtract(frame, stripes_of(filled, method, plan, weight), dtype, out)
+    return kernels.stripe_frame.subtract(frame, found_by(filled, method, plan, weight), dtype, out)
 
 
 def _cleaned_batch(frames: Any, method: str, plan: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:

@@ -98,7 +98,7 @@ def estimate_shading(
     return found
 
 
-@operation(version=5, estimator=estimate_shading)
+@operation(version=6, estimator=estimate_shading)
 def flatten(
     da: xr.DataArray,
     *,

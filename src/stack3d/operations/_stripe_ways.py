@@ -59,3 +59,9 @@ def plans_of(
 def stripes_of(frame: Any, method: str, plan: Any, weight: Any) -> Any:
     """Return the stripes of a float32 frame without NaN."""
     return getattr(kernels, METHODS[method]).stripes(frame, plan, weight)
+
+
+def found_by(frame: Any, method: str, plan: Any, weight: Any) -> Any:
+    """Return `stripes_of`, or None where the method tells that a frame has none."""
+    kernel = getattr(kernels, METHODS[method])
+    return getattr(kernel, "found", kernel.stripes)(frame, plan, weight)
