@@ -65,8 +65,7 @@ def transformed(residual: Any, window_y: Any, window_x: Any, tables: Tables) -> 
     frame_loops.taper(tapered, window_y, window_x, 2 * CLIP, 1.0)
     part = scipy.fft.rfft(tapered, tables.transformed[1], axis=1, workers=1)[:, : tables.columns]
     part = scipy.fft.fft(part, tables.transformed[0], axis=0, workers=1, overwrite_x=True)
-    t = tables
-    coefficients, power = frame_loops.gather(part, t.rows, t.start, t.first, t.cell, t.counts, t.ring, t.axis, t.rings)
+    coefficients, power = frame_loops.gather(part, *tables.gathered)
     return phase.Spectrum(coefficients, power, True)
 
 
@@ -76,7 +75,7 @@ def image_of(
     """Image of the band with weighted cells, of deviation 1."""
     half = np.empty((grid[0], grid[1] // 2 + 1), np.complex64)
     t = tables
-    phase_loops.coarse(spectrum.coefficients, np.asarray(weight, np.float32), t.cell, t.start, t.first, t.signed, half)
+    phase_loops.coarse(spectrum.coefficients, np.asarray(weight, np.float32), t.cell, t.start, t.first, t.signed, t.kept, half)
     image = scipy.fft.irfft2(half, grid, workers=1, overwrite_x=True)[: shape[0], : shape[1]]
     spread = float(np.sqrt(np.mean(image * image)))
     return np.ascontiguousarray(image / np.float32(spread if spread > 0 else 1.0))

@@ -45,20 +45,21 @@ def transform(residual: Any, deviation: float, clip: float, tables: Any, xp: Any
     window = xp.asarray(tables.window_y)[:, None] * xp.asarray(tables.window_x)[None, :]
     tapered = xp.clip(residual, -limit, limit) * window / xp.float32(deviation)
     full = xp.fft.rfft2(tapered, tables.transformed)
-    row, column = places(tables)
-    flat = full[xp.asarray(row), xp.asarray(column)].astype(xp.complex64)
+    row, column, real = places(tables)
+    flat = full[xp.asarray(row), xp.asarray(np.where(real, column, 0))].astype(xp.complex64) * xp.asarray(real)
     power = to_host(xp.bincount(xp.asarray(tables.cell), xp.abs(flat).astype(xp.float64) ** 2, tables.counts.size))
     power, factor = frame_loops.whitening(power, tables.counts, tables.ring, tables.axis, tables.rings)
     flat = flat * xp.asarray(factor)[xp.asarray(tables.cell)]
     return xp.stack([flat.real, flat.imag]), xp.asarray(power)
 
 
-def places(tables: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Row and column, in the transform, of every coefficient of the band."""
+def places(tables: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Row and column, in the transform, of every coefficient of the band, and whether it is more than padding."""
     number = np.diff(tables.start)
     row = np.repeat(tables.rows, number)
     column = np.arange(row.size) - np.repeat(tables.start[:-1] - tables.first, number)
-    return row, column
+    first, end = np.repeat(tables.kept, number, axis=0).T
+    return row, column, (column >= first) & (column < end)
 
 
 class PairSums:
@@ -69,7 +70,7 @@ class PairSums:
         self.t, self.xp = tables, xp
         self.cross = (a[0] - 1j * a[1]) * (b[0] + 1j * b[1])
         number = np.diff(tables.start)
-        _, column = places(tables)
+        _, column, self.real = places(tables)
         self.row_number = np.repeat(tables.signed, number)
         self.column = column
         self.ky = xp.asarray(self.row_number * tables.step[0])
@@ -81,7 +82,7 @@ class PairSums:
     def correlation(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Correlation of the low part of the band on the coarse grid."""
         xp, (rows, columns) = self.xp, self.t.grid
-        inside = (2 * np.abs(self.row_number) < rows) & (2 * self.column < columns)
+        inside = self.real & (2 * np.abs(self.row_number) < rows) & (2 * self.column < columns)
         half = xp.zeros((rows, columns // 2 + 1), xp.complex64)
         chosen = xp.asarray(np.flatnonzero(inside))
         values = self.cross[chosen] * xp.asarray(weight)[self.cell[chosen]]

@@ -77,23 +77,23 @@ class CompiledSums:
 
     def __init__(self, first: Any, second: Any, tables: Tables) -> None:
         self.t = tables
-        self.cross, self.squares = loops.cross(first.coefficients, second.coefficients, tables.cell, tables.counts.size)
+        self.cross, self.squares = loops.cross(first.coefficients, second.coefficients, tables.order, tables.begin)
         self.weighed = np.empty_like(self.cross)
         self.band = (tables.start, tables.first, tables.signed, *tables.step, tables.columns)
 
     def correlation(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         rows, columns = self.t.grid
         half = np.empty((rows, columns // 2 + 1), np.complex64)
-        loops.coarse(self.cross, weight, self.t.cell, self.t.start, self.t.first, self.t.signed, half)
+        loops.coarse(self.cross, weight, self.t.cell, self.t.start, self.t.first, self.t.signed, self.t.kept, half)
         correlation: np.ndarray[Any, Any] = scipy.fft.irfft2(half, self.t.grid, workers=1, overwrite_x=True)
         return correlation
 
     def cells(self, dy: float, dx: float) -> np.ndarray[Any, Any]:
-        sums: np.ndarray[Any, Any] = loops.cells(self.cross, self.t.cell, *self.band, self.t.counts.size, dy, dx)
+        sums: np.ndarray[Any, Any] = loops.cells(self.cross, self.t.order, self.t.begin, *self.band, dy, dx)
         return sums
 
     def weigh(self, weight: np.ndarray[Any, Any]) -> None:
-        loops.weigh(self.cross, weight.astype(np.float32), self.t.cell, self.weighed)
+        loops.weigh(self.cross, weight.astype(np.float32), self.t.cell, self.t.start, self.weighed)
 
     def moments(self, dy: float, dx: float) -> np.ndarray[Any, Any]:
         found: np.ndarray[Any, Any] = loops.moments(self.weighed, *self.band, dy, dx)
@@ -108,11 +108,11 @@ def compiled_pair(first: Any, second: Any, tables: Tables, plan: Plan, guess: tu
     """Displacement of a pair of usable spectra on the host."""
     t, powers = tables, (first.power, second.power)
     product, squares, half = pair_loops.opened(
-        first.coefficients, second.coefficients, *powers, t.cell, t.start, t.first, t.signed, *t.grid
+        first.coefficients, second.coefficients, *powers, t.order, t.begin, t.cell, t.start, t.first, t.signed, t.kept, *t.grid
     )
     limits = (plan.binning, plan.slack, SIGNIFICANCE, _DISAGREEMENT, _FLOOR, _LOW)
-    geometry = (t.cell, t.start, t.first, t.signed, *t.step, t.columns, t.counts, t.ring, t.axis, t.rings, t.spread)
-    rest = (*geometry, t.dof, t.reach, t.slope_y, t.slope_x, *limits)
+    band = (t.order, t.begin, t.cell, t.start, t.first, t.signed, *t.step, t.columns)
+    rest = (*band, t.counts, t.ring, t.axis, t.rings, t.spread, t.dof, t.reach, t.slope_y, t.slope_x, *limits)
     if guess is not None:
         starts = np.array([guess], dtype=np.float64)
         found = _told(*pair_loops.settled(product, squares, *powers, starts, *rest))

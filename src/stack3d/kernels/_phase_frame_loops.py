@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from stack3d.kernels._phase_loops import spread_out, sums_of_cells
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
@@ -154,23 +156,28 @@ def taper(values: Any, window_y: Any, window_x: Any, limit: float, scale: float)
 
 @njit(**_OPTIONS)
 def gather(
-    part: Any, rows: Any, start: Any, first: Any, cell: Any, counts: Any, ring: Any, axis: Any, rings: int
-) -> Any:
+    part: Any, rows: Any, start: Any, first: Any, kept: Any, order: Any, begin: Any, cell: Any, counts: Any, ring: Any,
+    axis: Any, rings: int,
+) -> Any:  # fmt: skip
     """Take the band out of a transform and whiten it cell by cell; also give the power of the cells."""
     size = start[-1]
-    out = np.empty((2, size), np.float32)
-    sums = np.zeros(counts.size, np.float64)
+    out = np.zeros((2, size), np.float32)
+    re, im = out[0], out[1]
     for r in range(rows.size):
         line = part[rows[r]]
-        for k in range(start[r], start[r + 1]):
-            value = line[first[r] + k - start[r]]
-            out[0, k] = value.real
-            out[1, k] = value.imag
-            sums[cell[k]] += value.real * value.real + value.imag * value.imag
-    power, factor = whitening(sums, counts, ring, axis, rings)
+        shift = np.uint64(start[r] - first[r])
+        for x in range(np.uint64(kept[r, 0]), np.uint64(kept[r, 1])):
+            re[x + shift] = line[x].real
+            im[x + shift] = line[x].imag
+    squared = np.empty(size)
     for k in range(size):
-        out[0, k] *= factor[cell[k]]
-        out[1, k] *= factor[cell[k]]
+        squared[k] = re[k] * re[k] + im[k] * im[k]
+    power, factor = whitening(sums_of_cells(squared, order, begin), counts, ring, axis, rings)
+    wide = spread_out(factor, cell)
+    for k in range(size):
+        re[k] *= wide[k]
+    for k in range(size):
+        im[k] *= wide[k]
     return out, power
 
 

@@ -1,8 +1,10 @@
 """Compiled loops of :mod:`stack3d.kernels.phase`.
 
-The band of a spectrum is a list of rows, each a run of neighbouring columns; row `r` occupies ``start[r]:start[r + 1]``
-of the flat arrays and begins at column ``first[r]``. Real and imaginary parts are kept apart, and sums run along the
-rows of the band with one accumulator a column: vector instructions without reordering a sum.
+The band of a spectrum is a list of rows, two of opposite number after each other (the upper one first), padded with
+zeros to whole blocks of 16 columns; row `r` occupies ``start[r]:start[r + 1]`` of the flat arrays and begins at column
+``first[r]``, the same for both of a pair. Real and imaginary parts are kept apart, and sums run along the rows of the
+band with one accumulator a column: vector instructions without reordering a sum. Places are counted without sign: an
+index that may be negative keeps the compiler from vector instructions.
 """
 
 from __future__ import annotations
@@ -15,89 +17,99 @@ from numba import njit
 
 LIMIT = 0.9  # structures move by themselves: no coherence is worth more than this
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_0, _1, _2, _3, _4, _8 = (np.uint64(k) for k in (0, 1, 2, 3, 4, 8))
+_16, _32, _48, _64, _80 = (np.uint64(16 * k) for k in range(1, 6))
 
 
 @njit(**_OPTIONS)
-def cross(a: Any, b: Any, cell: Any, number: int) -> Any:
+def cross(a: Any, b: Any, order: Any, begin: Any) -> Any:
     """Cross-spectrum conj(a) b of two bands, and the sum of its squared magnitude in each cell."""
     out = np.empty_like(a)
     a0, a1, b0, b1, o0, o1 = a[0], a[1], b[0], b[1], out[0], out[1]
-    size = a0.size
-    squared = np.empty(size, np.float32)
-    for k in range(size):
+    squared = np.empty(a0.size, np.float32)
+    for k in range(a0.size):
         o0[k] = a0[k] * b0[k] + a1[k] * b1[k]
+    for k in range(a0.size):
         o1[k] = a0[k] * b1[k] - a1[k] * b0[k]
+    for k in range(a0.size):
         squared[k] = o0[k] * o0[k] + o1[k] * o1[k]
-    sums = np.zeros((4, number), np.float64)
-    add_to_cells(squared, cell, size, sums)
-    return out, sums_of_four(sums)
+    return out, sums_of_cells(squared, order, begin)
 
 
 @njit(**_OPTIONS)
-def add_to_cells(values: Any, cell: Any, size: int, sums: Any) -> None:
-    """Add values to the sums of their cells, in four tables: neighbours share a cell and would wait for each other."""
-    s0, s1, s2, s3 = sums[0], sums[1], sums[2], sums[3]
-    whole = size - size % 4
-    for k in range(0, whole, 4):
-        s0[cell[k]] += values[k]
-        s1[cell[k + 1]] += values[k + 1]
-        s2[cell[k + 2]] += values[k + 2]
-        s3[cell[k + 3]] += values[k + 3]
-    for k in range(whole, size):
-        s0[cell[k]] += values[k]
+def sums_of_cells(values: Any, order: Any, begin: Any) -> Any:
+    """Sum of the coefficients of each cell, in their order: sums stay in registers, four to a cell."""
+    out = np.empty(begin.size - 1)
+    for c in range(out.size):
+        low, high = np.uint64(begin[c]), np.uint64(begin[c + 1])
+        s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+        whole = low + (high - low) // _4 * _4
+        for k in range(low, whole, _4):
+            s0 += values[order[k]]
+            s1 += values[order[k + _1]]
+            s2 += values[order[k + _2]]
+            s3 += values[order[k + _3]]
+        for k in range(whole, high):
+            s0 += values[order[k]]
+        out[c] = (s0 + s1) + (s2 + s3)
+    return out
 
 
 @njit(**_OPTIONS)
-def sums_of_four(sums: Any) -> Any:
-    total = np.empty(sums.shape[1], np.float64)
-    for c in range(total.size):
-        total[c] = (sums[0, c] + sums[1, c]) + (sums[2, c] + sums[3, c])
-    return total
+def spread_out(of_cells: Any, cell: Any) -> Any:
+    """Value of the cell of each coefficient."""
+    out = np.empty(cell.size, np.float32)
+    for k in range(np.uint64(cell.size)):
+        out[k] = of_cells[cell[k]]
+    return out
 
 
 @njit(**_OPTIONS)
 def turns(angle: float, count: int) -> Any:
-    """Cosine and sine of 0, 1, 2 ... times an angle: those of multiples of 16 turned by those below, to float64."""
-    low_c, low_s = np.empty(16), np.empty(16)
-    for k in range(16):
-        low_c[k], low_s[k] = math.cos(angle * k), math.sin(angle * k)
-    c, s = np.empty(count), np.empty(count)
-    for begin in range(0, count, 16):
-        high_c, high_s = math.cos(angle * begin), math.sin(angle * begin)
-        for k in range(min(16, count - begin)):
-            c[begin + k] = high_c * low_c[k] - high_s * low_s[k]
-            s[begin + k] = high_s * low_c[k] + high_c * low_s[k]
+    """Cosine and sine of 0, 1, 2 ... times an angle, each turned on from those before, to float64.
+
+    At least `count` of them, in whole blocks of 16.
+    """
+    size = np.uint64(16 * ((max(count, 1) + 15) // 16))
+    c, s = np.empty(size), np.empty(size)
+    c[0], s[0] = 1.0, 0.0
+    for by in (_1, _2, _4, _8):
+        turn_c, turn_s = math.cos(angle * by), math.sin(angle * by)
+        for k in range(by):
+            c[k + by] = c[k] * turn_c - s[k] * turn_s
+            s[k + by] = s[k] * turn_c + c[k] * turn_s
+    turn_c, turn_s = math.cos(angle * 16), math.sin(angle * 16)
+    for done in range(_16, size, _16):
+        for k in range(done - _16, done):
+            c[k + _16] = c[k] * turn_c - s[k] * turn_s
+            s[k + _16] = s[k] * turn_c + c[k] * turn_s
     return c, s
 
 
 @njit(**_OPTIONS)
 def _row_turns(signed: Any, angle: float) -> Any:
-    """Cosine and sine of an angle times the number of each row, float32."""
-    rows = signed.size
-    c, s = turns(angle, max(abs(signed[0]), abs(signed[-1])) + 1 if rows else 1)
-    out_c, out_s = np.empty(rows, np.float32), np.empty(rows, np.float32)
-    for r in range(rows):
-        n = abs(signed[r])
-        out_c[r] = c[n]
-        out_s[r] = s[n] if signed[r] >= 0 else -s[n]
+    """Cosine and sine of an angle times the number of the upper row of each pair, float32."""
+    c, s = turns(angle, signed[signed.size - 2] + 1 if signed.size else 1)
+    out_c, out_s = np.empty(signed.size // 2, np.float32), np.empty(signed.size // 2, np.float32)
+    for pair in range(out_c.size):
+        out_c[pair], out_s[pair] = c[signed[2 * pair]], s[signed[2 * pair]]
     return out_c, out_s
 
 
 @njit(**_OPTIONS)
-def coarse(cross: Any, weight: Any, cell: Any, start: Any, first: Any, signed: Any, out: Any) -> None:
+def coarse(cross: Any, weight: Any, cell: Any, start: Any, first: Any, signed: Any, kept: Any, out: Any) -> None:
     """Lay the weighted low part of a cross-spectrum into the half-plane transform of a small grid."""
     rows, columns = out.shape
     out[:] = 0
+    c0, c1 = cross[0], cross[1]
     for r in range(signed.size):
         if 2 * abs(signed[r]) >= rows:
             continue
         line = out[signed[r] if signed[r] >= 0 else rows + signed[r]]
-        for k in range(start[r], start[r + 1]):
-            x = first[r] + k - start[r]
-            if x >= columns - 1:
-                break
-            w = weight[cell[k]]
-            line[x] = complex(w * cross[0, k], w * cross[1, k])
+        shift = np.uint64(start[r] - first[r])
+        for x in range(np.uint64(kept[r, 0]), np.uint64(max(kept[r, 0], min(kept[r, 1], columns - 1)))):
+            w = weight[cell[x + shift]]
+            line[x] = complex(w * c0[x + shift], w * c1[x + shift])
 
 
 @njit(**_OPTIONS)
@@ -128,44 +140,71 @@ def peaks(values: Any, number: int) -> Any:
 
 @njit(**_OPTIONS)
 def cells(
-    cross: Any, cell: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, number: int,
+    cross: Any, order: Any, begin: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int,
     dy: float, dx: float,
 ) -> Any:  # fmt: skip
     """Sum of the real part of the cross-spectrum, rotated back by a displacement, in each cell."""
-    sums = np.zeros((4, number), np.float64)
     column_c, column_s = turns(step_x * dx, columns)
     wave_c, wave_s = column_c.astype(np.float32), column_s.astype(np.float32)
     row_c, row_s = _row_turns(signed, step_y * dy)
-    line = np.empty(cell.size, np.float32)
+    c0, c1 = cross[0], cross[1]
+    line = np.empty(c0.size, np.float32)
     for r in range(signed.size):
-        cy, sy = row_c[r], row_s[r]
-        begin, end = start[r], start[r + 1]
-        re, im, out = cross[0, begin:end], cross[1, begin:end], line[begin:end]
-        c, s = wave_c[first[r] : first[r] + end - begin], wave_s[first[r] : first[r] + end - begin]
-        for k in range(end - begin):
-            out[k] = re[k] * (c[k] * cy - s[k] * sy) - im[k] * (s[k] * cy + c[k] * sy)
-    add_to_cells(line, cell, cell.size, sums)
-    return sums_of_four(sums)
+        cy, sy = row_c[r // 2], row_s[r // 2] if r % 2 == 0 else -row_s[r // 2]
+        a, at = np.uint64(start[r]), np.uint64(first[r])
+        for k in range(np.uint64(start[r + 1]) - a):
+            line[a + k] = c0[a + k] * (wave_c[at + k] * cy - wave_s[at + k] * sy) - c1[a + k] * (
+                wave_s[at + k] * cy + wave_c[at + k] * sy
+            )
+    return sums_of_cells(line, order, begin)
 
 
 @njit(**_OPTIONS)
-def weigh(cross: Any, weight: Any, cell: Any, out: Any) -> None:
-    """Multiply a cross-spectrum with the weight of its cells."""
-    for k in range(cell.size):
-        w = weight[cell[k]]
-        out[0, k] = w * cross[0, k]
-        out[1, k] = w * cross[1, k]
+def weigh(cross: Any, weight: Any, cell: Any, start: Any, out: Any) -> None:
+    """Multiply a cross-spectrum with the weight of its cells; of each pair of rows, keep the sum and the difference."""
+    wide = spread_out(weight, cell)
+    for part in range(2):
+        values, new = cross[part], out[part]
+        for r in range(0, start.size - 1, 2):
+            a, b = np.uint64(start[r]), np.uint64(start[r + 1])
+            for k in range(b - a):
+                upper, lower = wide[a + k] * values[a + k], wide[b + k] * values[b + k]
+                new[a + k] = upper + lower
+                new[b + k] = upper - lower
 
 
 @njit(**_OPTIONS)
 def moments(
     weighed: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, dy: float, dx: float
 ) -> Any:
-    """Objective at a displacement, with its gradient and Hessian: (L, gy, gx, hyy, hyx, hxx)."""
-    ends = np.empty((signed.size, 2), np.int64)
-    for r in range(signed.size):
-        ends[r, 0], ends[r, 1] = start[r], start[r + 1]
-    return moments_of_parts(weighed, ends, start, first, signed, step_y, step_x, columns, dy, dx)[0]
+    """Objective at a displacement, with its gradient and Hessian: (L, gy, gx, hyy, hyx, hxx).
+
+    A row turns by the opposite angle of its partner: with the sum A and the difference B of the two, the sum of the
+    turned ones is ``A cos + i B sin`` and their difference ``B cos + i A sin``.
+    """
+    sums = np.zeros(6 * 16 * ((columns + 15) // 16), np.float32)
+    row_c, row_s = _row_turns(signed, step_y * dy)
+    re, im = weighed[0], weighed[1]
+    for pair in range(row_c.size):
+        c, s = row_c[pair], row_s[pair]
+        k1 = np.float32(step_y * signed[2 * pair])
+        k2 = k1 * k1
+        a, b = np.uint64(start[2 * pair]), np.uint64(start[2 * pair + 1])
+        shift = np.uint64(6 * first[2 * pair])
+        for x in range(_0, b - a, _16):
+            p, q, t = a + x, b + x, shift + np.uint64(6) * x
+            for k in range(_16):
+                sum_r, sum_i = re[p + k] * c - im[q + k] * s, im[p + k] * c + re[q + k] * s
+                gap_r, gap_i = re[q + k] * c - im[p + k] * s, im[q + k] * c + re[p + k] * s
+                sums[t + k] += sum_r
+                sums[t + k + _16] += sum_i
+                sums[t + k + _32] += k1 * gap_r
+                sums[t + k + _48] += k1 * gap_i
+                sums[t + k + _64] += k2 * sum_r
+                sums[t + k + _80] += k2 * sum_i
+    out = np.zeros(6)
+    _add_columns(sums, *turns(step_x * dx, columns), step_x, out)
+    return out
 
 
 @njit(**_OPTIONS)
@@ -174,46 +213,51 @@ def moments_of_parts(
     dx: float,
 ) -> Any:  # fmt: skip
     """:func:`moments` of the parts of the band that lie, in row `r`, between ``ends[r, p]`` and ``ends[r, p + 1]``."""
-    parts = ends.shape[1] - 1
-    sums = np.zeros((parts, 6, columns), np.float32)
+    parts, size = ends.shape[1] - 1, 6 * 16 * ((columns + 15) // 16)
+    sums = np.zeros(parts * size, np.float32)
     row_c, row_s = _row_turns(signed, step_y * dy)
-    for r in range(signed.size):
-        cy, sy = row_c[r], row_s[r]
-        k1 = np.float32(step_y * signed[r])
+    re, im = weighed[0], weighed[1]
+    one, none = np.float32(1), np.float32(0)
+    for pair in range(row_c.size):
+        c, s = row_c[pair], row_s[pair]
+        k1 = np.float32(step_y * signed[2 * pair])
         k2 = k1 * k1
-        for p in range(parts):
-            begin, count = ends[r, p], ends[r, p + 1] - ends[r, p]
-            at = first[r] + begin - start[r]
-            re, im = weighed[0, begin : begin + count], weighed[1, begin : begin + count]
-            p0, q0 = sums[p, 0, at : at + count], sums[p, 1, at : at + count]
-            p1, q1 = sums[p, 2, at : at + count], sums[p, 3, at : at + count]
-            p2, q2 = sums[p, 4, at : at + count], sums[p, 5, at : at + count]
-            for k in range(count):
-                tr = re[k] * cy - im[k] * sy
-                ti = re[k] * sy + im[k] * cy
-                p0[k] += tr
-                q0[k] += ti
-                p1[k] += k1 * tr
-                q1[k] += k1 * ti
-                p2[k] += k2 * tr
-                q2[k] += k2 * ti
+        a, b = np.uint64(start[2 * pair]), np.uint64(start[2 * pair + 1])
+        for part in range(parts):
+            low, high = np.uint64(ends[2 * pair, part]) - a, np.uint64(ends[2 * pair, part + 1]) - a
+            shift = np.uint64(part * size + 6 * first[2 * pair])
+            for x in range(low // _16 * _16, high, _16):
+                p, q, t = a + x, b + x, shift + np.uint64(6) * x
+                for k in range(_16):
+                    inside = one if (x + k >= low) & (x + k < high) else none
+                    cos, sin = inside * c, inside * s
+                    sum_r, sum_i = re[p + k] * cos - im[q + k] * sin, im[p + k] * cos + re[q + k] * sin
+                    gap_r, gap_i = re[q + k] * cos - im[p + k] * sin, im[q + k] * cos + re[p + k] * sin
+                    sums[t + k] += sum_r
+                    sums[t + k + _16] += sum_i
+                    sums[t + k + _32] += k1 * gap_r
+                    sums[t + k + _48] += k1 * gap_i
+                    sums[t + k + _64] += k2 * sum_r
+                    sums[t + k + _80] += k2 * sum_i
     column_c, column_s = turns(step_x * dx, columns)
     out = np.zeros((parts, 6))
-    for p in range(parts):
-        _add_columns(sums[p], column_c, column_s, step_x, out[p])
+    for part in range(parts):
+        _add_columns(sums[part * size : (part + 1) * size], column_c, column_s, step_x, out[part])
     return out
 
 
 @njit(**_OPTIONS)
 def _add_columns(sums: Any, column_c: Any, column_s: Any, step_x: float, out: Any) -> None:
+    """Turn the sums of the columns, six to a block of 16, and add them up."""
     for x in range(column_c.size):
+        at = x // 16 * 96 + x % 16
         kx, c, s = step_x * x, column_c[x], column_s[x]
-        real, imag = sums[0, x] * c - sums[1, x] * s, sums[0, x] * s + sums[1, x] * c
-        slope_r, slope_i = sums[2, x] * c - sums[3, x] * s, sums[2, x] * s + sums[3, x] * c
+        real, imag = sums[at] * c - sums[at + 16] * s, sums[at] * s + sums[at + 16] * c
+        slope_r, slope_i = sums[at + 32] * c - sums[at + 48] * s, sums[at + 32] * s + sums[at + 48] * c
         out[0] += real
         out[1] -= slope_i
         out[2] -= kx * imag
-        out[3] -= sums[4, x] * c - sums[5, x] * s
+        out[3] -= sums[at + 64] * c - sums[at + 80] * s
         out[4] -= kx * slope_r
         out[5] -= kx * kx * real
 

@@ -30,10 +30,11 @@ GOOD, CHANCE, ONE_DIRECTION, DISAGREE = 0, 1, 2, 3
 
 @njit(**_OPTIONS)
 def opened(
-    a: Any, b: Any, power_a: Any, power_b: Any, cell: Any, start: Any, first: Any, signed: Any, rows: int, columns: int
-) -> Any:
+    a: Any, b: Any, power_a: Any, power_b: Any, order: Any, begin: Any, cell: Any, start: Any, first: Any, signed: Any,
+    kept: Any, rows: int, columns: int,
+) -> Any:  # fmt: skip
     """Cross-spectrum, its squares in each cell, and its low part weighted and laid out for the correlation."""
-    product, squares = cross(a, b, cell, power_a.size)
+    product, squares = cross(a, b, order, begin)
     weight = np.empty(power_a.size, np.float32)
     most = 1e-300
     for c in range(weight.size):
@@ -41,7 +42,7 @@ def opened(
     for c in range(weight.size):
         weight[c] = (np.float64(power_a[c]) * np.float64(power_b[c]) / most) ** 0.125
     half = np.empty((rows, columns // 2 + 1), np.complex64)
-    coarse(product, weight, cell, start, first, signed, half)
+    coarse(product, weight, cell, start, first, signed, kept, half)
     return product, squares, half
 
 
@@ -64,7 +65,7 @@ def summits(correlation: Any, size_y: int, size_x: int) -> Any:
 
 @njit(**_OPTIONS)
 def settled(
-    product: Any, squares: Any, power_a: Any, power_b: Any, starts: Any, cell: Any, start: Any, first: Any, signed: Any,
+    product: Any, squares: Any, power_a: Any, power_b: Any, starts: Any, order: Any, begin: Any, cell: Any, start: Any, first: Any, signed: Any,
     step_y: float, step_x: float, columns: int, counts: Any, ring: Any, axis: Any, rings: int, spread: Any, dof: float,
     reach: Any, slope_y: Any, slope_x: Any, binning: int, slack: float, significant: float, differing: float,
     floor: float, lowest: int,
@@ -81,16 +82,16 @@ def settled(
     number = counts.size
     best, dy, dx, weight = -np.inf, 0.0, 0.0, np.zeros(number)
     for k in range(starts.shape[0]):
-        sums = cells(product, cell, start, first, signed, step_y, step_x, columns, number, starts[k, 0], starts[k, 1])
+        sums = cells(product, order, begin, start, first, signed, step_y, step_x, columns, starts[k, 0], starts[k, 1])
         _, some, significance = learn(sums, squares, counts, ring, axis, rings, dof)
         if significance > best:
             best, dy, dx, weight = significance, starts[k, 0], starts[k, 1], some
     weighed = np.empty_like(product)
     for step in range(2):
-        weigh(product, weight.astype(np.float32), cell, weighed)
+        weigh(product, weight.astype(np.float32), cell, start, weighed)
         longest = (1.5 if step == 0 else 0.75) * binning
         dy, dx = climb(weighed, start, first, signed, step_y, step_x, columns, dy, dx, 2, longest)
-        sums = cells(product, cell, start, first, signed, step_y, step_x, columns, number, dy, dx)
+        sums = cells(product, order, begin, start, first, signed, step_y, step_x, columns, dy, dx)
         coherence, weight, significance = learn(sums, squares, counts, ring, axis, rings, dof)
     out = np.zeros(9)
     profile, quality = _coherence(coherence, power_a, power_b, counts, ring, axis, rings)
@@ -104,7 +105,7 @@ def settled(
         out[8] = ONE_DIRECTION
         return out, profile
     pull_y, pull_x = _slope(slope_y, dy / binning) / binning, _slope(slope_x, dx / binning) / binning
-    weigh(product, weight.astype(np.float32), cell, weighed)
+    weigh(product, weight.astype(np.float32), cell, start, weighed)
     cut = _middle(known, rings, lowest)
     ends = np.empty((signed.size, 4), np.int64)
     for r in range(signed.size):

@@ -14,6 +14,7 @@ import scipy.fft
 _BINNED_SIDE = 640  # frames are binned until their mean side is at most this
 _COARSE_BINS = 56  # half-width, in bins, of the block used to find the peak
 _NEAR_AXIS = (4.5, 12.0)  # cycles per frame
+BLOCK = 16  # columns; rows of the band are padded with zeros to whole blocks, so that loops have no remainder
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,14 @@ class Tables(NamedTuple):
     trend_x: np.ndarray[Any, Any]
     rows: np.ndarray[Any, Any]  # row of the transform of each kept row
     start: np.ndarray[Any, Any]  # where a kept row begins in the flat band (rows + 1)
-    first: np.ndarray[Any, Any]  # column of its first coefficient
+    first: np.ndarray[Any, Any]  # column at which it begins
+    kept: np.ndarray[Any, Any]  # (rows, 2): first column of a row that is kept, and the one after the last
     step: tuple[float, float]  # radians per pixel of one row and one column
     signed: np.ndarray[Any, Any]  # signed row number
     columns: int  # columns of the transform that are needed
-    cell: np.ndarray[Any, Any]
+    cell: np.ndarray[Any, Any]  # cell of each coefficient; of padding, one nearby
+    order: np.ndarray[Any, Any]  # coefficients cell by cell, without the padding
+    begin: np.ndarray[Any, Any]  # where a cell begins in that order (cells + 1)
     counts: np.ndarray[Any, Any]
     ring: np.ndarray[Any, Any]  # ring of each cell
     axis: np.ndarray[Any, Any]  # whether a cell lies near an axis
@@ -145,6 +149,12 @@ class Tables(NamedTuple):
     slope_y: np.ndarray[Any, Any]  # slope of the logarithm of the autocorrelation of the window, a binned pixel
     slope_x: np.ndarray[Any, Any]
     reach: np.ndarray[Any, Any]  # (rows, rings + 1): coefficients of a row before each ring; rings grow along a row
+
+    @property
+    def gathered(self) -> tuple[Any, ...]:
+        """What takes the band out of a transform and whitens it."""
+        place = (self.rows, self.start, self.first, self.kept, self.order, self.begin, self.cell)
+        return (*place, self.counts, self.ring, self.axis, self.rings)
 
 
 def _taper(n: int, fraction: float) -> np.ndarray[Any, Any]:
@@ -189,14 +199,17 @@ def tables_of(plan: Plan) -> Tables:
     # the highest row and column of an even transform have no partner of opposite sign
     keep &= (np.abs(signed[:, None]) * 2 < big_n) & (np.arange(big_m // 2 + 1)[None, :] * 2 < big_m)
     rows = np.flatnonzero(keep.any(axis=1))
-    rows = rows[np.argsort(signed[rows], kind="stable")]
+    # rows of opposite number are neighbours
+    rows = rows[np.lexsort((-signed[rows], np.abs(signed[rows])))]
+    alone = rows.size % 2  # row 0, where it is not left out: its neighbour holds nothing
+    rows = np.concatenate([rows[:alone], rows])
     usable = min(n, m) >= 8 and int(keep.sum()) >= 12
     if not usable:
         rows = rows[:0]
     first = np.array([int(np.argmax(keep[r])) for r in rows], dtype=np.int64)
     number = np.array([int(keep[r].sum()) for r in rows], dtype=np.int64)
-    start = np.concatenate([[0], np.cumsum(number)]).astype(np.int64)
-    total = int(start[-1])
+    number[1 : 1 + alone] = 0
+    total = int(number.sum())
     flat_row = np.repeat(rows, number)
     flat_col = np.concatenate([np.arange(f, f + c) for f, c in zip(first, number)]) if total else np.zeros(0, np.int64)
     rings = max(1, min(16, int(math.sqrt(total) / 8)))
@@ -216,6 +229,7 @@ def tables_of(plan: Plan) -> Tables:
     kinds = sectors + (2 * len(_NEAR_AXIS) if sectors > 2 else 0)
     cell = ring * kinds + kind
     counts = np.bincount(cell, minlength=rings * kinds).astype(np.float64)
+    band = _padded(first, number, cell)
     ky, kx = 2 * np.pi * freq_y[flat_row], 2 * np.pi * freq_x[flat_col]
     spread = np.stack([np.bincount(cell, product, rings * kinds) for product in (ky * ky, ky * kx, kx * kx)])
     window_y, window_x = _taper(max(n, 1), plan.window), _taper(max(m, 1), plan.window)
@@ -235,12 +249,14 @@ def tables_of(plan: Plan) -> Tables:
         _trend(max(n, 1)),
         _trend(max(m, 1)),
         rows.astype(np.int64),
-        start,
-        first,
+        band.start,
+        band.first,
+        np.stack([first, first + number], axis=1),
         (2 * np.pi / (big_n * b), 2 * np.pi / (big_m * b)),
         signed[rows].astype(np.int64),
         int(flat_col.max(initial=0)) + 1,
-        cell.astype(np.int32),
+        band.cell,
+        *_in_order(band, cell, counts.size),
         counts,
         np.arange(rings * kinds) // kinds,
         np.arange(rings * kinds) % kinds >= sectors,
@@ -250,13 +266,42 @@ def tables_of(plan: Plan) -> Tables:
         (grid[0], grid[1]),
         _favour(window_y),
         _favour(window_x),
-        _reach(ring, start, rings),
+        _reach(ring, number, first - band.first, rings),
     )
 
 
-def _reach(ring: np.ndarray[Any, Any], start: np.ndarray[Any, Any], rings: int) -> np.ndarray[Any, Any]:
-    parts = [np.searchsorted(ring[a:b], np.arange(rings + 1)) for a, b in itertools.pairwise(start)]
-    return np.array(parts, dtype=np.int64).reshape(len(parts), rings + 1)
+class _Band(NamedTuple):
+    """The band laid out in whole blocks of columns."""
+
+    start: np.ndarray[Any, Any]
+    first: np.ndarray[Any, Any]
+    cell: np.ndarray[Any, Any]
+    place: np.ndarray[Any, Any]  # of each coefficient
+
+
+def _padded(first: np.ndarray[Any, Any], number: np.ndarray[Any, Any], cell: np.ndarray[Any, Any]) -> _Band:
+    begin = first // BLOCK * BLOCK
+    end = (-(-(first + number) // BLOCK) * BLOCK).reshape(-1, 2).max(axis=1).repeat(2)
+    start = np.concatenate([[0], np.cumsum(end - begin)]).astype(np.int64)
+    shift = start[:-1] + first - begin - (np.cumsum(number) - number)
+    place = np.arange(cell.size) + np.repeat(shift, number)
+    near = np.searchsorted(place, np.arange(start[-1]), side="right") - 1
+    return _Band(start, begin, cell[np.maximum(near, 0)].astype(np.uint16), place)
+
+
+def _in_order(band: _Band, cell: np.ndarray[Any, Any], cells: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """Coefficients cell by cell, and where each cell begins among them."""
+    by_cell = np.argsort(cell, kind="stable")
+    begin = np.searchsorted(cell[by_cell], np.arange(cells + 1)).astype(np.int64)
+    return band.place[by_cell].astype(np.uint32), begin
+
+
+def _reach(
+    ring: np.ndarray[Any, Any], number: np.ndarray[Any, Any], before: np.ndarray[Any, Any], rings: int
+) -> np.ndarray[Any, Any]:
+    ends = np.concatenate([[0], np.cumsum(number)])
+    parts = [np.searchsorted(ring[a:b], np.arange(rings + 1)) for a, b in itertools.pairwise(ends)]
+    return np.array(parts, dtype=np.int64).reshape(len(parts), rings + 1) + before[:, None]
 
 
 def _even_fast(size: int) -> int:

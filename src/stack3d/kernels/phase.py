@@ -42,7 +42,8 @@ class Spectrum(NamedTuple):
     Attributes
     ----------
     coefficients : array
-        (2, n) float32, the real and imaginary part of the whitened coefficients of the band.
+        (2, n) float32, the real and imaginary part of the whitened coefficients of the band, its rows padded with
+        zeros.
     power : array
         (cells,) float32, the mean power in each cell before whitening.
     usable : bool
@@ -113,17 +114,7 @@ def _spectrum(frame: Any, plan: Plan, *, compiled: bool) -> Spectrum:
         loops.taper(residual, tables.window_y, tables.window_x, _CLIP * deviation, 1 / deviation)
         part = scipy.fft.rfft(residual, tables.transformed[1], axis=1, workers=1)[:, : tables.columns]
         part = scipy.fft.fft(part, tables.transformed[0], axis=0, workers=1, overwrite_x=True)
-        coefficients, power = loops.gather(
-            part,
-            tables.rows,
-            tables.start,
-            tables.first,
-            tables.cell,
-            tables.counts,
-            tables.ring,
-            tables.axis,
-            tables.rings,
-        )
+        coefficients, power = loops.gather(part, *tables.gathered)
     else:
         coefficients, power = arrays.transform(residual, deviation, _CLIP, tables, xp)
     return Spectrum(coefficients, power, True, small)
