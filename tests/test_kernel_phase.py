@@ -351,11 +351,11 @@ def test_parts_of_the_band_summed_in_one_pass_are_those_summed_alone(canvas):
     t = tables_of(plan)
     sums = _phase_arrays.PairSums(one, other, t, np)
     cut = t.rings // 2
-    ends = np.stack([t.start[:-1], t.start[:-1] + t.reach[:, cut], t.start[1:]], axis=1)
+    ends = t.reach[::2, [0, cut, t.rings]]
     machine = _phase_fit.CompiledSums(one, other, t)
-    machine.weigh(np.ones(t.counts.size))
-    geometry = (t.start, t.first, t.signed, *t.step, t.columns)
-    found = _phase_loops.moments_of_parts(machine.weighed, ends, *geometry, 0.7, 1.8)
+    weights = np.stack([t.ring < cut, t.ring >= cut]).astype(np.float32)
+    geometry = (t.cell, ends, t.start, t.first, t.signed, *t.step, t.columns)
+    found = _phase_loops.moments_of_parts(machine.cross, weights, *geometry, 0.7, 1.8)
     for part, inside in enumerate((t.ring < cut, t.ring >= cut)):
         sums.weigh(inside.astype(float))
         np.testing.assert_allclose(found[part], sums.moments(0.7, 1.8), rtol=1e-3)

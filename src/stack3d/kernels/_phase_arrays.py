@@ -110,9 +110,11 @@ class PairSums:
         sums += [-(ky * ky * re).sum(), -(ky * kx * re).sum(), -(kx * kx * re).sum()]
         return to_host(xp.stack(sums))
 
-    def climb(self, dy: float, dx: float, steps: int, longest: float) -> tuple[float, float]:
-        """Newton steps from a displacement."""
+    def climb(self, dy: float, dx: float, steps: int, longest: float, near: float) -> tuple[float, float]:
+        """Newton steps from a displacement, until one is shorter than `near`."""
         for _ in range(steps):
             sy, sx = loops.newton(self.moments(dy, dx), longest)
             dy, dx = dy + sy, dx + sx
+            if sy * sy + sx * sx < near * near:
+                break
         return dy, dx

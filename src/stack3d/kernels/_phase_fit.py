@@ -78,7 +78,7 @@ class CompiledSums:
     def __init__(self, first: Any, second: Any, tables: Tables) -> None:
         self.t = tables
         self.cross, self.squares = loops.cross(first.coefficients, second.coefficients, tables.order, tables.begin)
-        self.weighed = np.empty_like(self.cross)
+        self.weight = np.ones(tables.counts.size, np.float32)
         self.band = (tables.start, tables.first, tables.signed, *tables.step, tables.columns)
 
     def correlation(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -93,14 +93,14 @@ class CompiledSums:
         return sums
 
     def weigh(self, weight: np.ndarray[Any, Any]) -> None:
-        loops.weigh(self.cross, weight.astype(np.float32), self.t.cell, self.t.start, self.weighed)
+        self.weight = weight.astype(np.float32)
 
     def moments(self, dy: float, dx: float) -> np.ndarray[Any, Any]:
-        found: np.ndarray[Any, Any] = loops.moments(self.weighed, *self.band, dy, dx)
+        found: np.ndarray[Any, Any] = loops.moments(self.cross, self.weight, self.t.cell, *self.band, dy, dx)
         return found
 
-    def climb(self, dy: float, dx: float, steps: int, longest: float) -> tuple[float, float]:
-        dy, dx = loops.climb(self.weighed, *self.band, dy, dx, steps, longest)
+    def climb(self, dy: float, dx: float, steps: int, longest: float, near: float) -> tuple[float, float]:
+        dy, dx = loops.climb(self.cross, self.weight, self.t.cell, *self.band, dy, dx, steps, longest, near)
         return dy, dx
 
 
@@ -159,10 +159,13 @@ def refine(machine: Any, starts: np.ndarray[Any, Any], tables: Tables, plan: Pla
             best = (significance, d, weight)
     _, d, weight = best
     machine.weigh(weight)
-    d = machine.climb(*d, 2, 1.5 * plan.binning)
+    near = loops.NEAR * plan.binning
+    d = machine.climb(*d, 2, 1.5 * plan.binning, near)
     _, weight, _ = learn(machine, d, tables)
     machine.weigh(weight)
-    dy, dx = machine.climb(*d, 2, 0.75 * plan.binning)
+    end = machine.climb(*d, 2, 0.75 * plan.binning, near)
+    # a step so short is left to the last one, which the judgement takes
+    dy, dx = d if math.dist(d, end) < loops.STILL * plan.binning else end
     return float(dy), float(dx)
 
 

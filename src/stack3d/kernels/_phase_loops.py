@@ -16,6 +16,8 @@ import numpy as np
 from numba import njit
 
 LIMIT = 0.9  # structures move by themselves: no coherence is worth more than this
+NEAR = 0.25  # binned pixels; after a Newton step shorter than this, what is left is about its cube
+STILL = 0.02  # binned pixels over which the weights do not change: coherence by 0.1 % at the highest frequency
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _0, _1, _2, _3, _4, _8 = (np.uint64(k) for k in (0, 1, 2, 3, 4, 8))
 _16, _32, _48, _64, _80 = (np.uint64(16 * k) for k in range(1, 6))
@@ -113,29 +115,48 @@ def coarse(cross: Any, weight: Any, cell: Any, start: Any, first: Any, signed: A
 
 
 @njit(**_OPTIONS)
-def peaks(values: Any, number: int) -> Any:
-    """Highest local maxima of a periodic correlation: (row, column, height), refined by parabolas, best first."""
+def peaks(values: Any, number: int, share: float = 0.0) -> Any:
+    """Highest local maxima of a periodic correlation: (row, column, height), refined by parabolas, best first.
+
+    With a `share`, what does not reach that share of the highest value (which may be infinitely low) may be left out.
+    """
     n, m = values.shape
     found = np.zeros((number, 3))
     found[:, 2] = -np.inf
-    for i in range(n):
-        row, above, below = values[i], values[i - 1], values[(i + 1) % n]
-        for j in range(m):
-            v = row[j]
-            if v <= found[number - 1, 2]:
+    heights = _highest(values)
+    least = share * max(heights.max(), 0.0) if share > 0 else -np.inf
+    for j in range(m):
+        if not heights[j] > max(found[number - 1, 2], least):
+            continue
+        before, after = j - 1 if j > 0 else m - 1, j + 1 if j + 1 < m else 0
+        for i in range(n):
+            v = values[i, j]
+            if v <= found[number - 1, 2] or v <= least:
                 continue
-            left, right = row[j - 1], row[(j + 1) % m]
-            if v < left or v <= right or v < above[j] or v <= below[j]:
+            above, below = values[i - 1 if i > 0 else n - 1, j], values[i + 1 if i + 1 < n else 0, j]
+            left, right = values[i, before], values[i, after]
+            if v < left or v <= right or v < above or v <= below:
                 continue
             place = number - 1
             while place > 0 and v > found[place - 1, 2]:
                 found[place] = found[place - 1]
                 place -= 1
-            bend_y, bend_x = above[j] + below[j] - 2 * v, left + right - 2 * v
-            found[place, 0] = i + (0.5 * (above[j] - below[j]) / bend_y if bend_y < 0 else 0.0)
+            bend_y, bend_x = above + below - 2 * v, left + right - 2 * v
+            found[place, 0] = i + (0.5 * (above - below) / bend_y if bend_y < 0 else 0.0)
             found[place, 1] = j + (0.5 * (left - right) / bend_x if bend_x < 0 else 0.0)
             found[place, 2] = v
     return found
+
+
+@njit(**_OPTIONS)
+def _highest(values: Any) -> Any:
+    """Highest value of each column, NaN left out."""
+    out = np.full(values.shape[1], -np.inf, values.dtype)
+    for i in range(values.shape[0]):
+        row = values[i]
+        for j in range(row.size):
+            out[j] = row[j] if row[j] > out[j] else out[j]
+    return out
 
 
 @njit(**_OPTIONS)
@@ -160,79 +181,57 @@ def cells(
 
 
 @njit(**_OPTIONS)
-def weigh(cross: Any, weight: Any, cell: Any, start: Any, out: Any) -> None:
-    """Multiply a cross-spectrum with the weight of its cells; of each pair of rows, keep the sum and the difference."""
-    wide = spread_out(weight, cell)
-    for part in range(2):
-        values, new = cross[part], out[part]
-        for r in range(0, start.size - 1, 2):
-            a, b = np.uint64(start[r]), np.uint64(start[r + 1])
-            for k in range(b - a):
-                upper, lower = wide[a + k] * values[a + k], wide[b + k] * values[b + k]
-                new[a + k] = upper + lower
-                new[b + k] = upper - lower
-
-
-@njit(**_OPTIONS)
 def moments(
-    weighed: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, dy: float, dx: float
-) -> Any:
-    """Objective at a displacement, with its gradient and Hessian: (L, gy, gx, hyy, hyx, hxx).
-
-    A row turns by the opposite angle of its partner: with the sum A and the difference B of the two, the sum of the
-    turned ones is ``A cos + i B sin`` and their difference ``B cos + i A sin``.
-    """
-    sums = np.zeros(6 * 16 * ((columns + 15) // 16), np.float32)
-    row_c, row_s = _row_turns(signed, step_y * dy)
-    re, im = weighed[0], weighed[1]
-    for pair in range(row_c.size):
-        c, s = row_c[pair], row_s[pair]
-        k1 = np.float32(step_y * signed[2 * pair])
-        k2 = k1 * k1
-        a, b = np.uint64(start[2 * pair]), np.uint64(start[2 * pair + 1])
-        shift = np.uint64(6 * first[2 * pair])
-        for x in range(_0, b - a, _16):
-            p, q, t = a + x, b + x, shift + np.uint64(6) * x
-            for k in range(_16):
-                sum_r, sum_i = re[p + k] * c - im[q + k] * s, im[p + k] * c + re[q + k] * s
-                gap_r, gap_i = re[q + k] * c - im[p + k] * s, im[q + k] * c + re[p + k] * s
-                sums[t + k] += sum_r
-                sums[t + k + _16] += sum_i
-                sums[t + k + _32] += k1 * gap_r
-                sums[t + k + _48] += k1 * gap_i
-                sums[t + k + _64] += k2 * sum_r
-                sums[t + k + _80] += k2 * sum_i
-    out = np.zeros(6)
-    _add_columns(sums, *turns(step_x * dx, columns), step_x, out)
-    return out
+    cross: Any, weight: Any, cell: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int,
+    dy: float, dx: float,
+) -> Any:  # fmt: skip
+    """Objective at a displacement, with its gradient and Hessian: (L, gy, gx, hyy, hyx, hxx)."""
+    ends = np.zeros((signed.size // 2, 2), np.int64)
+    for pair in range(ends.shape[0]):
+        ends[pair, 1] = start[2 * pair + 1] - start[2 * pair]
+    weights = weight.reshape((1, weight.size))
+    return moments_of_parts(cross, weights, cell, ends, start, first, signed, step_y, step_x, columns, dy, dx)[0]
 
 
 @njit(**_OPTIONS)
 def moments_of_parts(
-    weighed: Any, ends: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, dy: float,
-    dx: float,
+    cross: Any, weights: Any, cell: Any, ends: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float,
+    columns: int, dy: float, dx: float,
 ) -> Any:  # fmt: skip
-    """:func:`moments` of the parts of the band that lie, in row `r`, between ``ends[r, p]`` and ``ends[r, p + 1]``."""
-    parts, size = ends.shape[1] - 1, 6 * 16 * ((columns + 15) // 16)
-    sums = np.zeros(parts * size, np.float32)
+    """:func:`moments` of parts of the band, each with weights of its own, that are 0 outside of it.
+
+    Part `p` lies, in both rows of a pair, between ``ends[pair, p]`` and ``ends[pair, p + 1]`` from where they start.
+    The rows of a pair turn by opposite angles: with their sum A and their difference B, the sum of the turned ones is
+    ``A cos + i B sin`` and their difference ``B cos + i A sin``.
+    """
+    parts, width = ends.shape[1] - 1, 16 * ((columns + 15) // 16)
+    sums = np.zeros(parts * 6 * width, np.float32)
     row_c, row_s = _row_turns(signed, step_y * dy)
-    re, im = weighed[0], weighed[1]
-    one, none = np.float32(1), np.float32(0)
+    re, im = cross[0], cross[1]
+    upper, lower = np.empty(width, np.float32), np.empty(width, np.float32)
     for pair in range(row_c.size):
         c, s = row_c[pair], row_s[pair]
         k1 = np.float32(step_y * signed[2 * pair])
         k2 = k1 * k1
         a, b = np.uint64(start[2 * pair]), np.uint64(start[2 * pair + 1])
         for part in range(parts):
-            low, high = np.uint64(ends[2 * pair, part]) - a, np.uint64(ends[2 * pair, part + 1]) - a
-            shift = np.uint64(part * size + 6 * first[2 * pair])
-            for x in range(low // _16 * _16, high, _16):
+            low, high = np.uint64(ends[pair, part]) // _16 * _16, np.uint64(ends[pair, part + 1] + 15) // _16 * _16
+            if ends[pair, part] == ends[pair, part + 1]:
+                continue
+            weight = weights[part]
+            for x in range(low, high):
+                upper[x] = weight[cell[a + x]]
+            for x in range(low, high):
+                lower[x] = weight[cell[b + x]]
+            shift = np.uint64(6 * (part * width + first[2 * pair]))
+            for x in range(low, high, _16):
                 p, q, t = a + x, b + x, shift + np.uint64(6) * x
                 for k in range(_16):
-                    inside = one if (x + k >= low) & (x + k < high) else none
-                    cos, sin = inside * c, inside * s
-                    sum_r, sum_i = re[p + k] * cos - im[q + k] * sin, im[p + k] * cos + re[q + k] * sin
-                    gap_r, gap_i = re[q + k] * cos - im[p + k] * sin, im[q + k] * cos + re[p + k] * sin
+                    w, v = upper[x + k], lower[x + k]
+                    up_r, up_i, down_r, down_i = w * re[p + k], w * im[p + k], v * re[q + k], v * im[q + k]
+                    a_r, a_i, b_r, b_i = up_r + down_r, up_i + down_i, up_r - down_r, up_i - down_i
+                    sum_r, sum_i = a_r * c - b_i * s, a_i * c + b_r * s
+                    gap_r, gap_i = b_r * c - a_i * s, b_i * c + a_r * s
                     sums[t + k] += sum_r
                     sums[t + k + _16] += sum_i
                     sums[t + k + _32] += k1 * gap_r
@@ -242,7 +241,7 @@ def moments_of_parts(
     column_c, column_s = turns(step_x * dx, columns)
     out = np.zeros((parts, 6))
     for part in range(parts):
-        _add_columns(sums[part * size : (part + 1) * size], column_c, column_s, step_x, out[part])
+        _add_columns(sums[part * 6 * width : (part + 1) * 6 * width], column_c, column_s, step_x, out[part])
     return out
 
 
@@ -283,15 +282,17 @@ def newton(found: Any, longest: float) -> Any:
 
 @njit(**_OPTIONS)
 def climb(
-    weighed: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, dy: float, dx: float,
-    steps: int, longest: float,
+    cross: Any, weight: Any, cell: Any, start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int,
+    dy: float, dx: float, steps: int, longest: float, near: float,
 ) -> Any:  # fmt: skip
-    """Newton steps from a displacement."""
+    """Newton steps from a displacement, until one is shorter than `near`."""
     for _ in range(steps):
-        found = moments(weighed, start, first, signed, step_y, step_x, columns, dy, dx)
+        found = moments(cross, weight, cell, start, first, signed, step_y, step_x, columns, dy, dx)
         sy, sx = newton(found, longest)
         dy += sy
         dx += sx
+        if sy * sy + sx * sx < near * near:
+            break
     return dy, dx
 
 

@@ -14,14 +14,16 @@ from numba import njit
 
 from stack3d.kernels._phase_loops import (
     LIMIT,
+    NEAR,
+    STILL,
     cells,
     climb,
     coarse,
     cross,
     learn,
     moments_of_parts,
+    newton,
     peaks,
-    weigh,
 )
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
@@ -49,7 +51,7 @@ def opened(
 @njit(**_OPTIONS)
 def summits(correlation: Any, size_y: int, size_x: int) -> Any:
     """Displacements in pixels at the highest peaks of a correlation over frames of a size."""
-    found = peaks(correlation, 4)
+    found = peaks(correlation, 4, 0.6)
     least, number = 0.6 * max(found[0, 2], 0.0), 0
     out = np.empty((found.shape[0], 2))
     for k in range(found.shape[0]):
@@ -65,10 +67,10 @@ def summits(correlation: Any, size_y: int, size_x: int) -> Any:
 
 @njit(**_OPTIONS)
 def settled(
-    product: Any, squares: Any, power_a: Any, power_b: Any, starts: Any, order: Any, begin: Any, cell: Any, start: Any, first: Any, signed: Any,
-    step_y: float, step_x: float, columns: int, counts: Any, ring: Any, axis: Any, rings: int, spread: Any, dof: float,
-    reach: Any, slope_y: Any, slope_x: Any, binning: int, slack: float, significant: float, differing: float,
-    floor: float, lowest: int,
+    product: Any, squares: Any, power_a: Any, power_b: Any, starts: Any, order: Any, begin: Any, cell: Any,
+    start: Any, first: Any, signed: Any, step_y: float, step_x: float, columns: int, counts: Any, ring: Any, axis: Any,
+    rings: int, spread: Any, dof: float, reach: Any, slope_y: Any, slope_x: Any, binning: int, slack: float,
+    significant: float, differing: float, floor: float, lowest: int,
 ) -> Any:  # fmt: skip
     """Follow the best of some displacements to the maximum, and judge it.
 
@@ -86,33 +88,38 @@ def settled(
         _, some, significance = learn(sums, squares, counts, ring, axis, rings, dof)
         if significance > best:
             best, dy, dx, weight = significance, starts[k, 0], starts[k, 1], some
-    weighed = np.empty_like(product)
-    for step in range(2):
-        weigh(product, weight.astype(np.float32), cell, start, weighed)
-        longest = (1.5 if step == 0 else 0.75) * binning
-        dy, dx = climb(weighed, start, first, signed, step_y, step_x, columns, dy, dx, 2, longest)
+    # after the first climb the weights are learned anew, and after a second that moves them again
+    light, near = weight.astype(np.float32), NEAR * binning
+    dy, dx = climb(product, light, cell, start, first, signed, step_y, step_x, columns, dy, dx, 2, 1.5 * binning, near)
+    for last in (False, True):
         sums = cells(product, order, begin, start, first, signed, step_y, step_x, columns, dy, dx)
         coherence, weight, significance = learn(sums, squares, counts, ring, axis, rings, dof)
+        known = _information(coherence, spread, dof, ring, rings)
+        bounds = _bounds(known, rings, lowest)
+        weights, ends = _parted(weight, ring, bounds, start, reach)
+        found = moments_of_parts(
+            product, weights, cell, ends, start, first, signed, step_y, step_x, columns, dy, dx
+        )
+        sy, sx = newton(found[0] + found[1] + found[2], 0.75 * binning)
+        if last or math.sqrt(sy * sy + sx * sx) < STILL * binning:
+            break
+        dy, dx = dy + sy, dx + sx
+        if not math.sqrt(sy * sy + sx * sx) < near:
+            light = weight.astype(np.float32)
+            dy, dx = climb(
+                product, light, cell, start, first, signed, step_y, step_x, columns, dy, dx, 1, 0.75 * binning, near
+            )
     out = np.zeros(9)
     profile, quality = _coherence(coherence, power_a, power_b, counts, ring, axis, rings)
     out[0], out[1], out[2], out[4], out[5], out[6] = dy, dx, quality, np.inf, np.inf, significance
     if not significance >= significant:
         out[8] = CHANCE
         return out, profile
-    known, information = _information(coherence, spread, dof, ring, rings)
-    yy, yx, xx = information
+    yy, yx, xx = known[0].sum(), known[1].sum(), known[2].sum()
     if not yy * xx - yx * yx > 1e-9 * yy * xx:
         out[8] = ONE_DIRECTION
         return out, profile
     pull_y, pull_x = _slope(slope_y, dy / binning) / binning, _slope(slope_x, dx / binning) / binning
-    weigh(product, weight.astype(np.float32), cell, start, weighed)
-    cut = _middle(known, rings, lowest)
-    ends = np.empty((signed.size, 4), np.int64)
-    for r in range(signed.size):
-        ends[r, 0], ends[r, 1] = start[r], start[r] + reach[r, min(lowest, rings)]
-        ends[r, 2], ends[r, 3] = start[r] + reach[r, min(max(cut, lowest - 1) + 1, rings)], start[r + 1]
-    found = moments_of_parts(weighed, ends, start, first, signed, step_y, step_x, columns, dy, dx)
-    bounds = np.array([0, min(lowest, rings), min(max(cut, lowest - 1) + 1, rings), rings])
     both, worst = _compared(found, known, bounds, pull_y, pull_x, (slack * binning) ** 2)
     if both[0] > 0 and _is_hill(both):
         py, px = _solved(both[3] / both[0], both[4] / both[0], both[5] / both[0], pull_y - both[1] / both[0],
@@ -147,28 +154,44 @@ def _coherence(coherence: Any, power_a: Any, power_b: Any, counts: Any, ring: An
 
 @njit(**_OPTIONS)
 def _information(coherence: Any, spread: Any, dof: float, ring: Any, rings: int) -> Any:
-    """What each ring, and all of them, say of the displacement: (yy, yx, xx)."""
+    """What each ring says of the displacement: (yy, yx, xx)."""
     known = np.zeros((3, rings))
     for c in range(coherence.size):
         trusted = min(coherence[c], LIMIT)
         value = 2 * dof * trusted * trusted / (1 - trusted * trusted)
         for k in range(3):
             known[k, ring[c]] += value * spread[k, c]
-    return known, (known[0].sum(), known[1].sum(), known[2].sum())
+    return known
 
 
 @njit(**_OPTIONS)
-def _middle(known: Any, rings: int, lowest: int) -> int:
-    """Return the ring, above the lowest, up to which half of the information lies."""
+def _bounds(known: Any, rings: int, lowest: int) -> Any:
+    """Rings at which the parts of the band begin and end: the lowest, and two above of equal information."""
     total = 0.0
     for r in range(lowest, rings):
         total += known[0, r] + known[2, r]
-    along = 0.0
+    along, cut = 0.0, rings
     for r in range(rings):
         along += known[0, r] + known[2, r] if r >= lowest else 0.0
         if along >= total / 2:
-            return r
-    return rings
+            cut = r
+            break
+    return np.array([0, min(lowest, rings), min(max(cut, lowest - 1) + 1, rings), rings])
+
+
+@njit(**_OPTIONS)
+def _parted(weight: Any, ring: Any, bounds: Any, start: Any, reach: Any) -> Any:
+    """Weights of the parts of the band, and where each begins and ends in the pairs of rows."""
+    weights = np.zeros((bounds.size - 1, weight.size), np.float32)
+    ends = np.empty((reach.shape[0] // 2, bounds.size), np.int64)
+    for p in range(bounds.size - 1):
+        for c in range(weight.size):
+            if bounds[p] <= ring[c] < bounds[p + 1]:
+                weights[p, c] = weight[c]
+    for pair in range(ends.shape[0]):
+        for p in range(bounds.size):
+            ends[pair, p] = reach[2 * pair, bounds[p]]
+    return weights, ends
 
 
 @njit(**_OPTIONS)
