@@ -16,8 +16,8 @@ import numpy as np
 from numba import njit
 
 LIMIT = 0.9  # structures move by themselves: no coherence is worth more than this
-NEAR = 0.25  # binned pixels; after a Newton step shorter than this, what is left is about its cube
-STILL = 0.02  # binned pixels over which the weights do not change: coherence by 0.1 % at the highest frequency
+NEAR = 0.1  # binned pixels; after a Newton step shorter than this, what is left is about its cube
+STILL = 0.01  # binned pixels; over such a step the weights stay as they are
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _0, _1, _2, _3, _4, _8 = (np.uint64(k) for k in (0, 1, 2, 3, 4, 8))
 _16, _32, _48, _64, _80 = (np.uint64(16 * k) for k in range(1, 6))
