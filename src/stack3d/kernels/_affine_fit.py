@@ -75,7 +75,9 @@ def image_of(
     """Image of the band with weighted cells, of deviation 1."""
     half = np.empty((grid[0], grid[1] // 2 + 1), np.complex64)
     t = tables
-    phase_loops.coarse(spectrum.coefficients, np.asarray(weight, np.float32), t.cell, t.start, t.first, t.signed, t.kept, half)
+    phase_loops.coarse(
+        spectrum.coefficients, np.asarray(weight, np.float32), t.cell, t.start, t.first, t.signed, t.kept, half
+    )
     image = scipy.fft.irfft2(half, grid, workers=1, overwrite_x=True)[: shape[0], : shape[1]]
     spread = float(np.sqrt(np.mean(image * image)))
     return np.ascontiguousarray(image / np.float32(spread if spread > 0 else 1.0))

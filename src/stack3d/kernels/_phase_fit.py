@@ -108,7 +108,17 @@ def compiled_pair(first: Any, second: Any, tables: Tables, plan: Plan, guess: tu
     """Displacement of a pair of usable spectra on the host."""
     t, powers = tables, (first.power, second.power)
     product, squares, half = pair_loops.opened(
-        first.coefficients, second.coefficients, *powers, t.order, t.begin, t.cell, t.start, t.first, t.signed, t.kept, *t.grid
+        first.coefficients,
+        second.coefficients,
+        *powers,
+        t.order,
+        t.begin,
+        t.cell,
+        t.start,
+        t.first,
+        t.signed,
+        t.kept,
+        *t.grid,
     )
     limits = (plan.binning, plan.slack, SIGNIFICANCE, _DISAGREEMENT, _FLOOR, _LOW)
     band = (t.order, t.begin, t.cell, t.start, t.first, t.signed, *t.step, t.columns)

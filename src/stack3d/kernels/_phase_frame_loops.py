@@ -14,6 +14,7 @@ from numba import njit
 from stack3d.kernels._phase_loops import spread_out, sums_of_cells
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_0, _1, _2, _3, _4 = (np.uint64(k) for k in range(5))
 
 
 @njit(**_OPTIONS)
@@ -67,11 +68,11 @@ def bin_reals(frame: Any, b: int, n: int, m: int) -> Any:
     if b == 1:
         for i in range(n):
             row, new, unknown = frame[i], out[i], 0
-            for j in range(m):
+            for j in range(np.uint64(m)):
                 value = np.float64(row[j]) - reference
-                good = abs(value) < np.inf
-                new[j] = value if good else np.nan
-                unknown += 0 if good else 1
+                new[j] = value if abs(value) < np.inf else np.nan
+            for j in range(np.uint64(m)):
+                unknown += 1 if math.isnan(new[j]) else 0
             missing += unknown
         return out, missing, largest
     total = np.empty(m * b, np.float64)
@@ -103,43 +104,51 @@ def bin_reals(frame: Any, b: int, n: int, m: int) -> Any:
 def flatten(values: Any, trend_y: Any, trend_x: Any) -> Any:
     """Take mean and slope out of every row and column, in place; also give the mean-absolute deviation."""
     n, m = values.shape
-    lanes = 16
-    whole = m - m % lanes
-    part = np.empty((2, lanes), np.float32)
-    for i in range(n):
-        row = values[i]
-        part[:] = 0
-        for j in range(0, whole, lanes):
-            for k in range(lanes):
-                part[0, k] += trend_x[0, j + k] * row[j + k]
-                part[1, k] += trend_x[1, j + k] * row[j + k]
-        c0, c1 = np.float32(0), np.float32(0)
-        for k in range(lanes):
-            c0 += part[0, k]
-            c1 += part[1, k]
-        for j in range(whole, m):
-            c0 += trend_x[0, j] * row[j]
-            c1 += trend_x[1, j] * row[j]
-        for j in range(m):
-            row[j] -= c0 * trend_x[0, j] + c1 * trend_x[1, j]
+    size = np.uint64(m)
+    parts = np.empty((2, m), np.float32)
     columns = np.zeros((2, m), np.float32)
+    level, slope, column_level, column_slope = trend_x[0], trend_x[1], columns[0], columns[1]
     for i in range(n):
         row = values[i]
+        c0, c1 = _product(row, level, parts[0]), _product(row, slope, parts[1])
+        for j in range(size):
+            row[j] -= c0 * level[j] + c1 * slope[j]
         t0, t1 = trend_y[0, i], trend_y[1, i]
-        for j in range(m):
-            columns[0, j] += t0 * row[j]
-            columns[1, j] += t1 * row[j]
+        for j in range(size):
+            column_level[j] += t0 * row[j]
+        for j in range(size):
+            column_slope[j] += t1 * row[j]
     sums = np.zeros(m, np.float32)
     for i in range(n):
         row = values[i]
         t0, t1 = trend_y[0, i], trend_y[1, i]
-        for j in range(m):
-            row[j] -= t0 * columns[0, j] + t1 * columns[1, j]
+        for j in range(size):
+            row[j] -= t0 * column_level[j] + t1 * column_slope[j]
+        for j in range(size):
             sums[j] += abs(row[j])
     deviation = 0.0
     for j in range(m):
         deviation += sums[j]
     return values, deviation / (n * m)
+
+
+@njit(**_OPTIONS)
+def _product(row: Any, trend: Any, part: Any) -> Any:
+    """Scalar product; four quarters of a row are added side by side, so that no sum waits for the one before."""
+    quarter = np.uint64(row.size // 32 * 8)
+    half, last = quarter + quarter, quarter + quarter + quarter
+    for k in range(quarter):
+        lower = row[k] * trend[k] + row[k + quarter] * trend[k + quarter]
+        part[k] = lower + (row[k + half] * trend[k + half] + row[k + last] * trend[k + last])
+    s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+    for k in range(_0, quarter, _4):
+        s0 += part[k]
+        s1 += part[k + _1]
+        s2 += part[k + _2]
+        s3 += part[k + _3]
+    for k in range(half + half, np.uint64(row.size)):
+        s0 += row[k] * trend[k]
+    return (s0 + s1) + (s2 + s3)
 
 
 @njit(**_OPTIONS)

@@ -97,9 +97,7 @@ def settled(
         known = _information(coherence, spread, dof, ring, rings)
         bounds = _bounds(known, rings, lowest)
         weights, ends = _parted(weight, ring, bounds, start, reach)
-        found = moments_of_parts(
-            product, weights, cell, ends, start, first, signed, step_y, step_x, columns, dy, dx
-        )
+        found = moments_of_parts(product, weights, cell, ends, start, first, signed, step_y, step_x, columns, dy, dx)
         sy, sx = newton(found[0] + found[1] + found[2], 0.75 * binning)
         if last or math.sqrt(sy * sy + sx * sx) < STILL * binning:
             break
