@@ -187,9 +187,7 @@ def matching_curve(
     return x, y
 
 
-def _as_floats(
-    frame: Any, nbins: int, range: tuple[float, float] | None
-) -> tuple[np.ndarray[Any, Any], float, float]:
+def _as_floats(frame: Any, nbins: int, range: tuple[float, float] | None) -> tuple[np.ndarray[Any, Any], float, float]:
     info, kind = np.iinfo(frame.dtype), frame.dtype.type
     least, most = extent(frame, kind(info.min), kind(info.max))
     table = level_table(most - least + 1)
