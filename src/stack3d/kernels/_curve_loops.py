@@ -11,25 +11,94 @@ from stack3d.kernels._store import store
 
 
 @njit(nogil=True, cache=True)
-def stored(exact: Any, table: Any, changed: Any, smallest: float, largest: float) -> int:
+def affine(frame: Any, out: Any, pivot: Any, gain: Any, base: Any, smallest: Any, largest: Any) -> int:
+    total = 0
+    for y in range(frame.shape[0]):
+        source, target, count = frame[y], out[y], np.int32(0)
+        for x in range(source.size):
+            value = (type(gain)(source[x]) - pivot) * gain + base
+            count = np.int32(count + store(target, x, value, smallest, largest))
+        total += int(count)
+    return total
+
+
+@njit(nogil=True, cache=True)
+def affine_levels(frame: Any, out: Any, pivot: Any, gain: Any, base: Any, smallest: Any, largest: Any) -> int:
+    """Do `affine` with whole numbers, to such of at most 16 bits: no pixel of most rows reaches a limit."""
+    total = 0
+    for y in range(frame.shape[0]):
+        source, target, count = frame[y], out[y], np.int32(0)
+        if not source.size:
+            continue
+        least, most = source[0], source[0]
+        for x in range(source.size):
+            least, most = min(least, source[x]), max(most, source[x])
+        # Each rounding keeps the order, so all others lie between these.
+        first = np.rint((type(gain)(least) - pivot) * gain + base)
+        last = np.rint((type(gain)(most) - pivot) * gain + base)
+        if min(first, last) >= smallest and max(first, last) <= largest:
+            for x in range(source.size):
+                target[x] = np.int32(np.rint((type(gain)(source[x]) - pivot) * gain + base))
+            continue
+        for x in range(source.size):
+            value = (type(gain)(source[x]) - pivot) * gain + base
+            count = np.int32(count + store(target, x, value, smallest, largest))
+        total += int(count)
+    return total
+
+
+@njit(nogil=True, cache=True)
+def stored(exact: Any, table: Any, smallest: float, largest: float) -> int:
     total = np.int32(0)
     for k in range(exact.size):
-        changed[k] = store(table, k, exact[k], smallest, largest)
-        total = np.int32(total + changed[k])
+        total = np.int32(total + store(table, k, exact[k], smallest, largest))
     return int(total)
+
+
+@njit(nogil=True, cache=True)
+def saturated(exact: Any, table: Any, smallest: float, largest: float) -> Any:
+    """Do `stored`, and return for each number whether it was changed."""
+    changed = np.empty(exact.size, np.uint8)
+    for k in range(exact.size):
+        changed[k] = store(table, k, exact[k], smallest, largest)
+    return changed
 
 
 @njit(nogil=True, cache=True)
 def take(frame: Any, table: Any, changed: Any, first: int, out: Any) -> int:
     total = 0
+    begin = np.uint64(first)  # an index with a sign might count from the end
     for y in range(frame.shape[0]):
         source, target = frame[y], out[y]
-        for x in range(source.size):
-            level = np.uint64(np.int64(source[x]) - first)  # a signed index might count from the end
+        for x in range(np.uint64(source.size)):
+            level = np.uint64(source[x]) - begin
             target[x] = table[level]
             if changed is not None:
                 total += changed[level]
     return total
+
+
+@njit(nogil=True, cache=True)
+def take_four(frame: Any, table: Any, first: int, out: Any) -> None:
+    """Look up four unsigned pixels of 16 bits at once, given and written as one number of 64 bits."""
+    begin, last = np.uint64(first), np.uint64(65535)
+    one, two, three = np.uint64(16), np.uint64(32), np.uint64(48)
+    for y in range(frame.shape[0]):
+        source, target = frame[y], out[y]
+        for x in range(np.uint64(source.size)):
+            four = source[x]
+            a, b = np.uint64(table[(four & last) - begin]), np.uint64(table[((four >> one) & last) - begin])
+            c, d = np.uint64(table[((four >> two) & last) - begin]), np.uint64(table[(four >> three) - begin])
+            target[x] = a | (b << one) | (c << two) | (d << three)
+
+
+@njit(nogil=True, cache=True)
+def are_knots(knots: Any, values: Any) -> bool:
+    """Tell whether all are finite and the knots strictly increasing."""
+    good = True
+    for k in range(knots.size):
+        good &= bool(np.isfinite(knots[k]) and np.isfinite(values[k]) and (k == 0 or knots[k] > knots[k - 1]))
+    return good
 
 
 @njit(nogil=True, cache=True)
@@ -96,28 +165,73 @@ def interpolate(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def even_pieces(knots: Any, values: Any, rounding: float) -> Any:
+    """Return a row for each piece of a curve: place, height and slope of what begins at a knot, and a 0.
+
+    The first row is what lies below all knots. None where the knots are not in even steps.
+    """
+    last = knots.size - 1
+    width = (knots[last] - knots[0]) / max(last, 1)
+    if last == 0 or not width > 0:
+        return None
+    for k in range(knots.size):
+        if abs(knots[0] + width * k - knots[k]) > rounding:
+            return None
+    pieces = np.zeros((knots.size + 1, 4))
+    pieces[0, 0], pieces[0, 1], pieces[0, 2] = knots[0], values[0], 1.0
+    for k in range(last):
+        pieces[k + 1, 0], pieces[k + 1, 1] = knots[k], values[k]
+        pieces[k + 1, 2] = (values[k + 1] - values[k]) / (knots[k + 1] - knots[k])
+    pieces[last + 1, 0], pieces[last + 1, 1], pieces[last + 1, 2] = knots[last], values[last], 1.0
+    return pieces
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def interpolate_even(
     frame: Any, pieces: Any, first: float, per_unit: float, exact: Any, out: Any, smallest: float, largest: float
 ) -> int:
-    """Interpolate between knots in even steps; `exact` as `interpolate` takes it.
-
-    A row of `pieces` has place, height and slope of what begins at a knot; the first is what lies below all knots.
-    """
+    """Interpolate between knots in even steps, given as `even_pieces`; `exact` as `interpolate` takes it, or None."""
     total = 0
-    place, height, slope = pieces[:, 0].copy(), pieces[:, 1].copy(), pieces[:, 2].copy()
-    last = np.float64(place.size - 1)
+    last = np.float64(pieces.shape[0] - 1)
     columns = frame.shape[1]
-    part = np.empty(columns, np.int32)
+    part, level = np.empty(columns, np.uint32), np.empty(columns)
     for y in range(frame.shape[0]):
         source, target, count = frame[y], out[y], np.int32(0)
         for x in range(columns):
-            at = (np.float64(source[x]) - first) * per_unit + 1.0
+            level[x] = np.float64(source[x])
+            at = (level[x] - first) * per_unit + 1.0
             inside = at if at > 0.0 else np.float64(0.0)  # NaN too
-            part[x] = np.int32(inside if inside < last else last)
-        for x in range(columns):
+            part[x] = np.uint32(np.int32(inside if inside < last else last))
+        # In place: vector instructions that gather are slower than one pixel after the other.
+        for x in range(np.uint64(columns)):
             k = np.uint64(part[x])
-            exact[x] = (np.float64(source[x]) - place[k]) * slope[k] + height[k]
-        for x in range(columns):
-            count = np.int32(count + store(target, x, exact[x], smallest, largest))
+            level[x] = (level[x] - pieces[k, 0]) * pieces[k, 2] + pieces[k, 1]
+        if exact is None:
+            for x in range(columns):
+                count = np.int32(count + store(target, x, level[x], smallest, largest))
+        else:
+            for x in range(columns):
+                exact[x] = level[x]
+            for x in range(columns):
+                count = np.int32(count + store(target, x, exact[x], smallest, largest))
         total += int(count)
     return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def levels_even(begin: int, pieces: Any, first: float, per_unit: float, exact: Any) -> None:
+    """Write what `interpolate_even` has for every whole number from `begin` on: those of a piece lie side by side."""
+    most, k = pieces.shape[0] - 1, 0
+    for piece in range(most + 1):
+        end = exact.size
+        if piece < most:
+            guess = first + piece / per_unit - begin
+            end = int(min(max(guess, np.float64(k)), np.float64(end)))
+            while end > k and (np.float64(begin + end - 1) - first) * per_unit + 1.0 >= piece + 1.0:
+                end -= 1
+            while end < exact.size and (np.float64(begin + end) - first) * per_unit + 1.0 < piece + 1.0:
+                end += 1
+        place, height, slope = pieces[piece, 0], pieces[piece, 1], pieces[piece, 2]
+        for i in range(np.uint64(k), np.uint64(end)):
+            exact[i] = (np.float64(np.int64(i) + begin) - place) * slope + height
+        k = end

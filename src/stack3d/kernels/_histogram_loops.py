@@ -29,9 +29,44 @@ def ends_of_levels(counts: Any, tail: float) -> Any:
 def binned_levels(counts: Any, first: int, low: float, per_unit: float, nbins: int) -> Any:
     """Gather counts of levels in bins; what lies beyond is counted in those at the ends."""
     out = np.zeros(nbins, np.int64)
-    for k in range(counts.size):
-        place = min(max((np.float64(first + k) - low) * per_unit, 0.0), nbins - 1.0)
-        out[int(place)] += counts[k]
+    begin = 0
+    for bin in range(nbins):
+        end = counts.size
+        if bin < nbins - 1:
+            # The levels of a bin lie side by side: where they end is about here, and exactly where the place says.
+            guess = (bin + 1.0) / per_unit + low - first
+            end = int(min(max(guess, np.float64(begin)), np.float64(end)))
+            while end > begin and (np.float64(first + end - 1) - low) * per_unit >= bin + 1.0:
+                end -= 1
+            while end < counts.size and (np.float64(first + end) - low) * per_unit < bin + 1.0:
+                end += 1
+        some = np.int64(0)
+        for k in range(np.uint64(begin), np.uint64(end)):
+            some += np.int64(counts[k])
+        out[bin] = some
+        begin = end
+    return out
+
+
+@njit(nogil=True, cache=True)
+def values_at(counts: Any, first: int, ranks: Any) -> Any:
+    """Return the levels that have such ranks among the pixels: the first half of `ranks` from the least on, increasing,
+    the others from the largest on, counted from there and increasing too.
+    """
+    out, half = np.empty(ranks.size), ranks.size // 2
+    k, seen = 0, np.int64(counts[0])
+    for place in range(half):
+        while seen <= ranks[place]:
+            k += 1
+            seen += np.int64(counts[k])
+        out[place] = first + k
+    k = counts.size - 1
+    seen = np.int64(counts[k])
+    for place in range(half, ranks.size):
+        while seen <= ranks[place]:
+            k -= 1
+            seen += np.int64(counts[k])
+        out[place] = first + k
     return out
 
 
@@ -42,28 +77,30 @@ def count(frame: Any, mask: Any, low: float, per_unit: float, nbins: int) -> Any
     counts = np.zeros((4, nbins + 1), np.uint32)
     one, two, three, four = counts[0], counts[1], counts[2], counts[3]
     columns = frame.shape[1]
-    place = np.empty(columns, np.int32)
-    last = nbins - 1.0
+    place = np.empty(columns, np.uint32)
+    last, none, once = nbins - 1.0, np.uint32(nbins), np.uint32(1)
+    end, quarters = np.uint64(columns), np.uint64(columns // 4 * 4)
     for y in range(frame.shape[0]):
-        row = frame[y]
+        row, rest = frame[y], np.int32(0)
         for x in range(columns):
-            value = np.float64(row[x])
-            use = value - value == 0.0  # false for NaN and infinities
-            bin = (value - low) * per_unit
+            bin = (np.float64(row[x]) - low) * per_unit
             inside = bin if bin > 0.0 else 0.0
             inside = inside if inside < last else last
-            place[x] = np.int32(inside) if use else np.int32(nbins)
+            place[x] = np.uint32(np.int32(inside))
+            rest = np.int32(rest + np.int32(row[x] - row[x] != 0))
+        if rest:
+            for x in range(columns):
+                place[x] = place[x] if row[x] - row[x] == 0 else none  # NaN and infinities
         if mask is not None:
             for x in range(columns):
-                place[x] = place[x] if mask[y, x] else np.int32(nbins)
-        quarters = columns // 4 * 4
-        for x in range(0, quarters, 4):
-            one[np.uint64(place[x])] += np.uint32(1)
-            two[np.uint64(place[x + 1])] += np.uint32(1)
-            three[np.uint64(place[x + 2])] += np.uint32(1)
-            four[np.uint64(place[x + 3])] += np.uint32(1)
-        for x in range(quarters, columns):
-            one[np.uint64(place[x])] += np.uint32(1)
+                place[x] = place[x] if mask[y, x] else none
+        for x in range(np.uint64(0), quarters, np.uint64(4)):
+            one[np.uint64(place[x])] += once
+            two[np.uint64(place[x + np.uint64(1)])] += once
+            three[np.uint64(place[x + np.uint64(2)])] += once
+            four[np.uint64(place[x + np.uint64(3)])] += once
+        for x in range(quarters, end):
+            one[np.uint64(place[x])] += once
     out = np.empty(nbins, np.int64)
     for k in range(nbins):
         out[k] = np.int64(one[k]) + np.int64(two[k]) + np.int64(three[k]) + np.int64(four[k])

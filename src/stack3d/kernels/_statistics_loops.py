@@ -77,42 +77,76 @@ def squares(frame: Any, mask: Any, bottom: Any, top: Any, mean: float) -> float:
 def extent(frame: Any, bottom: Any, top: Any) -> Any:
     """Return the least and the largest pixel of a frame of small integers, whose dtype ends at `bottom` and `top`."""
     least, most = top, bottom
-    for y in range(frame.shape[0]):
-        row, low, high = frame[y], top, bottom
-        for x in range(row.size):
-            low = row[x] if row[x] < low else low
-            high = row[x] if row[x] > high else high
-        least, most = min(least, low), max(most, high)
+    pixels = frame.reshape(-1)
+    for x in range(pixels.size):
+        least, most = min(least, pixels[x]), max(most, pixels[x])
     return np.int64(least), np.int64(most)
 
 
 @njit(nogil=True, cache=True)
-def count_levels(frame: Any, mask: Any, first: int, levels: int) -> Any:
-    # Few levels come in runs, whose additions would wait for each other in one table; many fill the cache.
-    tables = 4 if levels <= 4096 else 1
-    counts = np.zeros((tables, levels), np.uint32)
+def count_levels(frame: Any, mask: Any, first: int, counts: Any, every: int, others: bool) -> None:
+    """Add the pixels of every so many rows, or of the `others`, to a table of levels from `first` on.
+
+    `counts` has one table, or four: few levels come in runs, whose additions would wait for each other in one.
+    """
+    tables = counts.shape[0]
     one, two, three, four = counts[0], counts[tables // 4], counts[tables // 2], counts[tables // 4 * 3]
+    columns = np.uint64(frame.shape[1])
+    quarters = np.uint64(frame.shape[1] // 4 * 4)
+    begin, once = np.uint64(first), np.uint32(1)
+    # Indices without a sign: one with a sign might count from the end, which costs as much as the addition.
+    for y in range(frame.shape[0]):
+        if (y % every == 0) == others:
+            continue
+        row = frame[y]
+        if mask is not None:
+            for x in range(columns):
+                one[np.uint64(row[x]) - begin] += np.uint32(1 if mask[y, x] else 0)
+            continue
+        if tables == 1:
+            for x in range(columns):
+                one[np.uint64(row[x]) - begin] += once
+            continue
+        for x in range(np.uint64(0), quarters, np.uint64(4)):
+            one[np.uint64(row[x]) - begin] += once
+            two[np.uint64(row[x + np.uint64(1)]) - begin] += once
+            three[np.uint64(row[x + np.uint64(2)]) - begin] += once
+            four[np.uint64(row[x + np.uint64(3)]) - begin] += once
+        for x in range(quarters, columns):
+            one[np.uint64(row[x]) - begin] += once
+    for table in range(1, tables):
+        for k in range(counts.shape[1]):
+            one[k] += counts[table, k]
+            counts[table, k] = 0
+
+
+@njit(nogil=True, cache=True)
+def whole_moments(frame: Any, bottom: Any, top: Any) -> Any:
+    """Return the sum and the extent of a frame of small integers, whose dtype ends at `bottom` and `top`."""
+    total, least, most = np.int64(0), top, bottom
+    for y in range(frame.shape[0]):
+        row, some = frame[y], np.int64(0)
+        for x in range(row.size):
+            some += np.int64(row[x])
+            least, most = min(least, row[x]), max(most, row[x])
+        total += some
+    return total, np.int64(least), np.int64(most)
+
+
+@njit(nogil=True, cache=True)
+def whole_squares(frame: Any, mean: float) -> float:
+    """Return what `squares` does where every pixel counts."""
+    columns = frame.shape[1]
+    total = np.zeros(columns)
     for y in range(frame.shape[0]):
         row = frame[y]
-        if mask is None:
-            quarters = row.size // 4 * 4
-            for x in range(0, quarters, 4):
-                one[np.int64(row[x]) - first] += np.uint32(1)
-                two[np.int64(row[x + 1]) - first] += np.uint32(1)
-                three[np.int64(row[x + 2]) - first] += np.uint32(1)
-                four[np.int64(row[x + 3]) - first] += np.uint32(1)
-            for x in range(quarters, row.size):
-                one[np.int64(row[x]) - first] += np.uint32(1)
-        else:
-            for x in range(row.size):
-                one[np.int64(row[x]) - first] += np.uint32(1 if mask[y, x] else 0)
-    result = np.empty(levels, np.int64)
-    for k in range(levels):
-        total = np.int64(0)
-        for table in range(tables):
-            total += np.int64(counts[table, k])
-        result[k] = total
-    return result
+        for x in range(columns):
+            deviation = np.float64(row[x]) - mean
+            total[x] += deviation * deviation
+    everything = 0.0
+    for x in range(columns):
+        everything += total[x]
+    return everything
 
 
 @njit(nogil=True, cache=True)

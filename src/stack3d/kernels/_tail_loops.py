@@ -26,30 +26,23 @@ def ends(frame: Any, mask: Any, down: Any, right: Any, least: Any, tail: Any) ->
 
     As many as `least` and four times its share `tail` lie below the first, and above the second.
     """
-    size = 0
-    for y in range(0, frame.shape[0], down):
-        for x in range(0, frame.shape[1], right):
+    rows, columns = frame.shape
+    sample, size = np.empty(-(-rows // down) * -(-columns // right), frame.dtype), 0
+    for y in range(0, rows, down):
+        for x in range(0, columns, right):
             value = frame[y, x]
+            sample[size] = value
             size += (value - value == 0) and (mask is None or mask[y, x])
     margin = least + int(4 * tail * size)
     infinite = frame.dtype.type(np.inf)
     low, high = np.full(margin + 1, infinite), np.full(margin + 1, infinite)
-    for y in range(0, frame.shape[0], down):
-        for x in range(0, frame.shape[1], right):
-            value = frame[y, x]
-            if value - value == 0 and (mask is None or mask[y, x]):
-                if value < low[margin]:
-                    _rank(low, value)
-                if -value < high[margin]:
-                    _rank(high, -value)
+    for k in range(size):
+        value = sample[k]
+        if value < low[margin]:
+            _rank(low, value)
+        if -value < high[margin]:
+            _rank(high, -value)
     return size, margin, low[margin], -high[margin]
-
-
-@njit(**_OPTIONS)
-def _flag(row: Any, low: Any, high: Any, out: Any) -> None:
-    for x in range(row.size):
-        # NaN is neither.
-        out[x] = np.uint8(((row[x] > low) & (row[x] < high)) ^ True)
 
 
 @njit(**_OPTIONS)
@@ -58,34 +51,35 @@ def beyond(frame: Any, mask: Any, low: Any, high: Any, room: int) -> Any:
 
     Not more than `room` pixels are kept of each.
     """
-    below, above = np.empty(room, frame.dtype), np.empty(room, frame.dtype)
-    under, over, at_low, at_high, missing, columns = 0, 0, 0, 0, 0, frame.shape[1]
-    flags = np.zeros((columns + 7) // 8 * 8, np.uint8)
-    eights = flags.view(np.uint64)  # most have no flag
+    below, above = np.empty(room + 1, frame.dtype), np.empty(room + 1, frame.dtype)
+    under, over, at_low, at_high, missing, columns = 0, 0, 0, 0, 0, np.uint64(frame.shape[1])
+    flags = np.zeros((frame.shape[1] + 7) // 8 * 8, np.uint8)
+    eights = flags.view(np.uint64)
+    flagged = np.empty(eights.size, np.uint64)
     for y in range(frame.shape[0]):
         row = frame[y]
-        _flag(row, low, high, flags[:columns])
+        for x in range(frame.shape[1]):
+            # NaN is neither.
+            flags[x] = np.uint8(((row[x] > low) & (row[x] < high)) ^ True)
         if mask is not None:
-            for x in range(columns):
+            for x in range(frame.shape[1]):
                 missing += not mask[y, x]
                 flags[x] &= mask[y, x]
+        # Most have no flag. Every number is written and few stay: a branch that cannot be foreseen costs more.
+        number = 0
         for k in range(eights.size):
-            if eights[k] == 0:
-                continue
-            for x in range(8 * k, min(8 * k + 8, columns)):
-                value = row[x]
-                if not flags[x]:
-                    continue
-                if value - value != 0:  # NaN and infinities
-                    missing += 1
-                    continue
-                if value < low:
-                    if under < room:
-                        below[under] = value
-                        under += 1
-                elif value > high and over < room:
-                    above[over] = value
-                    over += 1
-                at_low += 1 if value == low else 0
-                at_high += 1 if value == high else 0
+            flagged[number] = k
+            number += eights[k] != 0
+        for place in range(number):
+            first = np.uint64(8) * flagged[place]
+            for x in range(first, min(first + np.uint64(8), columns)):
+                value, flag = row[x], flags[x] != 0
+                finite = value - value == 0
+                missing += flag & (not finite)
+                below[under] = value
+                under = min(under + int((value < low) & flag & finite), room)
+                above[over] = value
+                over = min(over + int((value > high) & flag & finite), room)
+                at_low += int((value == low) & flag)
+                at_high += int((value == high) & flag)
     return frame.size - missing, below[:under], at_low, above[:over], at_high

@@ -40,10 +40,11 @@ def tail_quantiles(frame: Any, tail: float, mask: Any = None) -> np.ndarray[Any,
         kept, beside, rank = (below, low, rank) if side == 0 else (above, high, count - 1 - rank)
         return float(kept[rank] if rank < kept.size else beside)
 
-    return np.array([_between(value(k, left[k]), value(k, right_of[k]), places[k] - left[k]) for k in range(2)])
+    return np.array([between(value(k, left[k]), value(k, right_of[k]), places[k] - left[k]) for k in range(2)])
 
 
-def _between(left: float, right: float, part: float) -> float:
+def between(left: float, right: float, part: float) -> float:
+    """Return the value a part of the way from one to the next."""
     # numpy's own form, from the nearer end, so that the results are equal to the bit.
     gap = right - left
     return right - gap * (1 - part) if part >= 0.5 else left + gap * part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from numba import njit
 
 from stack3d.kernels import _curve_loops as loops
 from stack3d.kernels._namespace import namespace, on_host, packed
+from stack3d.kernels._scratch import scratch
 from stack3d.kernels._statistics_loops import extent
-from stack3d.kernels._store import finish, limits, store, working_dtype
+from stack3d.kernels._store import finish, limits, working_dtype
 
 
 def apply_curve(frame: Any, x: Any, y: Any, dtype: Any, out: Any = None, through: Any = None) -> tuple[Any, int]:
@@ -199,7 +201,7 @@ def _knots(x: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     knots, values = np.ascontiguousarray(x, np.float64), np.ascontiguousarray(y, np.float64)
     if knots.ndim != 1 or knots.shape != values.shape or not knots.size:
         raise ValueError(f"x and y must be one-dimensional and of one length, got {knots.shape} and {values.shape}")
-    if not (np.all(np.isfinite(knots)) and np.all(np.isfinite(values)) and np.all(np.diff(knots) > 0)):
+    if not loops.are_knots(knots, values):
         raise ValueError("x must be finite and strictly increasing, and y finite")
     return knots, values
 
@@ -215,19 +217,30 @@ def _interpolated(
     frame: Any, knots: np.ndarray[Any, Any], values: np.ndarray[Any, Any], out: Any, through: Any = None
 ) -> int:
     """Write the curve at every pixel, and return how many saturated."""
-    exact = np.empty(frame.shape[1], through or np.float64)
-    ends = [np.float64(limit) for limit in limits(out.dtype)]
-    steps = knots.size - 1
-    width = (knots[-1] - knots[0]) / max(steps, 1)
-    rounding = 4 * np.spacing(np.abs(knots).max())
-    if steps and width > 0 and np.abs(knots[0] + width * np.arange(knots.size) - knots).max() <= rounding:
-        pieces = np.ones((knots.size + 1, 3))
-        pieces[1:, 0], pieces[1:, 1] = knots, values
-        pieces[0, :2] = knots[0], values[0]
-        pieces[1:-1, 2] = np.diff(values) / np.diff(knots)
-        return int(loops.interpolate_even(frame, pieces, knots[0], 1 / width, exact, out, *ends))
+    kind = np.dtype(through or np.float64)
+    ends = _ends(kind, out.dtype)
+    pieces = _even(knots, values)
+    if pieces is not None:
+        room = None if kind == np.float64 else np.empty(frame.shape[1], kind)
+        return int(loops.interpolate_even(frame, pieces, knots[0], _per_unit(knots), room, out, *ends))
+    exact = np.empty(frame.shape[1], kind)
     starts, per_unit = _starts(knots)
     return int(loops.interpolate(frame, knots, values, starts, per_unit, exact, out, *ends))
+
+
+def _ends(kind: np.dtype[Any], dtype: np.dtype[Any]) -> list[Any]:
+    # Limits of the type of the numbers where it holds them: then these are not converted one by one.
+    exact = kind if dtype.kind == "f" or dtype.itemsize <= 2 else np.dtype(np.float64)
+    return [exact.type(end) for end in limits(dtype)]
+
+
+def _even(knots: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> Any:
+    """Return the pieces of a curve whose knots are in even steps, None for another."""
+    return loops.even_pieces(knots, values, 4 * np.spacing(max(abs(knots[0]), abs(knots[-1]))))
+
+
+def _per_unit(knots: np.ndarray[Any, Any]) -> float:
+    return float(1 / ((knots[-1] - knots[0]) / (knots.size - 1)))
 
 
 def _table(
@@ -238,12 +251,17 @@ def _table(
     least, most = info.min, info.max
     if on_host(frame) and frame.size:
         least, most = (int(end) for end in extent(frame, frame.dtype.type(least), frame.dtype.type(most)))
-    levels = np.arange(least, most + 1, dtype=np.float64)[None]
-    exact = np.empty(levels.shape, through or np.float64)
-    _interpolated(levels, knots, values, exact)
-    smallest, largest = limits(dtype)
-    table, changed = np.empty(levels.size, dtype), np.empty(levels.size, np.uint8)
-    return table, changed if loops.stored(exact[0], table, changed, smallest, largest) else None, least
+    kind = np.dtype(through or np.float64)
+    exact = scratch("curve", (most - least + 1) * kind.itemsize // 4).view(kind)
+    pieces = _even(knots, values)
+    if pieces is None:
+        _interpolated(np.arange(least, most + 1, dtype=np.float64)[None], knots, values, exact[None])
+    else:
+        loops.levels_even(least, pieces, knots[0], _per_unit(knots), exact)
+    ends = _ends(kind, dtype)
+    table = np.empty(exact.size, dtype)
+    changed = loops.saturated(exact, table, *ends) if loops.stored(exact, table, *ends) else None
+    return table, changed, least
 
 
 def _look_up(frame: Any, table: Any, changed: Any, first: int, out: Any) -> tuple[Any, int]:
@@ -253,6 +271,10 @@ def _look_up(frame: Any, table: Any, changed: Any, first: int, out: Any) -> tupl
         count = 0 if changed is None else int(xp.count_nonzero(xp.asarray(changed)[index]))
         return xp.asarray(table)[index], count
     out = np.empty(frame.shape, table.dtype) if out is None else out
+    fours = changed is None and frame.dtype == np.uint16 and table.itemsize == 2 and frame.shape[1] % 4 == 0
+    if fours and out.flags.c_contiguous and sys.byteorder == "little":
+        loops.take_four(frame.view(np.uint64), table.view(np.uint16), first, out.view(np.uint64))
+        return out, 0
     return out, int(loops.take(frame, table, changed, first, out))
 
 
@@ -275,7 +297,8 @@ def _affine(
     numbers = (kind.type(number) for number in (pivot, gain, base, *limits(dtype, low, high)))
     pixels = packed(frame)
     out = np.empty(pixels.shape, dtype) if out is None else out
-    return out, int(_affine_loop(pixels, out, *numbers))
+    narrow = pixels.dtype.kind in "iu" and dtype.kind in "iu" and dtype.itemsize <= 2
+    return out, int((loops.affine_levels if narrow else loops.affine)(pixels, out, *numbers))
 
 
 def _affine_xp(
@@ -284,18 +307,6 @@ def _affine_xp(
     kind = working_dtype(frame.dtype, dtype)
     values = (frame.astype(kind) - kind.type(pivot)) * kind.type(gain) + kind.type(base)
     return finish(values, dtype, low, high)
-
-
-@njit(nogil=True, cache=True)
-def _affine_loop(frame: Any, out: Any, pivot: Any, gain: Any, base: Any, smallest: Any, largest: Any) -> int:
-    total = 0
-    for y in range(frame.shape[0]):
-        source, target, count = frame[y], out[y], np.int32(0)
-        for x in range(source.size):
-            value = (type(gain)(source[x]) - pivot) * gain + base
-            count = np.int32(count + store(target, x, value, smallest, largest))
-        total += int(count)
-    return total
 
 
 @njit(nogil=True, cache=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 
-from stack3d.kernels._namespace import namespace
+from stack3d.kernels._namespace import namespace, on_host
 
 __all__ = ["as_float32", "measurable"]
 
@@ -35,10 +36,10 @@ def measurable(frame: Any) -> Any:
     if frame.dtype.kind != "f":
         return frame
     xp = namespace(frame)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # One pass over the usual frame: a pixel that is not finite, or too large, shows in the sum of squares.
-        power = float(xp.einsum("yx,yx->", frame, frame)) if frame.ndim == 2 else np.inf
-    if power < _LARGEST**2:
+    if on_host(frame) and frame.ndim == 2 and frame.flags.c_contiguous and frame.dtype.isnative:
+        if _all_finite(frame):
+            return frame
+    elif bool((xp.abs(frame) <= _LARGEST).all()):
         return frame
     _check(frame)
     infinite = xp.isinf(frame)
@@ -60,6 +61,19 @@ def as_float32(frame: Any) -> Any:
     if not bool(namespace(frame).isfinite(out).all()):
         _check(frame)
     return out
+
+
+@njit(nogil=True, cache=True)
+def _all_finite(frame: Any) -> bool:
+    """Tell whether no pixel is missing, infinite or too large for float32."""
+    largest = frame.dtype.type(_LARGEST)
+    beyond = np.int64(0)
+    for y in range(frame.shape[0]):
+        row, some = frame[y], np.int32(0)
+        for x in range(row.size):
+            some = np.int32(some + np.int32((abs(row[x]) <= largest) ^ True))
+        beyond += np.int64(some)
+    return bool(beyond == 0)
 
 
 def _check(frame: Any) -> None:

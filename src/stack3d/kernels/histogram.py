@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from stack3d.kernels import _histogram_loops as loops
+from stack3d.kernels._level_counts import countable, level_table
 from stack3d.kernels._namespace import namespace, on_host, packed
-from stack3d.kernels._tails import tail_quantiles
+from stack3d.kernels._statistics_loops import count_levels, extent
+from stack3d.kernels._tails import between, tail_quantiles
 from stack3d.kernels.statistics import level_counts, quantiles
 
 _TAIL = 0.0005  # of the pixels, left out at each end when a range is looked for
@@ -16,7 +18,12 @@ _MARGIN = 0.05  # of the range found, added at each end
 
 
 def compress(
-    frame: Any, nbins: int, range: tuple[float, float] | None = None, mask: Any = None
+    frame: Any,
+    nbins: int,
+    range: tuple[float, float] | None = None,
+    mask: Any = None,
+    *,
+    as_floats: bool = False,
 ) -> tuple[np.ndarray[Any, Any], float, float]:
     """Return a frame's histogram on a regular grid that suits its dtype.
 
@@ -34,6 +41,8 @@ def compress(
         its quantile 0.0005 to 0.9995, widened by a twentieth at each end: a few hot pixels do not coarsen the bins.
     mask : (y, x) array of bool, optional
         True where a pixel was measured. NaN and infinities are never counted.
+    as_floats : bool
+        What the same values give as float32, on a grid for floats: 8- and 16-bit integers are counted as they are.
 
     Returns
     -------
@@ -55,6 +64,10 @@ def compress(
         raise ValueError(f"nbins must be at least 1, got {nbins}")
     if range is not None and not (np.isfinite(range[0]) and np.isfinite(range[1]) and range[1] >= range[0]):
         raise ValueError(f"range must be two finite numbers, the second not below the first, got {range}")
+    if as_floats and not (mask is None and frame.size and on_host(frame) and countable(frame.dtype)):
+        frame = frame.astype(np.float32)
+    elif as_floats:
+        return _as_floats(packed(frame), nbins, range)
     whole = frame.dtype.kind in "iu"
     if whole and frame.dtype.itemsize <= 2:
         levels, first = level_counts(frame, mask)
@@ -174,6 +187,30 @@ def matching_curve(
     return x, y
 
 
+def _as_floats(frame: Any, nbins: int, range: tuple[float, float] | None) -> tuple[np.ndarray[Any, Any], float, float]:
+    info, kind = np.iinfo(frame.dtype), frame.dtype.type
+    least, most = extent(frame, kind(info.min), kind(info.max))
+    table = level_table(most - least + 1)
+    every = 1 if range is not None else _every(frame)
+    count_levels(frame, None, least, table, every, False)
+    if range is None:
+        range = _widened(*_tails_of_levels(table[0], least, frame[::every].size))
+    if every > 1:
+        count_levels(frame, None, least, table, every, True)
+    low, step = _grid(range, nbins, False)
+    return loops.binned_levels(table[0], least, low, 1 / step, nbins), low, step
+
+
+def _tails_of_levels(counts: Any, first: int, pixels: int) -> list[float]:
+    """Return the quantiles of `_TAIL` and its counterpart, by numpy's own form as `quantiles` does."""
+    places = [share * (pixels - 1) for share in (_TAIL, 1 - _TAIL)]
+    left = [int(place) for place in places]
+    right = [min(rank + 1, pixels - 1) for rank in left]
+    ranks = np.array([left[0], right[0], pixels - 1 - right[1], pixels - 1 - left[1]])
+    a, b, d, c = loops.values_at(counts, first, ranks).tolist()
+    return [between(a, b, places[0] - left[0]), between(c, d, places[1] - left[1])]
+
+
 def _edges(low: float, step: float, nbins: int) -> np.ndarray[Any, Any]:
     return low + step * np.arange(nbins + 1)
 
@@ -214,13 +251,17 @@ def _robust_range(levels: np.ndarray[Any, Any], first: int) -> tuple[float, floa
 
 
 def _sampled_range(frame: Any, mask: Any) -> tuple[float, float]:
-    # A quarter of the rows of a large frame says as much about its range.
-    rows = slice(None, None, 4 if frame.size >= 2**18 else 1)
+    rows = slice(None, None, _every(frame))
     by = tail_quantiles if on_host(frame) and frame.dtype.kind == "f" else _both_quantiles
     ends = by(frame[rows], _TAIL, None if mask is None else mask[rows])
     if np.isnan(ends[0]):
         ends = _both_quantiles(frame, _TAIL, mask)
     return _widened(float(ends[0]), float(ends[1])) if np.isfinite(ends[0]) else (0.0, 1.0)
+
+
+def _every(frame: Any) -> int:
+    # A quarter of the rows of a large frame says as much about its range.
+    return 4 if frame.size >= 2**18 else 1
 
 
 def _both_quantiles(frame: Any, tail: float, mask: Any) -> np.ndarray[Any, Any]:

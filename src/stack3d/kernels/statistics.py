@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stack3d.kernels import _statistics_loops as loops
+from stack3d.kernels._level_counts import countable
+from stack3d.kernels._level_counts import level_counts as level_counts
 from stack3d.kernels._namespace import namespace, on_host, packed
 
 _SORTED = 8  # from this many order statistics on, values are sorted
@@ -23,7 +25,7 @@ class FrameStatistics(NamedTuple):
 
 
 def frame_statistics(
-    frame: Any, mask: Any = None, *, low: float | None = None, high: float | None = None
+    frame: Any, mask: Any = None, *, low: float | None = None, high: float | None = None, as_floats: bool = False
 ) -> FrameStatistics:
     """Return minimum, maximum, mean, standard deviation and count of the finite measured pixels.
 
@@ -38,6 +40,8 @@ def frame_statistics(
         True where a pixel was measured.
     low, high : float, optional
         Only pixels in this range, both ends included.
+    as_floats : bool
+        Of 8- and 16-bit integers: to the bit what the same values give as floats, whose squares are added rounded.
 
     Returns
     -------
@@ -51,10 +55,13 @@ def frame_statistics(
     (1.0, 3.0, 2.0, 1.0, 2)
     """
     if not on_host(frame):
+        frame = frame.astype(np.float32) if as_floats else frame
         return frame_statistics_xp(frame, mask, low=low, high=high)
     pixels = packed(frame)
     measured = None if mask is None else packed(mask)
-    if _countable(frame.dtype):
+    if countable(frame.dtype) and as_floats:
+        return _as_floats(pixels, measured, low, high)
+    if countable(frame.dtype):
         found = loops.small_moments(pixels, measured, *_integer_range(pixels.dtype, low, high))
         return _exact(*(int(number) for number in found))
     if pixels.dtype.kind != "f":
@@ -133,7 +140,7 @@ def quantiles(
     q = np.atleast_1d(np.asarray(q, np.float64))
     if q.ndim != 1 or not bool(np.all((q >= 0) & (q <= 1))):
         raise ValueError(f"q must hold numbers from 0 to 1, got {q.tolist()}")
-    if _countable(frame.dtype):
+    if countable(frame.dtype):
         counts, first = level_counts(frame, mask)
         _limit_counts(counts, first, low, high)
         cumulative = np.cumsum(counts)
@@ -191,7 +198,7 @@ def median_and_mad(
     >>> statistics.median_and_mad(np.array([[1, 2, 4, 8, 200]], "uint16"), high=100)
     (3.0, 1.5)
     """
-    if not _countable(frame.dtype):
+    if not countable(frame.dtype):
         return median_and_mad_xp(frame, mask, low, high)
     counts, first = level_counts(frame, mask)
     _limit_counts(counts, first, low, high)
@@ -232,39 +239,32 @@ def measured_values(frame: Any, mask: Any = None, low: float | None = None, high
     return frame.ravel() if keep is None else frame[keep]
 
 
-def level_counts(frame: Any, mask: Any = None) -> tuple[np.ndarray[Any, Any], int]:
-    """Count every level of an 8- or 16-bit integer frame.
-
-    Returns
-    -------
-    counts : (levels,) array of int64
-        On the host; of the levels from the least to the largest of the frame, of all of the dtype with a `mask`.
-    first : int
-        The level that ``counts[0]`` counts.
-    """
-    info = np.iinfo(frame.dtype)
-    if not on_host(frame):
-        xp = namespace(frame)
-        levels = info.max - info.min + 1
-        values = frame.ravel() if mask is None else frame[mask]
-        counts = xp.bincount(values.astype(np.int32) - info.min, minlength=levels).astype(np.int64)
-        return np.asarray(counts.get() if xp is not np else counts), info.min
-    pixels = packed(frame)
-    least, most = info.min, info.max
-    if mask is None and pixels.size:
-        least, most = loops.extent(pixels, pixels.dtype.type(info.min), pixels.dtype.type(info.max))
-    return loops.count_levels(pixels, None if mask is None else packed(mask), least, most - least + 1), int(least)
-
-
-def _countable(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "iu" and dtype.itemsize <= 2
-
-
 def _limit_counts(counts: np.ndarray[Any, Any], first: int, low: float | None, high: float | None) -> None:
     if low is not None:
         counts[: max(0, int(min(np.ceil(low) - first, counts.size)))] = 0
     if high is not None:
         counts[max(0, int(min(np.floor(high) - first + 1, counts.size))) :] = 0
+
+
+def _as_floats(pixels: Any, mask: Any, low: float | None, high: float | None) -> FrameStatistics:
+    # Sums of so many whole numbers are exact as floats too, those of the squares are not.
+    kind = pixels.dtype.type
+    smallest, largest = _integer_range(pixels.dtype, low, high)
+    info = np.iinfo(pixels.dtype)
+    everything = mask is None and (smallest, largest) == (info.min, info.max)
+    if everything:
+        count = pixels.size
+        total, least, most = loops.whole_moments(pixels, kind(info.min), kind(info.max))
+    else:
+        count, total, _, least, most = loops.small_moments(pixels, mask, smallest, largest)
+    if not count:
+        return FrameStatistics(np.nan, np.nan, np.nan, np.nan, 0)
+    mean = int(total) / int(count)
+    if everything:
+        square = loops.whole_squares(pixels, mean)
+    else:
+        square = loops.squares(pixels, mask, np.float64(smallest), np.float64(largest), mean)
+    return FrameStatistics(float(least), float(most), mean, float(np.sqrt(square / count)), int(count))
 
 
 def _exact(count: int, total: int, square: int, least: int, most: int) -> FrameStatistics:

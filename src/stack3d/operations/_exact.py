@@ -7,7 +7,7 @@ stacks, in which a conversion before and after a step costs as much as many a st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -55,15 +55,13 @@ def mapped(da: xr.DataArray, kernel: Kernel, *, arguments: Mapping[str, Any], dt
 
 
 def reduced(da: xr.DataArray, kernel: Kernel, *, arguments: Mapping[str, Any], **more: Any) -> dict[str, np.ndarray]:
-    """Do `reduce_frames` from the whole numbers that a stack was made of, converted frame by frame."""
+    """Do `reduce_frames` from the whole numbers that a stack was made of.
+
+    The kernel's argument ``as_floats`` says that whole numbers stand for floats: it gives the same numbers for both.
+    """
     given = source(da)
-    if given.dtype == da.dtype:
-        return reduce_frames(da, kernel, arguments=arguments, **more)
-    return reduce_frames(given, _of_floats, arguments={"kernel": kernel, "given": dict(arguments)}, **more)
-
-
-def _of_floats(frame: Any, kernel: Callable[..., Any], given: Mapping[str, Any]) -> Any:
-    return kernel(frame.astype(_FLOAT), **given)
+    arguments = {**arguments, "as_floats": given.dtype != da.dtype}
+    return reduce_frames(given, kernel, arguments=arguments, **more)
 
 
 def _small(dtype: np.dtype[Any]) -> bool:

@@ -207,8 +207,10 @@ def match_histograms(
     return rebuild(da, data, {"histogram_matched": found["matched"].variable})
 
 
-def _counted(frame: np.ndarray, nbins: int, limits: tuple[float, float] | None) -> dict[str, Any]:
-    counts, low, step = kernels.histogram.compress(frame, nbins, limits)
+def _counted(
+    frame: np.ndarray, nbins: int, limits: tuple[float, float] | None, as_floats: bool = False
+) -> dict[str, Any]:
+    counts, low, step = kernels.histogram.compress(frame, nbins, limits, as_floats=as_floats)
     return {"counts": counts, "low": low, "step": step}
 
 

@@ -15,22 +15,29 @@ _FINE = 4096  # bins of a frame whose levels cannot be counted one by one
 
 
 def centre_and_spread(
-    frame: np.ndarray, statistic: str, trim: float, low: float | None, high: float | None
+    frame: np.ndarray, statistic: str, trim: float, low: float | None, high: float | None, as_floats: bool = False
 ) -> dict[str, float]:
-    """Return the centre and the spread of the measured pixels; NaN without any."""
+    """Return the centre and the spread of the measured pixels; NaN without any.
+
+    Whole numbers `as_floats` give what the same values as float32 do.
+    """
+    if as_floats and statistic != "mean" and not (low is None and high is None):
+        frame, as_floats = frame.astype(np.float32), False  # a limit is rounded to float32 too
     if statistic == "median":
         centre, spread = kernels.statistics.median_and_mad(frame, low=low, high=high)
     elif statistic == "mean":
-        found = kernels.statistics.frame_statistics(frame, low=low, high=high)
+        found = kernels.statistics.frame_statistics(frame, low=low, high=high, as_floats=as_floats)
         centre, spread = found.mean, found.std
     else:
-        centre, spread = _trimmed(*_distribution(frame, low, high), trim)
+        centre, spread = _trimmed(*_distribution(frame, low, high, as_floats), trim)
     return {"centre": float(centre), "spread": float(spread)}
 
 
-def _distribution(frame: Any, low: float | None, high: float | None) -> tuple[np.ndarray, np.ndarray]:
+def _distribution(
+    frame: Any, low: float | None, high: float | None, as_floats: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return grey values, increasing, and how many pixels have each; floats and 32-bit integers in fine bins."""
-    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
+    if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2 and not as_floats:
         counts, first = kernels.statistics.level_counts(frame)
         values = first + np.arange(counts.size, dtype=np.float64)
         inside = (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
@@ -38,7 +45,7 @@ def _distribution(frame: Any, low: float | None, high: float | None) -> tuple[np
     mask = None
     if low is not None or high is not None:
         mask = (frame >= (-np.inf if low is None else low)) & (frame <= (np.inf if high is None else high))
-    counts, start, step = kernels.histogram.compress(frame, _FINE, None, mask)
+    counts, start, step = kernels.histogram.compress(frame, _FINE, None, mask, as_floats=as_floats)
     return start + step * (np.arange(counts.size) + 0.5), counts
 
 
