@@ -50,8 +50,9 @@ def binned_levels(counts: Any, first: int, low: float, per_unit: float, nbins: i
 
 @njit(nogil=True, cache=True)
 def values_at(counts: Any, first: int, ranks: Any) -> Any:
-    """Return the levels that have such ranks among the pixels: the first half of `ranks` from the least on, increasing,
-    the others from the largest on, counted from there and increasing too.
+    """Return the levels that have such ranks among the pixels.
+
+    The first half of `ranks` counts from the least level on, the second from the largest, each of them increasing.
     """
     out, half = np.empty(ranks.size), ranks.size // 2
     k, seen = 0, np.int64(counts[0])

@@ -289,7 +289,7 @@ def _padded(first: np.ndarray[Any, Any], number: np.ndarray[Any, Any], cell: np.
     return _Band(start, begin, cell[np.maximum(near, 0)].astype(np.uint16), place)
 
 
-def _in_order(band: _Band, cell: np.ndarray[Any, Any], cells: int) -> tuple[np.ndarray[Any, Any], ...]:
+def _in_order(band: _Band, cell: np.ndarray[Any, Any], cells: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Coefficients cell by cell, and where each cell begins among them."""
     by_cell = np.argsort(cell, kind="stable")
     begin = np.searchsorted(cell[by_cell], np.arange(cells + 1)).astype(np.int64)
@@ -301,7 +301,9 @@ def _reach(
 ) -> np.ndarray[Any, Any]:
     ends = np.concatenate([[0], np.cumsum(number)])
     parts = [np.searchsorted(ring[a:b], np.arange(rings + 1)) for a, b in itertools.pairwise(ends)]
-    return np.array(parts, dtype=np.int64).reshape(len(parts), rings + 1) + before[:, None]
+    found = np.array(parts, dtype=np.int64).reshape(len(parts), rings + 1)
+    found += before[:, None]
+    return found
 
 
 def _even_fast(size: int) -> int:
