@@ -6,9 +6,10 @@
 ``--peer`` is a Python in which `pystack3d` is installed (by default the one that runs this), so that its dependencies do
 not meet ours. Both programs run the same project folder through its ``params.toml``, in processes of their own with a
 time limit, since PyStack3D hangs after some errors; both write what they make. Imports are left out; of ours the first
-run, which loads the compiled kernels from disk, is given apart. Given are seconds on the clock, and of the processor,
-children included: on a machine that is shared only the second can be compared. PyStack3D draws its plots while it runs,
-ours writes a report after: both times are given with and without.
+run, which loads the compiled kernels from disk, is given apart. The two take turns, so that what else the machine does
+falls on both: given are medians of the rounds, and in brackets the least and the largest ratio of a round. Given are
+seconds on the clock, and of the processor, children included: on a machine that is shared only the second can be
+compared. PyStack3D draws its plots while it runs, ours writes a report after: both times are given with and without.
 
 Errors are against the truth: rms as it is, and after the best gain and offset (backgrounds are found up to a
 constant). Where frames were cut, the place that fits best counts, for both.
@@ -33,6 +34,7 @@ import stack3d
 from stack3d.runs.pystack3d import read_project
 
 RUNNER = Path(__file__).with_name("peers") / "project.py"
+OWN = 3  # runs of ours a round, one of the peer's
 EACH = (
     *("cropping", "bkg_removal", "intensity_rescaling", "intensity_rescaling_area", "registration", "destriping"),
     "resampling",
@@ -104,16 +106,25 @@ def of_ours(folder: Path, steps: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 def report(folder: Path, steps: tuple[str, ...], made: Made, given: argparse.Namespace) -> None:
     for n in given.workers:
-        own = timed(sys.executable, "ours", folder, n, given.repeats + 1, given.limit)
-        theirs = timed(given.peer, "theirs", folder, n, given.repeats, given.limit)
+        rounds = [
+            (
+                timed(sys.executable, "ours", folder, n, 1 + OWN, given.limit),
+                timed(given.peer, "theirs", folder, n, 1, given.limit),
+            )
+            for _ in range(given.repeats)
+        ]
         for kind, plots in (("seconds", "plots"), ("cpu", "plots_cpu")):
-            whole = float(np.median([sum(step[kind] for step in run.values()) for run in theirs]))
-            bare = float(np.median([sum(step[kind] - step[plots] for step in run.values()) for run in theirs]))
-            plain, page = (float(np.median([run[name] for run in own[1:]])) for name in (kind, f"report_{kind}"))
+            whole = [sum(step[kind] for step in theirs[0].values()) for _, theirs in rounds]
+            bare = [sum(step[kind] - step[plots] for step in theirs[0].values()) for _, theirs in rounds]
+            plain, page = (
+                [float(np.median([run[name] for run in own[1:]])) for own, _ in rounds]
+                for name in (kind, f"report_{kind}")
+            )
             print(
-                f"  {n} worker(s), {kind}: without plots {bare:.2f}, without report {plain:.2f} (first run {own[0][kind]:.2f}):"
-                f" {bare / plain:.1f} times; with plots {whole:.2f}, with report {page:.2f}: {whole / page:.1f} times;"
-                f" with plots, without report: {whole / plain:.1f} times",
+                f"  {n} worker(s), {kind} (first run {rounds[0][0][0][kind]:.2f}): without plots {_median(bare):.2f}, "
+                f"without report {_median(plain):.2f}: {_times(bare, plain)};"
+                f" with plots {_median(whole):.2f}, with report {_median(page):.2f}: {_times(whole, page)};"
+                f" with plots, without report: {_times(whole, plain)}",
                 flush=True,
             )
     results = of_ours(folder, steps)
@@ -124,6 +135,16 @@ def report(folder: Path, steps: tuple[str, ...], made: Made, given: argparse.Nam
             f"  after {step}: PyStack3D {left[0]:.2f} ({left[1]:.2f} after gain and offset), stack3d {right[0]:.2f} "
             f"({right[1]:.2f}){'' if right[0] <= left[0] and right[1] <= left[1] else '  <- worse'}"
         )
+
+
+def _median(values: list[float]) -> float:
+    return float(np.median(values))
+
+
+def _times(theirs: list[float], own: list[float]) -> str:
+    """Return by how much one is faster, and the same of the slowest and the fastest round."""
+    ratios = [a / b for a, b in zip(theirs, own, strict=True)]
+    return f"{_median(theirs) / _median(own):.1f} times ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
 def main() -> None:
