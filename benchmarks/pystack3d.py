@@ -5,11 +5,13 @@
 
 ``--peer`` is a Python in which `pystack3d` is installed (by default the one that runs this), so that its dependencies do
 not meet ours. Both programs run the same project folder through its ``params.toml``, in processes of their own with a
-time limit, since PyStack3D hangs after some errors; both write what they make. Imports are left out; of ours the first
-run, which loads the compiled kernels from disk, is given apart. The two take turns, so that what else the machine does
-falls on both: given are medians of the rounds, and in brackets the least and the largest ratio of a round. Given are
-seconds on the clock, and of the processor, children included: on a machine that is shared only the second can be
-compared. PyStack3D draws its plots while it runs, ours writes a report after: both times are given with and without.
+time limit, since PyStack3D hangs after some errors; both write what they make. Imports are left out, and the first run
+of either in a process; the first of ours, which loads the compiled kernels from disk, is given apart. The two take
+turns, so that what else the machine does falls on both: given are medians of the rounds, and in brackets the least and
+the largest ratio of a round. Given are seconds on the clock, and of the processor, children included: on a machine that
+is shared only the second can be compared. PyStack3D draws its plots while it runs, ours writes a report after: both
+times are given with and without. ``--each`` also gives the step as a call on the opened folder, saved, beside the step
+of PyStack3D, which does not read its project either; and the time of copying the slices.
 
 Errors are against the truth: rms as it is, and after the best gain and offset (backgrounds are found up to a
 constant). Where frames were cut, the place that fits best counts, for both.
@@ -34,7 +36,8 @@ import stack3d
 from stack3d.runs.pystack3d import read_project
 
 RUNNER = Path(__file__).with_name("peers") / "project.py"
-OWN = 3  # runs of ours a round, one of the peer's
+ALONE = ("alone", "copied")
+OWN = 3  # runs of ours a round that count; of the peer, one
 EACH = (
     *("cropping", "bkg_removal", "intensity_rescaling", "intensity_rescaling_area", "registration", "destriping"),
     "resampling",
@@ -109,15 +112,16 @@ def report(folder: Path, steps: tuple[str, ...], made: Made, given: argparse.Nam
         rounds = [
             (
                 timed(sys.executable, "ours", folder, n, 1 + OWN, given.limit),
-                timed(given.peer, "theirs", folder, n, 1, given.limit),
+                timed(given.peer, "theirs", folder, n, 2, given.limit),
+                *(timed(sys.executable, which, folder, n, 1 + OWN, given.limit) for which in ALONE if given.each),
             )
             for _ in range(given.repeats)
         ]
         for kind, plots in (("seconds", "plots"), ("cpu", "plots_cpu")):
-            whole = [sum(step[kind] for step in theirs[0].values()) for _, theirs in rounds]
-            bare = [sum(step[kind] - step[plots] for step in theirs[0].values()) for _, theirs in rounds]
+            whole = [sum(step[kind] for step in theirs[-1].values()) for _, theirs, *_ in rounds]
+            bare = [sum(step[kind] - step[plots] for step in theirs[-1].values()) for _, theirs, *_ in rounds]
             plain, page = (
-                [float(np.median([run[name] for run in own[1:]])) for own, _ in rounds]
+                [float(np.median([run[name] for run in own[1:]])) for own, *_ in rounds]
                 for name in (kind, f"report_{kind}")
             )
             print(
@@ -125,6 +129,14 @@ def report(folder: Path, steps: tuple[str, ...], made: Made, given: argparse.Nam
                 f"without report {_median(plain):.2f}: {_times(bare, plain)};"
                 f" with plots {_median(whole):.2f}, with report {_median(page):.2f}: {_times(whole, page)};"
                 f" with plots, without report: {_times(whole, plain)}",
+                flush=True,
+            )
+            if not given.each:
+                continue
+            step, copy = ([float(np.median([run[kind] for run in one[2 + k][1:]])) for one in rounds] for k in (0, 1))
+            print(
+                f"    the step alone {_median(step):.3f}: {_times(bare, step)}; its files read and written, no more, "
+                f"{_median(copy):.3f}: {_times(bare, copy)}",
                 flush=True,
             )
     results = of_ours(folder, steps)

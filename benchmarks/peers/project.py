@@ -78,6 +78,45 @@ def ours(folder: Path, workers: int, repeats: int) -> list[dict[str, Any]]:
     ]
 
 
+def alone(folder: Path, workers: int, repeats: int) -> list[dict[str, Any]]:
+    """Return the seconds of the steps as calls on the opened folder, saved: without what a run notes to go on from."""
+    import dask
+
+    import stack3d
+    from stack3d.runs.pystack3d import read_project
+
+    target, found = folder / "alone.zarr", []
+    shape = lambda given: {str(dim): n for dim, n in stack3d.open_stack(**given).sizes.items()}  # noqa: E731
+    recipe = read_project(folder, shape=shape).recipe
+    for _ in range(repeats):
+        shutil.rmtree(target, ignore_errors=True)
+        start, busy = time.perf_counter(), cpu()
+        scheduler = "threads" if workers > 1 else "synchronous"
+        with stack3d.set_options(workers=workers, progress=False), dask.config.set(scheduler=scheduler):
+            da = stack3d.open_stack(**recipe.input)
+            for step in recipe.steps:
+                da = getattr(stack3d, step.operation)(da, **step.parameters)
+            da.stack3d.save(target)
+        found.append({"seconds": time.perf_counter() - start, "cpu": cpu() - busy})
+    shutil.rmtree(target, ignore_errors=True)
+    return found
+
+
+def copied(folder: Path, workers: int, repeats: int) -> list[dict[str, Any]]:
+    """Return the seconds of reading the slices and writing them again, byte by byte: what no step can do without."""
+    found = []
+    for _ in range(repeats):
+        target = folder / "copied"
+        target.mkdir()
+        start, busy = time.perf_counter(), cpu()
+        for path in sorted(folder.glob("*.tif")):
+            with open(path, "rb", buffering=0) as given, open(target / path.name, "wb", buffering=0) as taken:
+                taken.write(given.read())
+        found.append({"seconds": time.perf_counter() - start, "cpu": cpu() - busy})
+        shutil.rmtree(target)
+    return found
+
+
 def _once(folder: Path, workers: int, report: bool) -> dict[str, float]:
     import stack3d
     from stack3d.cli import _recipe
@@ -92,12 +131,12 @@ def _once(folder: Path, workers: int, report: bool) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", choices=["ours", "theirs"])
+    parser.add_argument("which", choices=["ours", "theirs", "alone", "copied"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
     given = parser.parse_args()
-    run = ours if given.which == "ours" else theirs
+    run = {"ours": ours, "theirs": theirs, "alone": alone, "copied": copied}[given.which]
     print(json.dumps(run(given.folder, given.workers, given.repeats)))
 
 

@@ -32,20 +32,26 @@ class Moments(NamedTuple):
 
 def merged(cells: Moments, edges: Sequence[np.ndarray]) -> Moments:
     """Return the moments of neighbouring cells taken together; leading dims are kept."""
-    amount = summed(cells.amount, edges)
     mean = np.where(cells.amount > 0, cells.mean, 0.0)
-    with np.errstate(invalid="ignore"):
-        centre = summed(mean * cells.amount, edges) / amount
+    centre, amount = means_of(mean, cells.amount, edges)
     far = np.where(cells.amount > 0, mean - _spread_out(centre, edges), 0.0)
     second = cells.second + cells.amount * far**2
     third = cells.third + 3 * far * cells.second + cells.amount * far**3
     return Moments(centre, amount, summed(second, edges), summed(third, edges))
 
 
+def means_of(mean: np.ndarray, amount: np.ndarray, edges: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means of neighbouring cells taken together, NaN where there is nothing, and their amounts."""
+    total = summed(amount, edges)
+    with np.errstate(invalid="ignore"):
+        return summed(mean * amount, edges) / total, total
+
+
 def summed(values: np.ndarray, edges: Sequence[np.ndarray]) -> np.ndarray:
     """Return sums over neighbouring cells, along the last three axes."""
     for axis, edge in zip((-3, -2, -1), edges, strict=True):
-        values = np.add.reduceat(values, edge[:-1], axis=axis)
+        if len(edge) - 1 < values.shape[axis]:  # else each stays alone, and is copied one by one
+            values = np.add.reduceat(values, edge[:-1], axis=axis)
     return values
 
 

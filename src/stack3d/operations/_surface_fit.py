@@ -153,10 +153,11 @@ def grouped(sample: Sample, groups: int | None = None) -> Sample:
         return sample
     z = np.add.reduceat(sample.z, edges[:-1], axis=0) / np.diff(edges)[:, None]
     rest = [np.arange(size + 1) for size in sample.values.shape[-2:]]
-    sums = [np.zeros_like(sample.values) if sums is None else sums for sums in (sample.second, sample.third)]
-    cells = _content.merged(_content.Moments(sample.values, sample.amounts, *sums), [edges, *rest])
-    if sample.second is None:
-        return Sample(cells.mean, cells.amount, z, sample.y, sample.x)
+    if sample.second is None or sample.third is None:
+        known = np.where(sample.amounts > 0, sample.values, 0.0)
+        return Sample(*_content.means_of(known, sample.amounts, [edges, *rest]), z, sample.y, sample.x)
+    moments = _content.Moments(sample.values, sample.amounts, sample.second, sample.third)
+    cells = _content.merged(moments, [edges, *rest])
     return Sample(cells.mean, cells.amount, z, sample.y, sample.x, cells.second, cells.third)
 
 
