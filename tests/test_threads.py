@@ -125,6 +125,20 @@ def test_the_first_fault_is_raised_with_its_place_and_no_task_begins_after_it(wo
     assert set(threading.enumerate()) <= threads
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_fault_while_progress_is_told_ends_the_work_as_one_of_a_task_does(workers):
+    told = []
+
+    def advance() -> None:
+        told.append(1)
+        if len(told) == 5:
+            raise BrokenPipeError("nobody reads the progress")
+
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        _threads.run(pairs(400, lambda k: k, lambda k: k), [], workers, advance)
+    assert len(told) < 5 + workers
+
+
 def test_context_of_the_caller_is_that_of_the_tasks():
     variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
     variable.set(7)

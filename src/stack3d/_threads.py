@@ -105,18 +105,17 @@ class _Job:
 
     def work(self) -> None:
         """Do tasks until none is left, or one has failed."""
-        while (taken := self._next()) is not None:
-            number, given = taken
-            try:
+        try:
+            while (taken := self._next()) is not None:
+                number, given = taken
                 value = self.tasks[number](given)
-            except BaseException as error:
-                self.stop(error)
-                return
-            del given, taken
-            self._finished(number, value)
-            del value
-            if self.advance is not None:
-                self.advance()
+                del given, taken
+                self._finished(number, value)
+                del value
+                if self.advance is not None:
+                    self.advance()
+        except BaseException as error:
+            self.stop(error)
 
     def stop(self, error: BaseException) -> None:
         """Let no task begin any more."""
