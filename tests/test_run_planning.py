@@ -105,6 +105,26 @@ def test_the_time_comes_from_a_trial_and_a_stack_too_short_for_one_is_said():
     assert "a trial takes 8 slices, and the stack has 6" in str(short)
 
 
+def test_a_trial_is_made_where_the_recipe_leaves_slices_out(monkeypatch):
+    from stack3d.runs import _planning
+
+    tried, timed = [], _planning._timed
+
+    def noting(recipe, part):
+        tried.append((part.sizes["z"], float(part.z[0])))
+        return timed(recipe, part)
+
+    monkeypatch.setattr(_planning, "_timed", noting)
+    first = ("crop", {"z": slice(2, 32), "y": slice(0, 20), "by": "index"})
+    later = ("crop", {"z": slice(25, 30), "by": "index"})
+    recipe = Recipe([first, "invert", later])
+    plan = recipe.plan(lazy(40), workers=2)
+    assert plan.seconds is not None, plan.note
+    # From the middle of the thirty slices that the first step leaves.
+    assert tried == [(n, float(lazy(40).z[2 + 11])) for n in (3, 3, 8)]
+    assert recipe.steps[0].parameters["z"] == slice(2, 32)
+
+
 def test_compiling_is_told_apart_from_the_time_of_a_run(monkeypatch):
     from stack3d.runs import _planning
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from stack3d._provenance import OPERATIONS
 from stack3d._words import counted, size
 from stack3d.options import worker_count
 from stack3d.runs import _forecast
@@ -109,6 +111,7 @@ def plan(recipe: Recipe, da: xr.DataArray | None, *, workers: int | None, trial:
 
 
 def _trial(recipe: Recipe, raw: xr.DataArray, workers: int) -> tuple[float | None, str]:
+    recipe, raw = _along_z(recipe, raw)
     count = raw.sizes.get("z", 1)
     few, more = _TRIAL
     if count < more:
@@ -123,6 +126,26 @@ def _trial(recipe: Recipe, raw: xr.DataArray, workers: int) -> tuple[float | Non
     note = f"from trials of {few} and {more} slices on one thread, {1e3 * each:.3g} ms a slice shared by {workers}"
     note += _compiling_said(first - short)
     return short + each * (count - few) / workers, note
+
+
+def _along_z(recipe: Recipe, raw: xr.DataArray) -> tuple[Recipe, xr.DataArray]:
+    """Return a recipe that leaves no slice out, and the slices that its first crops leave.
+
+    What a later crop leaves out is worked on before it.
+    """
+    steps, first = [], True
+    for step in recipe.steps:
+        first = first and step.operation == "crop"
+        kept = step.parameters.get("z") if step.operation == "crop" else None
+        if kept is not None:
+            if first:
+                known = {name: step.parameters[name] for name in ("z", "by") if name in step.parameters}
+                raw = OPERATIONS["crop"].function(raw, **known)
+            step = replace(step, parameters={**step.parameters, "z": None})
+        steps.append(step)
+    copied = copy.copy(recipe)
+    copied.steps = steps
+    return copied, raw
 
 
 def _compiling_said(seconds: float) -> str:
