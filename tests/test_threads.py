@@ -150,6 +150,7 @@ def test_an_interrupt_ends_the_work_soon():
 import signal, threading, time
 from dask._task_spec import Task
 from stack3d import _threads
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that works in the background has it ignored
 threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT)).start()
 begun = []
 try:
