@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import dask
 import dask.array
@@ -137,6 +140,40 @@ def test_a_fault_while_progress_is_told_ends_the_work_as_one_of_a_task_does(work
     with pytest.raises(BrokenPipeError, match="nobody reads"):
         _threads.run(pairs(400, lambda k: k, lambda k: k), [], workers, advance)
     assert len(told) < 5 + workers
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_blocks_that_wait_are_let_go_of_when_a_task_has_failed(workers):
+    alive = weakref.WeakSet()
+
+    class Block:
+        def __init__(self) -> None:
+            alive.add(self)
+
+    def faulty(*_: Block) -> None:
+        raise OSError("no")
+
+    graph = {k: Task(k, Block) for k in range(5)}
+    graph[9] = Task(9, faulty, *map(TaskRef, range(5)))
+    gc.disable()
+    try:
+        with contextlib.suppress(OSError):
+            _threads.run(graph, [9], workers)
+        assert not alive
+    finally:
+        gc.enable()
+
+
+def test_work_in_a_daemon_thread_ends_with_the_program():
+    code = """
+import threading, time
+from dask._task_spec import Task
+from stack3d import _threads
+graph = {k: Task(k, time.sleep, 0.5) for k in range(200)}
+threading.Thread(target=lambda: _threads.run(graph, [], 2), daemon=True).start()
+time.sleep(0.5)
+"""
+    subprocess.run([sys.executable, "-c", code], timeout=30, check=True)  # all of them take 50 s
 
 
 def test_context_of_the_caller_is_that_of_the_tasks():

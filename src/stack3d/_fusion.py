@@ -100,6 +100,16 @@ def fused(graph: HighLevelGraph, wanted: Iterable[Any]) -> dict[Any, Any] | None
     return {group: _task(nodes, group, inside[::-1]) for group, inside in reversed(members.items())}
 
 
+class _Known:
+    """All keys of a graph: tasks of dask, and those of our layers, which are not made."""
+
+    def __init__(self, tasks: Mapping[Any, Any], ours: Mapping[str, Recipe]) -> None:
+        self.tasks, self.ours = tasks, ours
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self.tasks or (type(key) is tuple and len(key) > 1 and key[0] in self.ours)
+
+
 class _Nodes:
     """The tasks of a graph, by key: layers of ours stay as they are, of others the tasks are made."""
 
@@ -119,7 +129,7 @@ class _Nodes:
             self.tasks.update(layer)
             if isinstance(layer, Blockwise):
                 self.blockwise.add(name)
-        self.tasks = convert_legacy_graph(self.tasks)
+        self.tasks = convert_legacy_graph(self.tasks, _Known(self.tasks, self.ours))
         getters = (getter, getter_nofancy, getter_inline)
         self.has_getters = any(isinstance(node, Task) and node.func in getters for node in self.tasks.values())
         self._needs: dict[Any, tuple[Any, ...]] = {}
@@ -145,21 +155,22 @@ class _Nodes:
         """Return whether a task may be part of one that needs it: not where it would keep others waiting."""
         if len(self.needs(user)) == 1 or self.recipe(user) is not None:
             return True
-        return user[0] in self.blockwise and type(key) is tuple and key[1:] == user[1:]
+        return type(user) is tuple and user[0] in self.blockwise and type(key) is tuple and key[1:] == user[1:]
 
 
 def _dependencies(task: Any) -> tuple[Any, ...]:
     """Return the keys that a task of dask needs, in the order in which it takes them: dask keeps a set of them."""
+    from dask._task_spec import GraphNode, TaskRef
+
     if len(task.dependencies) < 2:
         return tuple(task.dependencies)
     found: dict[Any, None] = {}
     pending = [task]
     while pending:
         node = pending.pop()
-        key = getattr(node, "key", None)
-        if key in task.dependencies:
-            found[key] = None
-        else:
+        if isinstance(node, TaskRef):
+            found[node.key] = None
+        elif isinstance(node, GraphNode):
             pending += [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()][::-1]
     return (*found, *(key for key in task.dependencies if key not in found))
 

@@ -10,7 +10,6 @@ import contextvars
 import heapq
 import threading
 from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 # Seconds between looks for an interrupt, which some systems keep from a thread that waits.
@@ -27,6 +26,8 @@ def serves(get: Any) -> bool:
     from dask.callbacks import Callback
 
     if Callback.active or dask.config.get("pool", None) is not None or dask.config.get("callbacks", None):
+        return False
+    if dask.config.get("rerun_exceptions_locally", False):
         return False
     return get in (dask.threaded.get, dask.local.get_sync)
 
@@ -67,17 +68,27 @@ def run(graph: Mapping[Any, Any], wanted: Any, workers: int, advance: Callable[[
     if workers == 1:
         job.work()
     else:
-        with ThreadPoolExecutor(min(workers, max(1, len(graph)))) as pool:
-            try:
-                working = [
-                    pool.submit(contextvars.copy_context().run, job.work) for _ in range(min(workers, len(graph)))
-                ]
-                while wait(working, timeout=_LOOK).not_done:
-                    pass
-            except BaseException as error:
-                job.stop(error)
-                raise
+        _together(job, min(workers, len(graph)))
     return nested_get(wanted, job.results())
+
+
+def _together(job: _Job, workers: int) -> None:
+    """Do a job in some threads: of no pool, as Python waits for the threads of these before it ends."""
+    threads: list[threading.Thread] = []
+    try:
+        for _ in range(workers):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(job.work,), name="stack3d worker")
+            thread.start()
+            threads.append(thread)
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_LOOK)
+    except BaseException as error:
+        job.stop(error)
+        for thread in threads:
+            thread.join()
+        job.forget()
+        raise
 
 
 class _Job:
@@ -125,10 +136,18 @@ class _Job:
 
     def results(self) -> dict[Any, Any]:
         """Return the values that are wanted, by key, or raise what a task raised."""
-        if self.error is not None:
-            error, self.error = self.error, None
-            raise error
+        if (error := self.error) is not None:
+            self.forget()
+            try:
+                raise error
+            finally:
+                del error  # the place where it was raised would hold it, and it that place, with all blocks
         return {self.keys[number]: self.values[number] for number in self.wanted}
+
+    def forget(self) -> None:
+        """Let go of all values, and of what was raised."""
+        self.values.clear()
+        self.error = None
 
     def _next(self) -> tuple[int, dict[Any, Any]] | None:
         with self.changed:
