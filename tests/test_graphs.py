@@ -70,7 +70,7 @@ def made(name: str) -> dask.array.Array:
     ids=["concat", "map_blocks", "pad", "overlap", "blocks", "rolling", "stack"],
 )
 def test_steps_of_dask_and_xarray_on_ours_give_what_dask_gives(through, workers):
-    da = stack3d.from_array(made("read-for-others"), pixel_size=(10, 5, 5)).stack3d.invert().astype("float32")
+    da = stack3d.from_array(made("read-for-others"), pixel_size=(10, 5, 5)).stack3d.invert()
     found = through(da).data
     with dask.config.set(scheduler="threads", num_workers=workers):
         values = progress.compute(found, label="test")[0]
