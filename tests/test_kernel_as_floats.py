@@ -90,6 +90,68 @@ def test_a_curve_may_write_into_a_part_of_an_array():
     np.testing.assert_array_equal(room[1], np.rint(np.interp(frame, [0, 50, 100], [10, 70, 110])).astype("uint16"))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "uint64", "int64"])
+@pytest.mark.parametrize("given", ["uint16", "float32", "float64"])
+def test_results_of_any_type_are_those_of_the_array_form(dtype, given):
+    frame = np.random.default_rng(6).integers(0, 900, (9, 10)).astype(given)
+    for found, expected in (
+        (curve.apply_curve(frame, [0, 400], [3, 999], dtype), curve.apply_curve_xp(frame, [0, 400], [3, 999], dtype)),
+        (curve.scale_offset(frame, 1.5, -20, dtype), curve.scale_offset_xp(frame, 1.5, -20, dtype)),
+    ):
+        np.testing.assert_array_equal(found[0], expected[0])
+        assert found[0].dtype == dtype
+        assert found[1] == expected[1]
+
+
+def test_whole_numbers_of_64_bits_are_kept_up_to_their_end():
+    found, saturated = curve.apply_curve(np.array([[1e19, 1e30, 5.0]]), [0, 1], [0, 1], "uint64")
+    assert found.tolist() == [[10**19, int(np.nextafter(2.0**64, 0)), 5]]
+    assert saturated == 1
+
+
+@pytest.mark.parametrize("form", [curve.apply_curve, curve.apply_curve_xp])
+def test_a_missing_pixel_stays_missing_under_a_curve_of_one_knot(form):
+    frame = np.array([[np.nan, 4.0]])
+    np.testing.assert_array_equal(form(frame, [1.0], [2.0], "float64")[0], [[np.nan, 5.0]])
+    assert form(frame, [1.0], [2.0], "uint8")[0].tolist() == [[0, 5]]
+
+
+@pytest.mark.parametrize("form", [curve.scale_offset, curve.scale_offset_xp])
+def test_a_missing_pixel_is_0_in_integers_below_the_lower_limit_too(form):
+    found, changed = form(np.array([[np.nan, 4.0, 40.0]]), 1, 0, "uint8", low=10)
+    assert found.tolist() == [[0, 10, 40]]
+    assert changed == 2
+
+
+def test_a_range_too_narrow_to_be_divided_is_one_value():
+    frame = np.zeros((4, 4))
+    frame[0, 0] = 5e-324
+    for given, limits in (
+        (frame, None),
+        (frame, (0, 5e-324)),
+        (np.arange(16, dtype="uint8").reshape(4, 4), (0, 1e-310)),
+    ):
+        as_floats = given.dtype.kind == "u"
+        counts, _, step = histogram.compress(given, 4, limits, as_floats=as_floats)
+        assert counts.sum() == 16
+        assert step > 0
+        if as_floats:
+            np.testing.assert_array_equal(counts, histogram.compress(given.astype("float32"), 4, limits)[0])
+
+
+def test_limits_of_levels_may_be_infinite():
+    frame = np.arange(10, dtype="uint16").reshape(2, 5)
+    assert statistics.quantiles(frame, [0.5], low=-np.inf, high=np.inf) == [4.5]
+    assert statistics.median_and_mad(frame, low=5.0, high=np.inf)[0] == 7.0
+
+
+def test_half_precision_is_measured_without_a_warning():
+    frame = np.arange(12, dtype="float16").reshape(3, 4)
+    assert finite.measurable(frame) is frame
+    frame[1, 2] = np.inf
+    assert np.isnan(finite.measurable(frame)).sum() == 1
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_only_frames_with_infinite_pixels_are_copied(dtype):
     frame = np.arange(35.0, dtype=dtype).reshape(5, 7)

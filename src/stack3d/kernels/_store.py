@@ -60,8 +60,8 @@ def finish(values: Any, dtype: Any, low: float | None = None, high: float | None
     wide = values if dtype.itemsize <= 2 else values.astype(np.float64)
     rounded = xp.rint(wide)
     inside = (rounded >= smallest) & (rounded <= largest)
-    filled = xp.where(xp.isnan(rounded), wide.dtype.type(0), rounded)
-    out = xp.clip(filled, wide.dtype.type(smallest), wide.dtype.type(largest)).astype(dtype)
+    limited = xp.clip(rounded, wide.dtype.type(smallest), wide.dtype.type(largest))
+    out = xp.where(xp.isnan(rounded), wide.dtype.type(0), limited).astype(dtype)
     return out, int(inside.size - xp.count_nonzero(inside))
 
 

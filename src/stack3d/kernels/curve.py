@@ -49,9 +49,9 @@ def apply_curve(frame: Any, x: Any, y: Any, dtype: Any, out: Any = None, through
     dtype = np.dtype(dtype)
     pixels = packed(frame) if on_host(frame) else frame
     small = frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2
-    if small and dtype.str[1:] not in ("u8", "i8"):
+    if small and not _by_arrays(dtype):
         return _look_up(pixels, *_table(pixels, knots, values, dtype, through), out)
-    if not on_host(frame):
+    if not on_host(frame) or _by_arrays(dtype):
         return apply_curve_xp(frame, knots, values, dtype, through)
     out = np.empty(pixels.shape, dtype) if out is None else out
     return out, _interpolated(pixels, knots, values, out, through)
@@ -210,7 +210,8 @@ def _curve(level: Any, knots: Any, values: Any) -> Any:
     xp = namespace(level)
     inner = xp.interp(level, knots, values)
     inner = xp.where(level < knots[0], level + (values[0] - knots[0]), inner)
-    return xp.where(level > knots[-1], level + (values[-1] - knots[-1]), inner)
+    inner = xp.where(level > knots[-1], level + (values[-1] - knots[-1]), inner)
+    return xp.where(xp.isnan(level), level, inner)  # of one knot `interp` gives its value even for NaN
 
 
 def _interpolated(
@@ -226,6 +227,11 @@ def _interpolated(
     exact = np.empty(frame.shape[1], kind)
     starts, per_unit = _starts(knots)
     return int(loops.interpolate(frame, knots, values, starts, per_unit, exact, out, *ends))
+
+
+def _by_arrays(dtype: np.dtype[Any]) -> bool:
+    # Whole numbers of 64 bits are not stored through signed ones, and other floats are not known to compiled code.
+    return dtype.itemsize not in (4, 8) if dtype.kind == "f" else dtype.itemsize == 8
 
 
 def _ends(kind: np.dtype[Any], dtype: np.dtype[Any]) -> list[Any]:
@@ -291,7 +297,7 @@ def _affine(
     frame: Any, pivot: float, gain: float, base: float, dtype: Any, low: float | None, high: float | None, out: Any
 ) -> tuple[Any, int]:
     dtype = np.dtype(dtype)
-    if not on_host(frame) or dtype.str[1:] in ("u8", "i8"):
+    if not on_host(frame) or _by_arrays(dtype):
         return _affine_xp(frame, pivot, gain, base, dtype, low, high)
     kind = working_dtype(frame.dtype, dtype)
     numbers = (kind.type(number) for number in (pivot, gain, base, *limits(dtype, low, high)))

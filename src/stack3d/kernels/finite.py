@@ -39,7 +39,7 @@ def measurable(frame: Any) -> Any:
     if on_host(frame) and frame.ndim == 2 and frame.flags.c_contiguous and frame.dtype.isnative:
         if _all_finite(frame):
             return frame
-    elif bool((xp.abs(frame) <= _LARGEST).all()):
+    elif bool((xp.abs(frame) <= frame.dtype.type(min(_LARGEST, float(np.finfo(frame.dtype).max)))).all()):
         return frame
     _check(frame)
     infinite = xp.isinf(frame)

@@ -231,7 +231,7 @@ def _grid(limits: tuple[float, float], nbins: int, whole: bool) -> tuple[float, 
         smallest, largest = int(np.floor(low)), int(np.ceil(high))
         step = -(-(largest - smallest + 1) // nbins)
         return smallest - 0.5, float(step)
-    if not high > low:
+    if not (high - low) / nbins >= np.finfo(np.float64).tiny:
         # One value: a narrow grid with it in the middle, wide enough for the edges to differ.
         half = max(abs(low), 1.0) * 1e-3
         low, high = low - half, high + half

@@ -241,9 +241,9 @@ def measured_values(frame: Any, mask: Any = None, low: float | None = None, high
 
 def _limit_counts(counts: np.ndarray[Any, Any], first: int, low: float | None, high: float | None) -> None:
     if low is not None:
-        counts[: max(0, int(min(np.ceil(low) - first, counts.size)))] = 0
+        counts[: int(np.clip(np.ceil(low) - first, 0, counts.size))] = 0
     if high is not None:
-        counts[max(0, int(min(np.floor(high) - first + 1, counts.size))) :] = 0
+        counts[int(np.clip(np.floor(high) - first + 1, 0, counts.size)) :] = 0
 
 
 def _as_floats(pixels: Any, mask: Any, low: float | None, high: float | None) -> FrameStatistics:
