@@ -53,12 +53,12 @@ NAMES = {
 }
 
 
-def make(stack: str, defects: tuple[str, ...], size: int | None, noise: bool) -> Made:
+def make(stack: str, defects: tuple[str, ...], size: int | None, noise: bool, count: int | None = None) -> Made:
     planted = Defects.of(defects)
     if stack == "example":
         return example(planted, size or 300)
     slices, side = {"a": (64, 512), "b": (32, 1024)}[stack]
-    return large(slices, size or side, planted, seed="ab".index(stack), noise=noise)
+    return large(count or slices, size or side, planted, seed="ab".index(stack), noise=noise)
 
 
 def timed(python: str, which: str, folder: Path, workers: int, repeats: int, limit: float) -> list[dict[str, Any]]:
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", choices=EACH, help="of --each, only these")
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--size", type=int, help="side of the frames (example: of the cube), to try it out")
+    parser.add_argument("--slices", type=int, help="how many, of stacks a and b")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds for a process")
@@ -173,13 +174,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, stack3d.set_options(progress=False):
         if not given.each:
             steps = BLOBS if given.stack == "example" else LARGE
-            made = make(given.stack, steps, given.size, noise=True)
+            made = make(given.stack, steps, given.size, noise=True, count=given.slices)
             print(f"{given.stack}, {made.frames.shape} {made.frames.dtype}: {', '.join(steps)}", flush=True)
             report(made.write(Path(temporary) / "all", steps), steps, made, given)
             return
         for step in given.steps or EACH:
             defect = "intensity_rescaling" if step == "intensity_rescaling_area" else step
-            made = make(given.stack, (defect,), given.size, noise=False)
+            made = make(given.stack, (defect,), given.size, noise=False, count=given.slices)
             print(f"{step} ({NAMES[step]}), {made.frames.shape} {made.frames.dtype}", flush=True)
             report(made.write(Path(temporary) / step, (step,)), (step,), made, given)
 
