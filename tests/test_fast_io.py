@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -33,6 +36,51 @@ def test_plain_frames_are_read_as_tifffile_reads_them(tmp_path, dtype, order):
         assert found is not None
         assert found.dtype == np.dtype(dtype)
         np.testing.assert_array_equal(found, frame)
+
+
+def test_frames_one_after_another_are_read_each_as_it_is(tmp_path):
+    rng, paths, frames = np.random.default_rng(1), [], []
+    kinds = [
+        {},
+        {},
+        {"byteorder": ">"},
+        {},
+        {"rowsperstrip": 4},
+        {"compression": "zlib"},
+        {},
+        {"description": "b" * 99},
+    ]
+    for number, options in enumerate(kinds):
+        frames.append(rng.integers(0, 2**16, (13, 17)).astype("u2"))
+        paths.append(str(tmp_path / f"{number}.tif"))
+        tifffile.imwrite(paths[-1], frames[-1], photometric="minisblack", **{"byteorder": "<", **options})
+    other = str(tmp_path / "other.tif")
+    tifffile.imwrite(other, np.ones((17, 13), "u2"), photometric="minisblack")
+    short = tmp_path / "short.tif"
+    short.write_bytes(Path(paths[0]).read_bytes()[:-9])
+    for number in rng.permutation(3 * len(kinds)) % len(kinds):
+        target = np.zeros((13, 17), "u2")
+        plain = not {"compression", "byteorder"} & set(kinds[number])
+        assert _plain_tiff.read_into(paths[number], target) == plain
+        if plain:
+            np.testing.assert_array_equal(target, frames[number])
+        assert not _plain_tiff.read_into(other, target)
+        assert not _plain_tiff.read_into(str(short), target)
+
+
+def test_tags_behind_the_pixels_are_read_in_every_file(tmp_path):
+    # A header of 8 bytes, the pixels, the tags: the beginning says nothing of how wide the next file is.
+    for width, height in ((6, 4), (4, 6), (6, 4)):
+        pixels = np.arange(24, dtype="<u2").reshape(height, width)
+        values = {256: width, 257: height, 258: 16, 259: 1, 262: 1, 273: 8, 277: 1, 279: 48, 339: 1}
+        tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+        (tmp_path / "a.tif").write_bytes(
+            b"II*\x00" + struct.pack("<I", 56) + pixels.tobytes() + struct.pack("<H", 9) + tags + bytes(4)
+        )
+        target = np.zeros((height, width), "u2")
+        assert _plain_tiff.read_into(str(tmp_path / "a.tif"), target)
+        np.testing.assert_array_equal(target, pixels)
+        assert not _plain_tiff.read_into(str(tmp_path / "a.tif"), np.zeros((width, height), "u2"))
 
 
 UNUSUAL = {
@@ -204,10 +252,21 @@ def test_a_chunk_that_does_not_get_smaller_is_stored_as_it_is_and_read_by_zarr(t
     )
     chunks = _zarr_chunks.of(tmp_path / "a")
     _zarr_chunks.write(chunks, pixels, (0, 0, 0))
-    size = (tmp_path / "a" / "c" / "0" / "0" / "0").stat().st_size
-    assert smallest <= size / pixels.nbytes <= largest
+    path = tmp_path / "a" / "c" / "0" / "0" / "0"
+    assert smallest <= path.stat().st_size / pixels.nbytes <= largest
     np.testing.assert_array_equal(array[:], pixels)
     np.testing.assert_array_equal(_zarr_chunks.read(chunks, [slice(None)] * 3), pixels)
+    np.testing.assert_array_equal(_zarr_chunks.read(chunks, np.s_[:, 7:9, :]), pixels[:, 7:9])
+    # The next of its size, whose header is known, has the bytes that Blosc gives too.
+    for values in (pixels, np.ascontiguousarray(pixels[:, ::-1])):
+        _zarr_chunks.write(chunks, values, (0, 0, 0))
+        np.testing.assert_array_equal(array[:], values)
+        if levels == 2**16:
+            settings = {"compressor": "lz4", "shuffle": 1, "typesize": 2, "blocksize": 0, "numthreads": 1}
+            assert path.read_bytes() == imagecodecs.blosc_encode(values, level=0, **settings)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(OSError, match="cannot be read"):
+        _zarr_chunks.read(chunks, [slice(None)] * 3)
 
 
 def test_chunks_have_the_same_bytes_whatever_was_compressed_before(tmp_path):

@@ -144,7 +144,7 @@ def test_a_chunk_holds_what_every_block_is_made_of(monkeypatch, lengths, side, m
     da = stack3d.from_array(data, pixel_size=1)
     together = _stream.frames_together(da)
     assert together == frames
-    assert _stream.block_chunk(da.variable, together) == (frames, side, side)
+    assert _stream.block_chunks(da.to_dataset(name="stack"), together)["stack"] == (frames, side, side)
 
 
 def test_a_run_stores_small_frames_together_and_others_read_them(tmp_path):
@@ -157,9 +157,22 @@ def test_a_run_stores_small_frames_together_and_others_read_them(tmp_path):
     np.testing.assert_array_equal(whole, single)
     np.testing.assert_array_equal(whole, xr.open_zarr(tmp_path / "clean.zarr")["stack"])
     np.testing.assert_array_equal(whole.isel(z=[5]), single.isel(z=[5]))
-    # What is saved by hand does not depend on blocks.
-    whole.stack3d.save(tmp_path / "saved.zarr")
-    assert chunks_of(tmp_path / "saved.zarr") == (1, 40, 40)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(("side", "frames"), [(40, 40), (300, 4), (512, 2), (1024, 1)])
+def test_a_stack_is_saved_with_small_frames_together_lazy_or_not(tmp_path, monkeypatch, side, frames, dtype):
+    data = np.zeros((40, side, side), dtype)
+    data[:, 0, 0] = np.arange(1, 41)
+    da = stack3d.from_array(data, pixel_size=1).rename("stack")
+    per_block = _blocks.frames_per_block(data[0].nbytes)
+    for name, given in (("held", da), ("lazy", da.chunk(z=per_block))):
+        given.stack3d.save(tmp_path / f"{name}.zarr")
+        assert chunks_of(tmp_path / f"{name}.zarr") == (frames, side, side)
+        np.testing.assert_array_equal(stack3d.open_stack(tmp_path / f"{name}.zarr"), data)
+    da.chunk(z=(7, 33)).stack3d.save(tmp_path / "odd.zarr")
+    assert chunks_of(tmp_path / "odd.zarr") == (1, side, side)
+    np.testing.assert_array_equal(stack3d.open_stack(tmp_path / "odd.zarr")[[6, 7, 39]], data[[6, 7, 39]])
 
 
 def test_a_block_that_shares_a_chunk_is_refused(tmp_path):

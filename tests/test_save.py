@@ -183,17 +183,17 @@ def test_every_frame_is_computed_once(tmp_path):
         assert sorted(seen) == list(range(5)), suffix
 
 
-def test_a_zarr_store_holds_one_frame_a_chunk_with_lz4(tmp_path):
+def test_a_zarr_store_holds_small_frames_together_with_lz4(tmp_path):
     import zarr
 
     save(make(lazy=True), tmp_path / "stack.zarr")
     store = zarr.open_group(tmp_path / "stack.zarr", mode="r")
     array = store["image"]
-    assert array.chunks == (1, 1, 12, 17)
+    assert array.chunks == (1, 2, 12, 17)  # as in the blocks of the stack
     assert array.metadata.zarr_format == 3
     assert array.compressors[0].to_dict()["configuration"]["cname"] == "lz4"
     assert array.compressors[0].to_dict()["configuration"]["shuffle"] == "shuffle"
-    assert store["mask"].chunks == (1, 12, 17)
+    assert store["mask"].chunks == (2, 12, 17)
 
 
 def test_zarr_metadata_are_json_that_any_reader_takes(tmp_path):

@@ -34,23 +34,28 @@ def frame_chunk(sizes: dict[Hashable, int], itemsize: int) -> tuple[int, ...]:
 
 
 def frames_together(da: xr.DataArray) -> int:
-    """Return how many small frames of a lazy stack a chunk may hold so that all of its blocks are made of whole chunks.
+    """Return how many small frames of a stack a chunk may hold so that all blocks it is written in are whole chunks.
 
     At most those of a block of float32: looking at one of them stays cheap.
     """
-    from stack3d._blocks import frames_per_block
+    from stack3d._blocks import frames_per_block, split
 
-    if da.chunks is None or "z" not in da.dims:
+    if "z" not in da.dims:
         return 1
-    lengths = da.chunksizes["z"]
+    own = split(da.sizes["z"], _block_lengths(da.variable)[da.dims.index("z")])
+    lengths = own if da.chunks is None else da.chunksizes["z"]
     # What makes stacks of other lengths cuts them in blocks as long as the longest.
     together = math.gcd(max(lengths), *np.cumsum(lengths)[:-1].tolist())
     most = min(together, frames_per_block(4 * da.sizes["y"] * da.sizes["x"]))
     return max(n for n in range(1, most + 1) if together % n == 0)
 
 
-def block_chunk(variable: xr.Variable, frames: int) -> tuple[int, ...]:
-    """Return the shape of a chunk of so many frames; that of `frame_chunk` where two blocks would share one."""
+def block_chunks(ds: xr.Dataset, frames: int) -> dict[Hashable, tuple[int, ...]]:
+    """Return the shape of a chunk of each variable made of frames: of so many, or of one where two blocks would share it."""
+    return {name: _block_chunk(variable, frames) for name, variable in ds.variables.items() if is_large(variable)}
+
+
+def _block_chunk(variable: xr.Variable, frames: int) -> tuple[int, ...]:
     sizes = {str(dim): size for dim, size in variable.sizes.items()}
     shape = frame_chunk(dict(variable.sizes), variable.dtype.itemsize)
     if frames == 1 or "z" not in sizes or shape[-2:] != variable.shape[-2:]:

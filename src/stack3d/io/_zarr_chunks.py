@@ -23,6 +23,11 @@ _OVERHEAD, _KEPT_ROOM = 16, 2**26
 # compressed chunk must be smaller than, in itself.
 _PROBED, _PIECE, _PIECES, _PAYS = 2**18, 2**12, 8, 0.97
 
+# Of the third byte that Blosc writes: what follows are the bytes as they are. Its first bytes of such chunks, which are
+# the same for all of one size.
+_AS_IS = 2
+_headers: dict[tuple[Any, ...], bytes] = {}
+
 _of_thread = threading.local()
 
 
@@ -124,14 +129,17 @@ def _read_into(target: np.ndarray, chunks: Chunks, index: Sequence[int], place: 
         target[...] = held[place]
         return
     path = chunks.path(index)
+    # A whole chunk is read, or decoded, where it belongs.
+    whole = target.shape == chunks.shape and target.flags.c_contiguous and target.dtype == chunks.dtype
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
+            if whole and _read_raw(file, chunks.codec, target):
+                return
+            file.seek(0)
             data: Any = file.read()
     except FileNotFoundError:
         target[...] = chunks.fill
         return
-    # A whole chunk is decoded where it belongs.
-    whole = target.shape == chunks.shape and target.flags.c_contiguous and target.dtype == chunks.dtype
     if chunks.codec is not None:
         try:
             _check_length(data, chunks.codec)
@@ -144,6 +152,23 @@ def _read_into(target: np.ndarray, chunks: Chunks, index: Sequence[int], place: 
     if values.size != int(np.prod(chunks.shape)) * chunks.dtype.itemsize:
         raise OSError(f"the chunk {path!r} cannot be read: it holds {values.size} bytes of pixels")
     target[...] = values.view(chunks.dtype).reshape(chunks.shape)[place]
+
+
+def _read_raw(file: Any, codec: Any, target: np.ndarray) -> bool:
+    """Read a chunk that was stored as it is, and return whether it was."""
+    if codec is None or codec.codec_id != "blosc":
+        return False
+    header, size = file.read(_OVERHEAD), target.nbytes
+    lengths = [int.from_bytes(header[k : k + 4], "little") for k in (4, 12)]
+    if header[:1] != b"\x02" or not header[2] & _AS_IS or lengths != [size, size + _OVERHEAD]:
+        return False
+    left = target.data.cast("B")
+    while left:
+        count = file.readinto(left)
+        if not count:
+            return False
+        left = left[count:]
+    return True
 
 
 def _check_length(data: bytes, codec: Any) -> None:
@@ -183,27 +208,35 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
             continue
         if chunks.separator == "/":
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        data = values.data if chunks.codec is None else _encoded(values, chunks.codec)
+        parts = [values.data] if chunks.codec is None else _encoded(values, chunks.codec)
         with open(path, "wb", buffering=0) as file:
-            _write_all(file, data)
+            for part in parts:
+                _write_all(file, part)
 
 
-def _encoded(values: np.ndarray, codec: Any) -> Any:
-    """Return a chunk compressed; with Blosc to be used before the next is, in this thread: it takes the same place.
+def _encoded(values: np.ndarray, codec: Any) -> list[Any]:
+    """Return the parts of a compressed chunk, with Blosc to be used before the next is, in this thread: they take one place.
 
     New memory for each chunk costs as much as compressing it. One thread a chunk: others are at work on other chunks,
     and the bytes are the same every time.
     """
     if codec.codec_id != "blosc":
-        return codec.encode(values)
-    needed, level = values.nbytes + _OVERHEAD, codec.clevel if _gets_smaller(values, codec) else 0
+        return [codec.encode(values)]
+    level = codec.clevel if _gets_smaller(values, codec) else 0
+    as_is = (values.nbytes, values.itemsize, codec.cname, codec.shuffle, codec.blocksize)
+    if not level and as_is in _headers:
+        return [_headers[as_is], values.data]
+    needed = values.nbytes + _OVERHEAD
     room = getattr(_of_thread, "room", b"")
     if len(room) < needed:
         room = bytearray(needed)
         if needed <= _KEPT_ROOM:
             _of_thread.room = room
     # With more room it would leave what does not get smaller larger than it was.
-    return _blosc(values, codec, level, memoryview(room)[:needed])
+    data = _blosc(values, codec, level, memoryview(room)[:needed])
+    if not level:
+        _headers[as_is] = bytes(data[:_OVERHEAD])
+    return [data]
 
 
 def _blosc(values: np.ndarray, codec: Any, level: int, out: Any = None) -> Any:
@@ -231,8 +264,8 @@ def _gets_smaller(values: np.ndarray, codec: Any) -> bool:
         return True
     pixels = values.reshape(-1)
     length = _PIECE // pixels.itemsize
-    starts = np.linspace(0, pixels.size - length, _PIECES).astype(int)
-    probe = np.concatenate([pixels[start : start + length] for start in starts])
+    last = pixels.size - length
+    probe = np.concatenate([pixels[k : k + length] for k in (n * last // (_PIECES - 1) for n in range(_PIECES))])
     return len(_blosc(probe, codec, codec.clevel)) < _PAYS * probe.nbytes
 
 

@@ -33,7 +33,8 @@ def save(
     da : DataArray
         A stack: dims ``([channel,] [z,] y, x)``, in memory, lazy, or on the GPU.
     path : str or path
-        ``.zarr``: a Zarr v3 store with one frame a chunk, written in parallel; for work on large stacks.
+        ``.zarr``: a Zarr v3 store with one frame a chunk (of frames below a megapixel some, where the blocks of a
+        lazy stack allow it), written in parallel; for work on large stacks.
         ``.nc``: NetCDF-4, one file, read everywhere; written by one core at a time.
         ``.tif``, ``.tiff``: OME-TIFF (BigTIFF, not compressed), for Fiji and others; they see voxel size and
         channel names, the rest is in a private tag. Boolean stacks are written as 0 and 255.

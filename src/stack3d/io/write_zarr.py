@@ -1,4 +1,4 @@
-"""Writing a stack as Zarr: the working store, one frame a chunk."""
+"""Writing a stack as Zarr: the working store, a frame a chunk, or some small ones."""
 
 from __future__ import annotations
 
@@ -38,25 +38,23 @@ def write(da: xr.DataArray, ds: xr.Dataset, path: Path, *, compression: str | No
     label : str
         For the progress.
     """
-    declare(ds, path, compression=compression)
+    declare(ds, path, compression=compression, chunks=_stream.block_chunks(ds, _stream.frames_together(da)))
     _stream.write_frames(ds, write_block, path, label=label, arguments=lambda name: {"path": str(path), "name": name})
 
 
-def declare(
-    ds: xr.Dataset, path: Path, *, compression: str | None, chunks: Mapping[Any, tuple[int, ...]] | None = None
-) -> None:
+def declare(ds: xr.Dataset, path: Path, *, compression: str | None, chunks: Mapping[Any, tuple[int, ...]]) -> None:
     """Write all of an encoded stack but its frames: what `write_block` then fills.
 
     Parameters
     ----------
     ds, path, compression
         As for `write`.
-    chunks : mapping, optional
-        Shape of a chunk of each variable made of frames (default: one frame).
+    chunks : mapping
+        Shape of a chunk of each variable made of frames.
     """
     large = {
         name: {
-            "chunks": chunks[name] if chunks else _stream.frame_chunk(dict(variable.sizes), variable.dtype.itemsize),
+            "chunks": chunks[name],
             "compressors": _compressors(compression, variable.dtype.itemsize),
             # All in one folder: two more for each frame would take longer to make than its file.
             "chunk_key_encoding": {"name": "default", "separator": "."},
@@ -85,7 +83,7 @@ def declare(
 
 def write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
     """Write a block of whole frames into the declared variable `name`."""
-    # No two blocks share a chunk: see `_stream.frame_chunk` and `_stream.block_chunk`.
+    # No two blocks share a chunk: see `_stream.frame_chunk` and `_stream.block_chunks`.
     folder = os.path.join(path, name)
     chunks = _zarr_chunks.of(folder)
     if chunks is not None:

@@ -34,7 +34,7 @@ def write(da: xr.DataArray, path: Path, *, label: str, compression: str | None =
     compression : str, optional
         As for `stack3d.save`.
     frames : int
-        How many a chunk holds where blocks are made of so many; see `_stream.block_chunk`.
+        How many a chunk holds where blocks are made of so many; see `_stream.block_chunks`.
     """
     store = Store(da, path, compression, frames)
     store.write(label=label)
@@ -54,11 +54,7 @@ class Store:
         da = _stream.load_small(_stream.unread_in_blocks(da))
         self.ds, self.path = _attrs.encode_stack(da), path
         self.partial, self.marks = unfinished(path), Path(f"{path}.blocks")
-        chunks = {
-            name: _stream.block_chunk(variable, frames)
-            for name, variable in self.ds.variables.items()
-            if _stream.is_large(variable)
-        }
+        chunks = _stream.block_chunks(self.ds, frames)
         print_of_header = _header(self.ds, (compression, chunks))
         self.begun_before = self.partial.is_dir() and _marks.is_of(self.marks, print_of_header)
         if self.begun_before:
