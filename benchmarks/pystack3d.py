@@ -11,7 +11,8 @@ turns, so that what else the machine does falls on both: given are medians of th
 the largest ratio of a round. Given are seconds on the clock, and of the processor, children included: on a machine that
 is shared only the second can be compared. PyStack3D draws its plots while it runs, ours writes a report after: both
 times are given with and without. ``--each`` also gives the step as a call on the opened folder, saved, beside the step
-of PyStack3D, which does not read its project either; and the time of copying the slices.
+of PyStack3D, which does not read its project either; and the time of copying the slices byte by byte, read twice where the step
+measures the stack before it corrects it: the least that any program needs.
 
 Errors are against the truth: rms as it is, and after the best gain and offset (backgrounds are found up to a
 constant). Where frames were cut, the place that fits best counts, for both.
@@ -135,7 +136,7 @@ def report(folder: Path, steps: tuple[str, ...], made: Made, given: argparse.Nam
                 continue
             step, copy = ([float(np.median([run[kind] for run in one[2 + k][1:]])) for one in rounds] for k in (0, 1))
             print(
-                f"    the step alone {_median(step):.3f}: {_times(bare, step)}; its files read and written, no more, "
+                f"    the step alone {_median(step):.3f}: {_times(bare, step)}; its files read as often as it must, and written, "
                 f"{_median(copy):.3f}: {_times(bare, copy)}",
                 flush=True,
             )
