@@ -3,10 +3,12 @@
     python benchmarks/run_memory.py --gigabytes 16 --folder DIR
     python benchmarks/run_memory.py --sizes 0.5,1,2,4 --folder DIR
     python benchmarks/run_memory.py --gigabytes 0.8 --frame 4096 --folder DIR
+    python benchmarks/run_memory.py --gigabytes 8 --preset fibsem --folder DIR
 
-Streams a synthetic stack to disk, then runs a recipe (crop, level_slices, register, destripe, resample) in a process of its
-own, which counts what its system calls read and wrote (``/proc/self/io``: Linux). Beside each figure stands the least it
-could be: one read of the stack for each estimate and one to apply, one write of the result. Deletes what it made.
+Streams a synthetic stack to disk, then runs a recipe (crop, level_slices, register, destripe, resample; or a preset) in a
+process of its own, which counts what its system calls read and wrote (``/proc/self/io``: Linux). Beside each figure stands
+the least it could be: one read of its input, the stack or the checkpoint before it, for each estimate, for each checkpoint
+and for the result; one write of each checkpoint and of the result. Deletes what it made.
 """
 
 from __future__ import annotations
@@ -73,17 +75,26 @@ def make(path: Path, gigabytes: float, frame: int = FRAME) -> None:
     stack3d.from_array(data, pixel_size=(10, 5, 5)).stack3d.save(path)
 
 
-def job(source: Path, target: Path, report: bool) -> None:
+def recipe_of(source: Path, preset: str | None) -> Any:
+    import stack3d
+
+    steps: list[Any] = STEPS
+    if preset is not None:
+        of_preset = stack3d.Recipe.preset(preset).steps
+        steps = [(s.operation, {**s.parameters, "dz": "8 nm"}) if s.operation == "resample" else s for s in of_preset]
+    return stack3d.Recipe(steps, input={"path": str(source)})
+
+
+def job(source: Path, target: Path, preset: str | None, report: bool) -> None:
     import stack3d
 
     before = _moved()
     start = time.perf_counter()
-    clean = stack3d.run(stack3d.Recipe(STEPS, input={"path": str(source)}), out=target, report=report)
+    clean = stack3d.run(recipe_of(source, preset), out=target, report=report)
     seconds = time.perf_counter() - start
     after = _moved()
     used = os.times()
     state = json.loads(Path(f"{target}.run/state.json").read_text())
-    kept = sum(1 for step in state["steps"] if "estimate" in step)
     facts = {
         "shape": list(clean.shape),
         "seconds": seconds,
@@ -91,8 +102,7 @@ def job(source: Path, target: Path, report: bool) -> None:
         "peak": _peak(),
         "read": after["rchar"] - before["rchar"],
         "written": after["wchar"] - before["wchar"],
-        "estimates": kept,
-        "steps": {step["operation"]: step["seconds"] for step in state["steps"]},
+        "passes": [(one["kind"], one["name"], round(one["seconds"], 1)) for one in state["passes"]],
     }
     print(json.dumps(facts))
 
@@ -112,7 +122,20 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def measured(folder: Path, gigabytes: float, frame: int, report: bool) -> dict[str, Any]:
+def least(source: Path, target: Path, passes: list[tuple[str, str, float]]) -> tuple[int, int]:
+    """Return the bytes that the passes of a run cannot do without reading and writing."""
+    checkpoints = sorted(Path(f"{target}.run/checkpoints").glob("*.zarr"))
+    sizes = {"checkpoint": [size_of(path) for path in checkpoints], "result": [size_of(target)]}
+    given, read, written = size_of(source), 0, 0
+    for kind, _, _ in passes:
+        read += given
+        if kind in sizes:
+            given = sizes[kind].pop(0)
+            written += given
+    return read, written
+
+
+def measured(folder: Path, gigabytes: float, frame: int, preset: str | None, report: bool) -> dict[str, Any]:
     source, target = folder / "raw.zarr", folder / "clean.zarr"
     try:
         from stack3d.options import worker_count
@@ -123,10 +146,10 @@ def measured(folder: Path, gigabytes: float, frame: int, report: bool) -> dict[s
         print(f"made {gigabytes:g} GB in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
         command = [sys.executable, __file__, "--job", str(source), str(target)]
         command += ["--report"] if report else []
+        command += ["--preset", preset] if preset else []
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        facts["least_read"] = (facts["estimates"] + 1) * size_of(source)
-        facts["least_written"] = size_of(target)
+        facts["least_read"], facts["least_written"] = least(source, target, facts["passes"])
         facts["gigabytes"] = gigabytes
         facts["allowed"] = peak_memory((frame, frame), worker_count())
         return facts
@@ -142,10 +165,11 @@ def show(facts: dict[str, Any]) -> None:
         f"{facts['gigabytes']:g} GB, {facts['shape'][-3]} slices out: peak {facts['peak'] / 1e9:.2f} GB, "
         f"the plan allows {facts['allowed'] / 1e9:.2f} GB"
     )
-    print(f"  {facts['seconds']:.0f} s, {facts['cpu']:.0f} s of processor; waited for at each step: {facts['steps']}")
     print(
-        f"  read {facts['read'] / 1e9:.2f} GB, {read:.2f} of the least ({facts['estimates']} estimates and the result)"
+        f"  {facts['seconds']:.0f} s, {facts['cpu']:.0f} s of processor: "
+        + ", ".join(f"{name} {seconds} s" for _, name, seconds in facts["passes"])
     )
+    print(f"  read {facts['read'] / 1e9:.2f} GB, {read:.2f} of the least")
     print(f"  written {facts['written'] / 1e9:.2f} GB, {written:.2f} of the least", flush=True)
 
 
@@ -155,17 +179,18 @@ def main() -> None:
     parser.add_argument("--sizes", help="several sizes in GB, and the line through their times")
     parser.add_argument("--frame", type=int, default=FRAME, help="side of a frame in pixels")
     parser.add_argument("--folder", type=Path, default=Path("run-memory-benchmark"))
+    parser.add_argument("--preset", help="the recipe, instead of the five steps")
     parser.add_argument("--report", action="store_true", help="with the report, which reads slices again")
     parser.add_argument("--job", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        job(*arguments.job, arguments.report)
+        job(*arguments.job, arguments.preset, arguments.report)
         return
     arguments.folder.mkdir(parents=True, exist_ok=True)
     sizes = [arguments.gigabytes] if arguments.sizes is None else [float(size) for size in arguments.sizes.split(",")]
     found = []
     for gigabytes in sizes:
-        found.append(measured(arguments.folder, gigabytes, arguments.frame, arguments.report))
+        found.append(measured(arguments.folder, gigabytes, arguments.frame, arguments.preset, arguments.report))
         show(found[-1])
     if len(found) > 2:
         for name in ("cpu", "seconds"):
