@@ -158,6 +158,19 @@ def test_statistics_of_integers_are_exact():
     assert statistics.frame_statistics(wide)[:4] == (2.0**32 - 2, 2.0**32 - 1, 2.0**32 - 1.5, 0.5)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (40, 300), (3, 70_000)])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+def test_statistics_of_small_integers_are_exact_to_the_ends_of_their_range(dtype, shape):
+    info, rng = np.iinfo(dtype), np.random.default_rng(6)
+    for low, high in ((info.min, info.max), (info.min, info.min), (info.max, info.max)):
+        frame = rng.integers(low, high, shape, dtype=dtype, endpoint=True)
+        values = [int(value) for value in frame.ravel()]
+        total, square = sum(values), sum(value * value for value in values)
+        for found in (statistics.frame_statistics(frame), statistics.frame_statistics(frame, np.ones(shape, bool))):
+            assert found[:3] == (min(values), max(values), total / len(values))
+            assert found.std == np.sqrt((len(values) * square - total**2) / len(values) ** 2)
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
 def test_statistics_of_nothing_are_nan(dtype):
     frame = np.zeros((3, 4), dtype)

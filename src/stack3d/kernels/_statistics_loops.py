@@ -176,6 +176,25 @@ def small_moments(frame: Any, mask: Any, smallest: int, largest: int) -> Any:
 
 
 @njit(nogil=True, cache=True)
+def all_moments(frame: Any) -> Any:
+    """Do `small_moments` with every pixel of a frame that has some."""
+    total, square = np.int64(0), np.int64(0)
+    least, most = frame[0, 0], frame[0, 0]
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        first, second = np.int64(0), np.int64(0)
+        for x in range(row.size):
+            value = row[x]
+            number = np.uint32(np.int32(value))
+            first += np.int64(np.int32(value))
+            second += np.int64(np.uint32(number * number))  # below 2^32, also of what is negative
+            least, most = min(least, value), max(most, value)
+        total += first
+        square += second
+    return np.int64(frame.size), total, square, np.int32(least), np.int32(most)
+
+
+@njit(nogil=True, cache=True)
 def median_deviation(counts: Any, twice: int) -> float:
     """Return the median distance of levels, counted from 0, from the level ``twice / 2``."""
     total = np.int64(0)

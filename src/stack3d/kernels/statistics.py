@@ -62,7 +62,12 @@ def frame_statistics(
     if countable(frame.dtype) and as_floats:
         return _as_floats(pixels, measured, low, high)
     if countable(frame.dtype):
-        found = loops.small_moments(pixels, measured, *_integer_range(pixels.dtype, low, high))
+        every = measured is None and low is None and high is None and pixels.size
+        found = (
+            loops.all_moments(pixels)
+            if every
+            else loops.small_moments(pixels, measured, *_integer_range(pixels.dtype, low, high))
+        )
         return _exact(*(int(number) for number in found))
     if pixels.dtype.kind != "f":
         smallest, largest = _integer_range(pixels.dtype, low, high)
