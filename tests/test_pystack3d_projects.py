@@ -9,6 +9,7 @@ import tifffile
 import stack3d
 from stack3d.cli import main
 from stack3d.runs import RecipeError, Step
+from stack3d.runs._choice import number_of
 from stack3d.runs.pystack3d import is_project, read_project
 
 PARAMS = """
@@ -441,6 +442,20 @@ def test_some_steps_keep_the_choice_of_slices_and_the_frames_of_their_areas(proj
     cut = stack3d.open_stack(project / "clean-crop.zarr").load()
     raw = np.stack([tifffile.imread(path) for path in sorted(project.glob("*.tif"))])
     np.testing.assert_array_equal(cut, raw[1:, 4:59, 10:70])
+
+
+def test_steps_have_their_names_of_pystack3d_too(project, capsys):
+    write(project, ["cropping", "registration_calculation", "registration_transformation", "cropping_final"])
+    text = (project / "params.toml").read_text()
+    (project / "params.toml").write_text(text + "\n[cropping_final]\narea = [2, 30, 2, 30]\n")
+    recipe = read_project(project, shape=sizes).recipe
+    assert [step.operation for step in recipe.steps] == ["crop", "crop", "register", "crop"]  # the first chooses slices
+    asked = {"cropping": 1, "registration_calculation": 2, "registration_transformation": 2, "cropping_final": 3}
+    assert {name: number_of(recipe, name) for name in asked} == asked
+    assert main(["run", str(project), "--no-report", "--steps", "cropping"]) == 0
+    assert stack3d.open_stack(project / "clean-crop-2.zarr").shape == (7, 55, 60)
+    assert main(["run", str(project), "--check", "--steps", "destriping"]) == 1
+    assert "step 'destriping' is not in the recipe" in capsys.readouterr().err
 
 
 def test_results_among_the_slices_are_no_part_of_the_input(project, caplog):

@@ -16,6 +16,8 @@ def number_of(recipe: Recipe, step: str | int) -> int:
         step = int(step)
     if isinstance(step, int) and not isinstance(step, bool) and 1 <= step <= len(names):
         return step - 1
+    if step in recipe._known_as:
+        return recipe._known_as[str(step)]
     # What belongs to the input, such as the choice of slices, has a number and no name.
     places = [place for place, name in enumerate(names) if name == step and place not in recipe._of_input]
     if len(places) == 1:

@@ -43,6 +43,8 @@ class Translation(Values):
         Steps (from 0) that choose the slices which are corrected.
     counted_from : dict
         Of a step with an area: those without which its frames, and so its area, would lie elsewhere.
+    known_as : dict
+        The step (from 0) of each name that PyStack3D has for it.
     """
 
     def __init__(self, source: Source, sizes: dict[str, int], tables: Mapping[str, Any], channels: list[str]) -> None:
@@ -54,6 +56,7 @@ class Translation(Values):
         self.places: list[str] = []
         self.of_input: frozenset[int] = frozenset()
         self.counted_from: dict[int, set[int]] = {}
+        self.known_as: dict[str, int] = {}
 
     def steps(self, names: list[str]) -> list[Step]:
         """Return the steps of these names, in their order."""
@@ -71,8 +74,11 @@ class Translation(Values):
                 self.counted_from[len(found)] = set(cutting)
             if step.operation == "crop" or step.parameters.get("crop") == "common":
                 cutting.add(len(found))
+            self.known_as[name] = len(found)
             found.append(step)
             self.places.append(self.where(name))
+        if "registration_calculation" in names and "registration_transformation" in self.known_as:
+            self.known_as["registration_calculation"] = self.known_as["registration_transformation"]
         self._registration(names)
         if found:
             self.notes.append(

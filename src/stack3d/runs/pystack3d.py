@@ -102,7 +102,7 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
         job.notes.append("history is not used: a run keeps beside its result what is done, and does again what changed")
     recipe = Recipe(steps, input=opening, output={"path": str(folder / "clean.zarr")})
     recipe.is_project, recipe._places = True, job.places
-    recipe._of_input, recipe._counted_from = job.of_input, job.counted_from
+    recipe._of_input, recipe._counted_from, recipe._known_as = job.of_input, job.counted_from, job.known_as
     recipe.notes.extend(job.notes)
     return Project(folder, recipe, job.notes)
 
