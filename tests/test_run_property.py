@@ -25,6 +25,14 @@ def step(name, **parameters):
     return st.builds(Step, st.just(name), st.fixed_dictionaries({}, optional=parameters), st.booleans())
 
 
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory):
+    made = stack3d.synthetic.make_stack((24, 96, 112), defects={"drift": True, "curtains": True, "gain": True})
+    da = made.stack.copy(data=made.stack.values.copy())
+    da.values[7] = 0  # blank
+    return da.stack3d.save(tmp_path_factory.mktemp("dirty") / "raw.zarr")
+
+
 numbers = st.integers(0, 6)
 STEPS = st.lists(
     st.one_of(
@@ -65,3 +73,15 @@ def test_the_record_of_a_run_is_its_recipe_and_gives_its_result_again(raw, steps
         assert found == Recipe([Step(s.operation, s.parameters) for s in recipe.steps])
         assert Recipe.from_text(found.to_text()) == found
         xr.testing.assert_equal(stack3d.replay(stack3d.open_stack(raw), result), result)
+
+
+@pytest.mark.parametrize("preset", ["fibsem", "hifiem"])
+@pytest.mark.filterwarnings("ignore::stack3d.SaturationWarning")
+def test_so_does_the_record_of_a_preset(dirty, tmp_path, preset):
+    recipe = Recipe(Recipe.preset(preset).steps, input={"path": str(dirty)})
+    result = stack3d.run(recipe, out=tmp_path / "clean.zarr", report=False)
+    found = Recipe.from_provenance(result)
+    assert [step.operation for step in found.steps] == [step.operation for step in recipe.steps]
+    assert found == Recipe([Step(s.operation, s.parameters) for s in recipe.steps], input=found.input)
+    assert Recipe.from_text(found.to_text()) == found
+    xr.testing.assert_equal(stack3d.replay(stack3d.open_stack(dirty).load(), result), result)
