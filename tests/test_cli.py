@@ -169,3 +169,8 @@ def test_errors_of_the_system_begin_with_words_and_name_what_was_given(folder, t
     said = capsys.readouterr().err
     assert "there is no folder" in said
     assert "unfinished" not in said
+
+
+def test_the_package_is_a_command_too():
+    done = subprocess.run([sys.executable, "-m", "stack3d", "--version"], capture_output=True, text=True, check=True)
+    assert stack3d.__version__ in done.stdout

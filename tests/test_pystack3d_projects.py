@@ -241,13 +241,38 @@ def test_an_area_that_is_the_whole_frame_is_a_copy(project):
     np.testing.assert_array_equal(stack3d.open_stack(project / "clean.zarr").values, raw)
 
 
-def test_what_cannot_be_run_as_one_chain_is_refused_and_a_history_is_noted(project):
+def test_a_history_is_noted(project):
     file = project / "params.toml"
     text = file.read_text()
     file.write_text(text.replace("history = []", 'history = ["cropping"]'))
     assert any("history is not used" in note for note in read_project(project, shape=sizes).notes)
-    file.write_text("serial = false\n" + text)
-    with pytest.raises(RecipeError, match="serial = False"):
+
+
+def test_steps_that_are_not_serial_are_each_done_on_the_raw_slices(project, capsys):
+    write(project, ["cropping", "intensity_rescaling", "registration_calculation", "registration_transformation"])
+    file = project / "params.toml"
+    file.write_text("serial = false\n" + file.read_text())
+    assert main(["run", str(project), "--no-report"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("serial = false: every step is done on the raw slices") == 1
+    results = [line.split()[-1] for line in said.out.splitlines() if line.startswith("result")]
+    assert [path.rpartition("/")[2] for path in results] == [
+        "clean-crop.zarr",
+        "clean-match_histograms.zarr",
+        "clean-register.zarr",
+    ]
+    frames = [tifffile.imread(path) for path in sorted(project.glob("*.tif"))]
+    raw = stack3d.from_array(np.stack(frames[1:]), pixel_size=1)
+    crop, match, register = (stack3d.open_stack(path).load() for path in results)
+    np.testing.assert_array_equal(crop, raw[:, 4:59, 10:70])
+    floats = raw.stack3d.astype(dtype="float32").stack3d.match_histograms(reference="mean", nbins=256)
+    np.testing.assert_array_equal(match, np.rint(floats))
+    assert register.sizes["y"] <= raw.sizes["y"]
+    assert register.sizes["y"] > crop.sizes["y"] or register.sizes["x"] > crop.sizes["x"]
+    assert main(["run", str(project), "--no-report", "--out", str(project / "a.zarr")]) == 1
+    assert "give one with --steps beside --out" in capsys.readouterr().err
+    file.write_text(file.read_text().replace("serial = false", 'serial = "no"'))
+    with pytest.raises(RecipeError, match="serial = 'no' must be true or false"):
         read_project(project, shape=sizes)
 
 
@@ -456,6 +481,24 @@ def test_steps_have_their_names_of_pystack3d_too(project, capsys):
     assert stack3d.open_stack(project / "clean-crop-2.zarr").shape == (7, 55, 60)
     assert main(["run", str(project), "--check", "--steps", "destriping"]) == 1
     assert "step 'destriping' is not in the recipe" in capsys.readouterr().err
+
+
+def test_a_step_that_changes_nothing_may_be_named(project, capsys):
+    write(project, ["cropping", "intensity_rescaling"])
+    text = (project / "params.toml").read_text().replace("area = [10, 70, 5, 60]", "area = [0, 99999, 0, 99999]")
+    (project / "params.toml").write_text(text)
+    assert main(["run", str(project), "--check", "--steps", "cropping,intensity_rescaling"]) == 0
+    assert main(["run", str(project), "--check", "--steps", "cropping"]) == 1
+    assert "step 'cropping' changes nothing in this project" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_and_a_wrong_dim_are_told_by_key_and_line(project):
+    text = (project / "params.toml").read_text()
+    (project / "params.toml").write_text('project_dir = "nowhere"\n' + text.replace("dim = 3", "dim = 4"))
+    with pytest.raises(RecipeError) as found:
+        read_project(project, shape=sizes)
+    assert "line 1: project_dir: there is no folder" in str(found.value)
+    assert "dim = 4 must be 2 or 3" in str(found.value)
 
 
 def test_results_among_the_slices_are_no_part_of_the_input(project, caplog):

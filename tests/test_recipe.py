@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import stack3d
 from stack3d import Recipe
 from stack3d._provenance import dear_steps
+from stack3d.cli import main
 from stack3d.runs import Step
 
 STEPS = [
@@ -152,3 +153,27 @@ def test_a_step_that_lacks_what_it_needs_has_its_other_parameters_checked_too(da
     wanted = ["'estimate' is needed", "order=17", "crop='nothing'", "'dtype' is needed", "step 3"]
     assert len(lines) == len(wanted)
     assert all(word in line for word, line in zip(wanted, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('format = 1\n[[step]]\noperation = "invert"\noperation = "crop"\n', 4),
+        ('[input]\npath = "a"\npath = "b"\n[[step]]\noperation = "invert"\n', 3),
+        ('[output]\n[output]\n[[step]]\noperation = "invert"\n', 2),
+    ],
+)
+def test_what_is_there_twice_is_told_by_its_line(tmp_path, text, line, capsys):
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(stack3d.RecipeError, match=f"a.toml, line {line}: not TOML: "):
+        Recipe.from_file(tmp_path / "a.toml")
+    with pytest.raises(stack3d.RecipeError, match=f"recipe, line {line}: not TOML: "):
+        Recipe.from_text(text)
+    assert main(["run", str(tmp_path / "a.toml"), "--check"]) == 1
+    assert f"a.toml, line {line}: not TOML: " in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path, capsys):
+    (tmp_path / "a.toml").write_bytes(b"format = 1 # \xff\n")
+    assert main(["run", str(tmp_path / "a.toml"), "--check"]) == 1
+    assert "a.toml' is no recipe: it is not text in UTF-8 (byte 13)" in capsys.readouterr().err

@@ -233,10 +233,6 @@ def _init(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     import stack3d
-    from stack3d.runs import run_part
-    from stack3d.runs._choice import chosen
-    from stack3d.runs._input import everything
-    from stack3d.runs._output import target_of
 
     if (arguments.recipe is None) == (arguments.preset is None):
         raise ValueError("give either RECIPE or --preset")
@@ -244,6 +240,18 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.input is not None:
         recipe.input["path"] = os.path.abspath(arguments.input)
     steps = None if arguments.steps is None else [part.strip() for part in arguments.steps.split(",")]
+    if recipe._apart:
+        return _run_apart(recipe, arguments, steps)
+    return _run_steps(recipe, arguments, steps)
+
+
+def _run_steps(recipe: Recipe, arguments: argparse.Namespace, steps: list[str] | None) -> int:
+    import stack3d
+    from stack3d.runs import run_part
+    from stack3d.runs._choice import chosen
+    from stack3d.runs._input import everything
+    from stack3d.runs._output import target_of
+
     if arguments.check:
         wrong = everything(recipe, arguments.out, steps)
         if wrong:
@@ -261,16 +269,26 @@ def _run(arguments: argparse.Namespace) -> int:
         "overwrite": arguments.overwrite,
         "report": False if arguments.no_report else None,
     }
-    if arguments.part is None:
-        print(stack3d.run(recipe, from_step=arguments.from_step, **given).stack3d)
-        print(f"result     {target_of(recipe, arguments.out, steps)}")
-        return 0
-    if arguments.from_step is not None:
+    if None not in (arguments.from_step, arguments.part):
         raise ValueError("--from and --part: do the step again by a run without --part first")
-    clean = run_part(recipe, arguments.part, **given)
-    print(f"part {arguments.part} is written; others are not" if clean is None else clean.stack3d)
+    part, start = arguments.part, arguments.from_step
+    clean = run_part(recipe, part, **given) if part else stack3d.run(recipe, from_step=start, **given)
+    print(f"part {part} is written; others are not" if clean is None else clean.stack3d)
     if clean is not None:
         print(f"result     {target_of(recipe, arguments.out, steps)}")
+    return 0
+
+
+def _run_apart(recipe: Recipe, arguments: argparse.Namespace, steps: list[str] | None) -> int:
+    """Run steps on the raw slices, each to a result of its own."""
+    from stack3d.runs._choice import alone, chosen
+
+    places = [place for place in chosen(recipe, steps) if place not in recipe._of_input or len(recipe) == 1]
+    for name, option in (("plan", "--plan"), ("part", "--part"), ("from_step", "--from"), ("out", "--out")):
+        if len(places) > 1 and getattr(arguments, name) not in (None, False):
+            raise ValueError(f"serial = false: every step is a run of its own; give one with --steps beside {option}")
+    for place in places:
+        _run_steps(alone(recipe, place), arguments, None)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,8 +17,11 @@ def number_of(recipe: Recipe, step: str | int) -> int:
         step = int(step)
     if isinstance(step, int) and not isinstance(step, bool) and 1 <= step <= len(names):
         return step - 1
+    known = recipe._known_as.get(str(step))
+    if known is not None:
+        return known
     if step in recipe._known_as:
-        return recipe._known_as[str(step)]
+        raise ValueError(f"step {step!r} changes nothing in this project")
     # What belongs to the input, such as the choice of slices, has a number and no name.
     places = [place for place, name in enumerate(names) if name == step and place not in recipe._of_input]
     if len(places) == 1:
@@ -36,7 +40,9 @@ def chosen(recipe: Recipe, steps: Sequence[str | int] | None) -> list[int]:
         return list(range(len(recipe.steps)))
     if isinstance(steps, str):
         raise TypeError(f"steps={steps!r} must be a list of names or numbers, such as [{steps!r}]")
-    asked = {number_of(recipe, step) for step in steps}
+    # Of a project's names some may be of steps that change nothing, such as a crop to the whole frame.
+    telling = [step for step in steps if recipe._known_as.get(str(step), 0) is not None]
+    asked = {number_of(recipe, step) for step in telling or steps}
     if not asked:
         raise ValueError("steps=[] names no step")
     for place in sorted(asked):
@@ -55,3 +61,19 @@ def label_of(recipe: Recipe, place: int) -> str:
     name = recipe.steps[place].operation
     alike = [step for k, step in enumerate(recipe.steps) if step.operation == name and k not in recipe._of_input]
     return name if len(alike) == 1 else f"{name}-{place + 1}"
+
+
+def alone(recipe: Recipe, place: int) -> Recipe:
+    """Return the recipe of one step for the raw stack, with those that belong to the input, and a result of its own."""
+    from stack3d.runs.recipe import Recipe
+
+    places = sorted({place} | recipe._of_input)
+    result = Path(recipe.output["path"])
+    if len(places) < len(recipe):
+        result = result.with_name(f"{result.stem}-{label_of(recipe, place)}{result.suffix}")
+    part = Recipe([recipe.steps[k] for k in places], input=recipe.input, output={**recipe.output, "path": str(result)})
+    part.is_project, part._of_input = recipe.is_project, recipe._of_input
+    part._known_as = {name: places.index(k) for name, k in recipe._known_as.items() if k in places}
+    part._places = [recipe._places[k] for k in places]
+    part.notes.extend(recipe.notes)
+    return part

@@ -104,6 +104,7 @@ def tried(recipe: Recipe) -> tuple[xr.DataArray | None, list[str]]:
             if named is not None or not dropped:
                 wrong.append(f"{_where(recipe, named or 'path')}: {in_words(recipe, text, placed=False)}")
             if named is None:
+                wrong[-1] += "; values of steps are looked at once it opens" if recipe.steps and not dropped else ""
                 return None, wrong
             del given[named]
             dropped = True

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from stack3d.runs._document import Source
-from stack3d.runs._pystack3d_values import Values, _number
+from stack3d.runs._pystack3d_areas import EVERYTHING, Areas
+from stack3d.runs._pystack3d_values import _number
 from stack3d.runs._step import Step
 
 STEPS = (
@@ -29,14 +30,15 @@ _MODELS = {
 }
 _WEIGHTS = {"HuberT": "huber", "Hampel": "hampel", "None": "none", "": "none"}
 _FILLS = {"edge": "edge", "constant": "constant", "reflect": "reflect", "symmetric": "reflect"}
-_EVERYTHING = 99999  # what PyStack3D's default files give for "to the end"
 
 
-class Translation(Values):
+class Translation(Areas):
     """Steps, and what is wrong or differs, of one project.
 
     Attributes
     ----------
+    apart : bool
+        Whether every step is for the raw slices, not for what the one before it gives.
     places : list of str
         Where each step stands in the file.
     of_input : frozenset of int
@@ -44,30 +46,34 @@ class Translation(Values):
     counted_from : dict
         Of a step with an area: those without which its frames, and so its area, would lie elsewhere.
     known_as : dict
-        The step (from 0) of each name that PyStack3D has for it.
+        The step (from 0) of each name that PyStack3D has for it, None where it changes nothing.
     """
 
-    def __init__(self, source: Source, sizes: dict[str, int], tables: Mapping[str, Any], channels: list[str]) -> None:
-        super().__init__(source, tables)
-        self.sizes, self.channels = sizes, channels
-        self.cut = False  # by a registration: sizes are known only when it has been measured
-        self.has_area = False
-        self.notes: list[str] = []
+    def __init__(
+        self, source: Source, sizes: dict[str, int], tables: Mapping[str, Any], channels: list[str], *, apart: bool
+    ) -> None:
+        super().__init__(source, tables, sizes)
+        self.channels, self.apart = channels, apart
         self.places: list[str] = []
         self.of_input: frozenset[int] = frozenset()
         self.counted_from: dict[int, set[int]] = {}
-        self.known_as: dict[str, int] = {}
+        self.known_as: dict[str, int | None] = {}
 
     def steps(self, names: list[str]) -> list[Step]:
         """Return the steps of these names, in their order."""
         found = self._slices()
         cutting: set[int] = set()
+        raw = dict(self.sizes)
         for name in names:
+            if self.apart:
+                self.sizes, self.cut = dict(raw), False
+                cutting.clear()
             table = self._table(name)
             if name == "registration_calculation":
                 continue  # one step with the transformation
             self.has_area = False
             step = getattr(self, f"_{name}")(table)
+            self.known_as[name] = None
             if step is None:
                 continue
             if self.has_area and cutting:
@@ -77,9 +83,11 @@ class Translation(Values):
             self.known_as[name] = len(found)
             found.append(step)
             self.places.append(self.where(name))
-        if "registration_calculation" in names and "registration_transformation" in self.known_as:
-            self.known_as["registration_calculation"] = self.known_as["registration_transformation"]
+        if "registration_calculation" in names:
+            self.known_as["registration_calculation"] = self.known_as.get("registration_transformation")
         self._registration(names)
+        if self.apart:
+            self.notes.append("serial = false: every step is done on the raw slices, and has a result of its own")
         if found:
             self.notes.append(
                 "all steps: values are rounded once at the end; PyStack3D cuts fractions off after every step"
@@ -90,7 +98,7 @@ class Translation(Values):
     def _slices(self) -> list[Step]:
         """Return the step that chooses slices, if they are not all of them."""
         count = self.sizes["z"]
-        first, last = (self._one("", self.tables, *end, 0) for end in (("ind_min", 0), ("ind_max", _EVERYTHING)))
+        first, last = (self._one("", self.tables, *end, 0) for end in (("ind_min", 0), ("ind_max", EVERYTHING)))
         self._one("", self.tables, "nproc", 1, 1)
         if last < first:
             self._problem("", "ind_max", f"ind_max = {last} is below ind_min = {first}")
@@ -118,46 +126,6 @@ class Translation(Values):
             text = "process_steps has registration_transformation before registration_calculation, which it needs"
             self._problem("", "process_steps", text)
 
-    def _area(self, name: str, area: Any) -> dict[str, Any] | None:
-        """Return an area [xmin, xmax, ymin, ymax], counted from the lower left, as slices from the upper left."""
-        if area is None:
-            return None
-        whole = isinstance(area, list) and all(isinstance(v, int) and not isinstance(v, bool) for v in area)
-        if not whole or len(area) != 4:
-            self._problem(name, "area", f"area = {area!r} must be [xmin, xmax, ymin, ymax] in whole pixels")
-            return None
-        rows, cols = self.sizes["y"], self.sizes["x"]
-        if self.cut:
-            return self._area_of_unknown(name, list(area), rows, cols)
-        left, right, low, high = max(area[0], 0), min(area[1], cols), max(area[2], 0), min(area[3], rows)
-        if left >= right or low >= high:
-            self._problem(name, "area", f"area = {area!r} holds nothing of {cols} x {rows} pixels")
-            return None
-        if (left, low) != (area[0], area[2]) or any(
-            a > n and a != _EVERYTHING for a, n in ((area[1], cols), (area[3], rows))
-        ):
-            self.notes.append(
-                f"{name}: area {list(area)} reaches beyond {cols} x {rows} and is cut to it; PyStack3D crops wrongly"
-            )
-        if (left, right, low, high) == (0, cols, 0, rows):
-            return None
-        self.has_area = True
-        return {"y": slice(rows - high, rows - low), "x": slice(left, right), "by": "index"}
-
-    def _area_of_unknown(self, name: str, area: list[int], rows: int, cols: int) -> dict[str, Any] | None:
-        """Return an area of frames that are at most `rows` x `cols`: rows counted from the lower edge, as they are given."""
-        left, right, low, high = area
-        if min(left, low) < 0 or left >= right or low >= high:
-            text = f"area = {area!r} must be [xmin, xmax, ymin, ymax], each pair rising, none below 0"
-            self._problem(name, "area", text)
-            return None
-        y = slice(None if high >= rows else -high, -low or None)
-        x = slice(left or None, None if right >= cols else right)
-        if (y, x) == (slice(None, None), slice(None, None)):
-            return None
-        self.has_area = True
-        return {"y": y, "x": x, "by": "index"}
-
     def _cropping(self, table: dict[str, Any], name: str = "cropping") -> Step | None:
         self._unknown(name, table, {"area"})
         part = self._area(name, table.get("area"))
@@ -175,7 +143,11 @@ class Translation(Values):
         self._unknown("bkg_removal", table, known | {"threshold_min", "threshold_max", "weight_func", "preserve_avg"})
         basis = table.get("poly_basis")
         orders = self._several("bkg_removal", table, "orders", [1, 1, 1], 2, 0) if table.get("orders") else None
-        dim = len(orders) if orders and not basis else self._one("bkg_removal", table, "dim", 3)
+        dim = self._one("bkg_removal", table, "dim", 3)
+        if dim not in (2, 3):
+            self._problem("bkg_removal", "dim", f"dim = {dim!r} must be 2 or 3")
+            dim = 3
+        dim = len(orders) if orders and not basis else dim
         parameters: dict[str, Any] = {"per": "slice" if dim == 2 else "stack"}
         if basis:
             parameters["terms"] = str(basis)
@@ -265,6 +237,10 @@ class Translation(Values):
             text = f"mode = {mode!r} cannot be translated; it is one of {', '.join(_FILLS)}"
             self._problem("registration_transformation", "mode", text)
         parameters["fill"] = _FILLS.get(mode, "edge")
+        if mode == "reflect":
+            self.notes.append(
+                'registration_transformation: mode = "reflect" is "symmetric" here: the pixels at the edge are repeated'
+            )
         if self._flag("registration_transformation", table, "cropping", False):
             parameters["crop"] = "common"
             self.cut = True

@@ -71,7 +71,7 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
         raise FileNotFoundError(f"path={str(path)!r}: there is no params.toml")
     tables = _tables(file)
     folder = file.parent / str(tables.get("project_dir") or tables.get("dirname") or tables.get("input_dirname") or ".")
-    source = Source(file.read_text(encoding="utf-8"), file)
+    source = Source.read(file)
     values = Values(source, tables)
     asked = values.names("process_steps", [])
     names = list(dict.fromkeys(asked))
@@ -88,20 +88,16 @@ def read_project(path: Path, *, shape: Callable[[Mapping[str, Any]], Mapping[str
     values.problems += [
         f"{_where(source, key)}: {key!r} is not a key of PyStack3D" for key in tables if key not in (*_GENERAL, *STEPS)
     ]
-    if tables.get("serial", True) is not True:
-        values.problems.append(
-            f"{_where(source, 'serial')}: serial = {tables['serial']!r} (every step from the raw slices) cannot be run as one chain; "
-            "run the steps one by one with --steps and --out"
-        )
     opening, sizes = _opening(values, folder, names, shape)
-    job = Translation(source, sizes, tables, values.names("channels", ["."]))
+    apart = not values._flag("", tables, "serial", True)
+    job = Translation(source, sizes, tables, values.names("channels", ["."]), apart=apart)
     steps = job.steps([name for name in names if name in STEPS])
     if values.problems or job.problems:
         raise RecipeError(by_line(list(dict.fromkeys([*values.problems, *job.problems]))))
     if tables.get("history"):
         job.notes.append("history is not used: a run keeps beside its result what is done, and does again what changed")
     recipe = Recipe(steps, input=opening, output={"path": str(folder / "clean.zarr")})
-    recipe.is_project, recipe._places = True, job.places
+    recipe.is_project, recipe._apart, recipe._places = True, apart, job.places
     recipe._of_input, recipe._counted_from, recipe._known_as = job.of_input, job.counted_from, job.known_as
     recipe.notes.extend(job.notes)
     return Project(folder, recipe, job.notes)
@@ -112,6 +108,12 @@ def _opening(
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Return how the stack is opened, and its sizes; what is wrong with its channels or names hides nothing else."""
     channels = values.names("channels", ["."]) or ["."]
+    if not folder.is_dir():
+        key = next(
+            (name for name in ("project_dir", "dirname", "input_dirname") if values.tables.get(name)), "project_dir"
+        )
+        values.problems.append(f"{values.where('', key)} {key}: there is no folder {str(folder)!r}")
+        return {"path": str(folder)}, {"z": _EVERYTHING, "y": _EVERYTHING, "x": _EVERYTHING}
     missing = [channel for channel in channels if not (folder / channel).is_dir()]
     values.problems += [
         f"{values.where('', 'channels')} channels has {channel!r}: there is no folder {str(folder / channel)!r}"
@@ -158,6 +160,6 @@ def _in_words(text: str) -> str:
 
 def _tables(file: Path) -> dict[str, Any]:
     try:
-        return tables_of(file.read_text(encoding="utf-8"))
+        return tables_of(Source.read(file).text)
     except NotToml as error:
         raise RecipeError([f"{file.name}, line {error.line}: not TOML: {error}"]) from None

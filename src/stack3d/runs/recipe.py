@@ -70,12 +70,14 @@ class Recipe:
         self._faults: list[str] = []
         self._unread: set[tuple[int, str]] = set()
         # Of a project of PyStack3D: its result lies among its slices; steps (from 0) that choose these slices, and
-        # others without which the area of a step lies elsewhere; where each step stands in its file; which step its names mean.
+        # others without which the area of a step lies elsewhere; where each step stands in its file; which step its names mean;
+        # whether each is for the raw slices.
         self.is_project = False
         self._of_input: frozenset[int] = frozenset()
         self._counted_from: dict[int, set[int]] = {}
         self._places: list[str] = []
-        self._known_as: dict[str, int] = {}
+        self._known_as: dict[str, int | None] = {}
+        self._apart = False
 
     @classmethod
     def of(cls, given: Any) -> Recipe:
