@@ -183,7 +183,7 @@ class Run:
         self.keys = keys_of(key, self.chain)
         self.stages: dict[str, xr.DataArray] = {}
         # Of the raw stack, so that all stores are laid out the same, with or without checkpoints before them.
-        self.together = _stream.frames_together(raw)
+        self.together = 1 if raw.chunks is None else _stream.frames_together(raw)
         self.estimates: dict[str, xr.Dataset] = {}
         self._forecast = stages
         self.write: Callable[..., None] = _store.write  # who writes a store, whole or not at all
