@@ -29,7 +29,7 @@ STEPS = [
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     made = stack3d.synthetic.make_stack((12, 48, 48), defects={"gain": True, "uneven_z": True})
-    return made.stack.stack3d.save(tmp_path_factory.mktemp("raw") / "raw.zarr")
+    return made.stack.chunk(z=1).stack3d.save(tmp_path_factory.mktemp("raw") / "raw.zarr")
 
 
 @pytest.fixture
