@@ -66,3 +66,12 @@ def test_vendor_images_open_calibrated_with_their_metadata():
         assert da.stack3d.pixel_size.units == "nm"
         assert da.stack3d.pixel_size.x > 0
         assert "accelerating_voltage" in da.stack3d.metadata
+
+
+@needs_tissue
+@pytest.mark.parametrize("length", [60, 20])
+def test_no_slice_of_a_part_of_an_undamaged_volume_is_called_bad_at_its_ends_neither(length):
+    volume = stack3d.open_stack(FIB25, pixel_size=10)[:, :160, :160].load()
+    for start in (0, 70, 140):
+        part = volume.isel(z=slice(start, start + length))
+        assert part.stack3d.find_bad_slices()["valid"].values.all()

@@ -150,17 +150,22 @@ def _shading(glow: np.ndarray, contrast: np.ndarray, use: np.ndarray) -> np.ndar
     """Return the spread of the brightness over the frame that the neighbours do not show, whatever gain and offset.
 
     In standard deviations of the frame, less the usual. Neighbours of one side are enough to know it from: a step that
-    the stack does not take back leaves one.
+    the stack does not take back leaves one. At the ends of the stack there are no others, and what is usual for one side
+    counts: slices change more from one side than within.
     """
     count = len(glow)
-    out = np.full(count, np.nan)
+    out = np.full((count, 3), np.nan)
     for k in range(count):
-        both = [range(max(k - 3, 0), k), range(k + 1, min(k + 4, count))]
-        sides = [np.array([j for j in side if use[j]], dtype=np.int64) for side in (*both, [*both[0], *both[1]])]
-        found = [_left_over(glow[k], np.median(glow[side], axis=0)) for side in sides if side.size]
-        if found:
-            out[k] = np.fmin.reduce(found) / contrast[k]
-    return np.asarray(out - usual(out, use))
+        before, after = range(max(k - 3, 0), k), range(k + 1, min(k + 4, count))
+        for n, around in enumerate((before, after, [*before, *after])):
+            side = [j for j in around if use[j]]
+            if side:
+                out[k, n] = _left_over(glow[k], np.median(glow[side], axis=0)) / contrast[k]
+    least = np.fmin.reduce(out, axis=1)
+    excess = least - usual(least, use)
+    for n, alone in ((0, np.isnan(out[:, 1])), (1, np.isnan(out[:, 0]))):
+        excess[alone] = (out[:, n] - usual(out[:, n], use))[alone]
+    return np.asarray(excess)
 
 
 def _left_over(seen: np.ndarray, expected: np.ndarray) -> float:
