@@ -671,3 +671,9 @@ def test_the_memory_of_workers_is_told_apart():
     if sys.platform != "win32":
         assert said[1][0].startswith("peak memory 1 GB, workers up to ")
         assert "its workers have a line of their own" in said[1][1]
+
+
+def test_a_stack_without_a_good_slice_has_its_page(tmp_path):
+    made = stack3d.synthetic.make_stack((6, 40, 48)).stack.assign_coords(valid=("z", np.zeros(6, bool)))
+    page = stack3d.report(made.stack3d.invert(), tmp_path / "a.html", before=made)
+    assert "6 of 6" in Path(page).read_text(encoding="utf-8")
