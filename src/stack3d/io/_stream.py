@@ -122,7 +122,7 @@ def blocks(variable: xr.Variable) -> Iterator[tuple[tuple[int, ...], tuple[int, 
 
 def write_frames(
     ds: xr.Dataset,
-    write: Callable[..., None],
+    write: Callable[..., object],
     partial: Path,
     *,
     label: str,
@@ -283,7 +283,7 @@ def _lazy_write(data: dask.array.Array, task: _Write) -> dask.array.Array:
 class _Write:
     """Writes a block and returns a byte, so that no computed block is kept."""
 
-    def __init__(self, write: Callable[..., None], partial: str, arguments: dict[str, Any]) -> None:
+    def __init__(self, write: Callable[..., object], partial: str, arguments: dict[str, Any]) -> None:
         self.write, self.partial, self.arguments = write, partial, arguments
 
     def __call__(self, block: Any, start: tuple[int, ...]) -> np.ndarray:

@@ -177,10 +177,10 @@ def _check_length(data: bytes, codec: Any) -> None:
         raise ValueError(f"it has {len(data)} bytes where its header says {int.from_bytes(data[12:16], 'little')}")
 
 
-def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
-    """Write a block that begins at a chunk, and ends at one or at the end of the array.
+def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> tuple[int, ...]:
+    """Write a block that begins at a chunk, and ends at one or at the end of the array; return the size of each file.
 
-    As Zarr has it, a chunk that is all of the fill value is not written.
+    As Zarr has it, a chunk that is all of the fill value is not written: its size is 0.
 
     Raises
     ------
@@ -192,6 +192,7 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
             raise ValueError(f"a block at {tuple(start)} of {block.shape} does not fill chunks of {chunks.shape}")
     counts = [-(-size // length) for size, length in zip(block.shape, chunks.shape)]
     first = [begin // length for begin, length in zip(start, chunks.shape)]
+    sizes = []
     for index in np.ndindex(*counts):
         place = tuple(slice(k * n, (k + 1) * n) for k, n in zip(index, chunks.shape))
         values = np.asarray(block[place], dtype=chunks.dtype, order="C")
@@ -205,13 +206,14 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> None:
         if _is_fill(values, chunks.fill):
             if os.path.exists(path):
                 os.remove(path)
+            sizes.append(0)
             continue
         if chunks.separator == "/":
             os.makedirs(os.path.dirname(path), exist_ok=True)
         parts = [values.data] if chunks.codec is None else _encoded(values, chunks.codec)
         with open(path, "wb", buffering=0) as file:
-            for part in parts:
-                _write_all(file, part)
+            sizes.append(sum(_write_all(file, part) for part in parts))
+    return tuple(sizes)
 
 
 def _encoded(values: np.ndarray, codec: Any) -> list[Any]:
@@ -269,10 +271,12 @@ def _gets_smaller(values: np.ndarray, codec: Any) -> bool:
     return len(_blosc(probe, codec, codec.clevel)) < _PAYS * probe.nbytes
 
 
-def _write_all(file: Any, data: Any) -> None:
+def _write_all(file: Any, data: Any) -> int:
     left = memoryview(data).cast("B")
+    size = len(left)
     while left:
         left = left[file.write(left) :]
+    return size
 
 
 def _is_fill(values: np.ndarray, fill: np.ndarray) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stack3d.io import _stream, _zarr_chunks, _zarr_headers
+from stack3d.io import _chunk_sizes, _stream, _zarr_chunks, _zarr_headers
 
 COMPRESSIONS: tuple[str | None, ...] = ("lz4", "zstd", "gzip", None)
 FOLDER = True
@@ -81,18 +81,18 @@ def declare(ds: xr.Dataset, path: Path, *, compression: str | None, chunks: Mapp
     _zarr_headers.consolidate(path)
 
 
-def write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> None:
-    """Write a block of whole frames into the declared variable `name`."""
+def write_block(block: np.ndarray, start: tuple[int, ...], *, path: str, name: str) -> tuple[int, ...] | None:
+    """Write a block of whole frames into the declared variable `name`; return the sizes of its chunks, where known."""
     # No two blocks share a chunk: see `_stream.frame_chunk` and `_stream.block_chunks`.
     folder = os.path.join(path, name)
     chunks = _zarr_chunks.of(folder)
     if chunks is not None:
-        _zarr_chunks.write(chunks, block, start)
-        return
+        return _zarr_chunks.write(chunks, block, start)
     import zarr
 
     array = zarr.open_array(folder, mode="r+", zarr_format=3)
     array[tuple(slice(begin, begin + length) for begin, length in zip(start, block.shape))] = block
+    return _chunk_sizes.of_block(folder, start, block.shape)
 
 
 def _compressors(compression: str | None, itemsize: int) -> tuple[dict[str, Any], ...]:

@@ -32,7 +32,7 @@ class RunNotes:
         return list(dict.fromkeys(str(line) for line in self.state.get("warnings", ())))
 
     def estimate_of(self, number: int) -> xr.Dataset | None:
-        """Return the estimate of a step, counted from 0, where it is still there."""
+        """Return the estimate of a step, counted from 0, where it is still there and can be read."""
         note = self.steps[number] if number < len(self.steps) else {}
         if self.folder is None or "estimate" not in note:
             return None
@@ -40,10 +40,11 @@ class RunNotes:
         if name in self.known:
             return self.known[name]
         path = self.folder / "estimates" / name
-        if not path.is_file():
+        try:
+            with xr.open_dataset(path) as found:
+                return found.load()
+        except (OSError, RuntimeError, ValueError, KeyError):  # no longer there, or damaged since
             return None
-        with xr.open_dataset(path) as found:
-            return found.load()
 
 
 def read(folder: str | os.PathLike[str] | None, known: Mapping[str, xr.Dataset] | None = None) -> RunNotes:

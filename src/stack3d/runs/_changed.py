@@ -93,14 +93,18 @@ def _same_estimates(folder: RunFolder, chain: Sequence[Link], old: Sequence[str]
         if known.estimator is None or not known.estimates(step.parameters):
             continue
         paths = [folder.estimate(shown(chain, place), known.estimator.__name__, keys[place]) for keys in (old, new)]
-        if not all(path.is_file() for path in paths) or _digest(paths[0]) != _digest(paths[1]):
+        old_one, new_one = map(_digest, paths)
+        if old_one is None or old_one != new_one:
             return False
     return True
 
 
-def _digest(path: Path) -> tuple[str, str]:
-    with xr.open_dataset(path) as found:
-        return estimates.digest(found), str(found.attrs.get("frame"))
+def _digest(path: Path) -> tuple[str, str] | None:
+    try:
+        with xr.open_dataset(path) as found:
+            return estimates.digest(found), str(found.attrs.get("frame"))
+    except (OSError, RuntimeError, ValueError, KeyError):  # not there, or damaged
+        return None
 
 
 def _moved(da: xr.DataArray, old: Path, new: Path, paths: set[str]) -> bool:

@@ -19,8 +19,9 @@ from stack3d import estimates, progress
 from stack3d._alone import slices_alone
 from stack3d._provenance import OPERATIONS
 from stack3d._records import signature_of
+from stack3d._warn import warn
 from stack3d.io.atlas import SUFFIX as ATLAS_SUFFIX
-from stack3d.runs import _store
+from stack3d.runs import _damage, _store
 from stack3d.runs._lock import held, is_held
 from stack3d.runs._values import normalised
 
@@ -63,6 +64,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.part = ""  # the one that is being written here, where one is
         try:
             for folder in (path, path / "estimates", path / "checkpoints"):
                 folder.mkdir(exist_ok=True)
@@ -106,6 +108,63 @@ class RunFolder:
     def checkpoint(self, number: int, name: str, key: str) -> Path:
         """Return where the result of a step is kept."""
         return self.path / "checkpoints" / f"{number:02d}_{name}_{key}.zarr"
+
+    def is_whole(self, path: Path) -> bool:
+        """Return whether a checkpoint is there and whole; one that lost chunks is taken up again as unfinished."""
+        damage = _damage.found(path, _store.marks_of(path)) if path.is_dir() else _damage.NONE
+        if not damage:
+            return path.is_dir()
+        self._check_alone(path, damage)
+        warn(f"the checkpoint {str(path)!r} has {damage}: {damage.remedy}")
+        if damage.files:
+            _store.remove(path)
+        else:
+            _store.take_up_again(path, path, _store.marks_of(path), damage.blocks)
+        return False
+
+    @property
+    def _marks(self) -> Path:
+        return self.path / "result.blocks"
+
+    def damage_of(self, result: Path) -> _damage.Damage:
+        """Return what the result lost since `keep_marks`."""
+        return _damage.found(result, self._marks) if result.is_dir() else _damage.NONE
+
+    def keep_marks(self, path: Path) -> None:
+        """Keep the marks of the store `path`, which has become the result, where `clean` leaves them."""
+        shutil.rmtree(self._marks, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # of a store that an earlier version wrote
+            os.replace(_store.marks_of(path), self._marks)
+
+    def take_back(self, result: Path, path: Path, damage: _damage.Damage) -> None:
+        """Let a result that lost chunks be the unfinished store `path` again."""
+        self._check_alone(result, damage)
+        warn(f"the result {str(result)!r} has {damage}: {damage.remedy}")
+        if damage.files:
+            return
+        _store.take_up_again(path, result, self._marks, damage.blocks)
+
+    def _check_alone(self, store: Path, damage: _damage.Damage) -> None:
+        others = [name for name in self.at_work() if name != self.part]
+        if others:
+            raise RuntimeError(
+                f"{str(store)!r} has {damage}, and is not mended while other jobs may read it ({', '.join(others)}). When "
+                "all have ended, run again, or submit the same jobs again: what is missing is made again"
+            )
+
+    def known_estimate(self, path: Path) -> xr.Dataset | None:
+        """Return an estimate that was kept, or None; one that cannot be read is deleted, with a warning."""
+        if not path.is_file():
+            return None
+        try:
+            return load_estimate(path)
+        except PermissionError:
+            raise
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            why = str(error).splitlines()[0] if path.stat().st_size else "it is empty"
+            warn(f"the estimate {str(path)!r} cannot be read ({why}): it is made again")
+            path.unlink()
+            return None
 
     def keep_estimate(self, path: Path, estimate: xr.Dataset) -> xr.Dataset:
         """Save an estimate, whole or not at all, and return it as it is read back."""

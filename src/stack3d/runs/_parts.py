@@ -172,6 +172,7 @@ class Shared:
         parts = self.folder.path / "parts"
         parts.mkdir(exist_ok=True)
         name = f"{self.part.index:05d}-of-{self.part.workers:05d}.lock"
+        self.folder.part = Path(name).stem
         with ExitStack() as stack:
             stack.enter_context(held(parts / name, f"another job is writing part {self.part}", wait=False))
             try:

@@ -71,6 +71,7 @@ def saying_how_to_go_on(folder: Path) -> Iterator[None]:
         kept = [
             f"{counted(len(_marks.found(marks)), 'block')} of {marks.stem.partition('.')[0]!r}"
             for marks in (folder / "checkpoints").glob("*.blocks")
+            if marks.with_suffix(".unfinished").is_dir()
         ]
         whole = sum(1 for _ in (folder / "estimates").glob("*.nc"))
         free = shutil.disk_usage(folder).free / 2**20

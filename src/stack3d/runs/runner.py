@@ -18,8 +18,8 @@ from stack3d._provenance import OPERATIONS
 from stack3d.io import _atomic, _kept_chunks, _stream, open_stack
 from stack3d.io import checkpoint as write_again
 from stack3d.options import get_option
-from stack3d.runs import _changed, _choice, _input, _output, _plan, _store
-from stack3d.runs._folder import RunFolder, input_of, keys_of, load_estimate
+from stack3d.runs import _changed, _choice, _damage, _input, _output, _plan, _store
+from stack3d.runs._folder import RunFolder, input_of, keys_of
 from stack3d.runs._forecast import Stage, forecast
 from stack3d.runs._links import Link, links, shown
 from stack3d.runs._ready import ready
@@ -128,27 +128,6 @@ def prepared(
             yield Run(recipe, folder, raw, source, target, chosen, stages)
 
 
-def clean(result: str | os.PathLike[str]) -> int:
-    """Delete the checkpoints of a run, finished or not; the result and the estimates stay.
-
-    Parameters
-    ----------
-    result : path
-        What `run` made or was to make, such as ``"clean.zarr"``.
-
-    Returns
-    -------
-    int
-        How many bytes that gave back.
-    """
-    folder = Path(f"{os.path.realpath(result)}.run")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"result={str(result)!r}: there is no folder {str(folder)!r} of a run")
-    kept = RunFolder(folder)
-    with kept.locked():
-        return kept.clean()
-
-
 class Run:
     """One run: what has been done so far, and its notes."""
 
@@ -166,6 +145,7 @@ class Run:
         self.input = input_of(raw, source, target)
         key = self.input.key
         self.before: dict[str, Any] = {}
+        self.damage = _damage.NONE  # of an earlier result
         self.state: dict[str, Any] = {
             "input": key,
             "steps": [],
@@ -192,9 +172,10 @@ class Run:
         """Return the result if it is there and up to date."""
         self.before = self.folder.state()
         ours = self.before.get("result", {})
-        if self.target.exists() and ours.get("key") == self.keys[-1] and ours.get("made") == _output.stamp(self.target):
-            return open_stack(self.target)
-        return None
+        if not self.target.exists() or ours.get("made") != _output.stamp(self.target):
+            return None
+        self.damage = self.folder.damage_of(self.target)
+        return None if self.damage or ours.get("key") != self.keys[-1] else open_stack(self.target)
 
     def result(self, from_step: str | int | None, overwrite: bool) -> xr.DataArray:
         """Do what is missing, and return the result. The folder must be held."""
@@ -205,13 +186,18 @@ class Run:
         if from_step is not None:
             first = _choice.number_of(self.recipe, from_step)
             self.folder.forget(1 + sum(place < first for place in self.chosen))
-        _output.check_target(self.target, self.before.get("result", {}), self.made_of, overwrite)
+        ours = self.before.get("result", {})
+        changed = bool(self.damage) and _damage.is_change(self.target, self.damage)
+        _output.check_target(self.target, {} if changed else ours, self.made_of, overwrite)
         stages = forecast([link.step for link in self.chain], self.raw) if self._forecast is None else self._forecast
         _plan.check_space(self.folder.path, stages, self.raw)
         _plan.keep_recipe(self.recipe, self.folder.path, self.chosen)
         _changed.say(self.folder, self.input)
         start = time.perf_counter()
         with _plan.noting_warnings(self.state["warnings"]), _plan.saying_how_to_go_on(self.folder.path):
+            if self.damage and not changed and ours["key"] == self.keys[-1] and from_step is None:
+                path = self.folder.checkpoint(shown(self.chain, len(self.chain) + 1), "result", self.keys[-1])
+                self.folder.take_back(self.target, path, self.damage)
             da = self._through(self.chain)
             clean = self._in_place(self._write(da, len(self.chain) + 1, "result", self.keys[-1]))
         self.state["seconds"] = round(time.perf_counter() - start, 3)
@@ -232,7 +218,7 @@ class Run:
         da, first = self.raw, 0
         for number in range(len(chain), 0, -1):
             path = self.folder.checkpoint(shown(chain, number), chain[number - 1].step.operation, self.keys[number])
-            if path.is_dir():
+            if self.folder.is_whole(path):
                 da, first = open_stack(path), number
                 self.state["resumed_after"] = number
                 _LOGGER.info("going on after step %d (%s)", shown(chain, number), chain[number - 1].step.operation)
@@ -255,12 +241,23 @@ class Run:
     def _spare_repeats(self, da: xr.DataArray, number: int, chain: list[Link]) -> xr.DataArray:
         """Write the stack before an estimate would repeat a dear step."""
         name = OPERATIONS[chain[number - 1].step.operation].estimator.__name__  # type: ignore[union-attr]
-        if self._estimate_path(number, name).is_file() or not _provenance.dear_steps(da):
+        before, key = chain[number - 2].step.operation, self.keys[number - 1]
+        # What was begun there has lost chunks since: to mend it takes less than to repeat the step.
+        lost = _store.unfinished(self.folder.checkpoint(shown(self.chain, number - 1), before, key)).is_dir()
+        if (self._known_estimate(number, name) is not None and not lost) or not _provenance.dear_steps(da):
             return da
-        written = self._written(da, number - 1, chain[number - 2].step.operation, self.keys[number - 1])
+        written = self._written(da, number - 1, before, key)
         # The report need not do the dear step once more.
         self.stages |= {name: written for name, stage in self.stages.items() if stage is da}
         return written
+
+    def _known_estimate(self, number: int, name: str) -> xr.Dataset | None:
+        """Return an estimate that was kept, read once."""
+        path = self._estimate_path(number, name)
+        found = self.estimates.get(path.name)
+        if found is None and (found := self.folder.known_estimate(path)) is not None:
+            self.estimates[path.name] = found
+        return found
 
     def _estimate_path(self, number: int, name: str) -> Path:
         return self.folder.estimate(shown(self.chain, number), name, self.keys[number])
@@ -269,13 +266,11 @@ class Run:
     def _kept_estimates(self, number: int) -> Iterator[None]:
         def keeper(estimator: Callable[..., xr.Dataset], da: xr.DataArray, parameters: dict[str, Any]) -> xr.Dataset:
             path = self._estimate_path(number, estimator.__name__)
-            if not path.is_file():
+            found = self._known_estimate(number, estimator.__name__)
+            if found is None:
                 with self._timed("estimate", estimator.__name__, number):
                     made = estimator(da, **parameters)
-                found = self.folder.keep_estimate(path, made)
-            else:
-                found = load_estimate(path)
-            self.estimates[path.name] = found
+                found = self.estimates[path.name] = self.folder.keep_estimate(path, made)
             return found
 
         with _provenance.keeping_estimates(keeper):
@@ -286,7 +281,7 @@ class Run:
 
     def _write(self, da: xr.DataArray, number: int, name: str, key: str) -> Path:
         """Write what is missing of the store of what a step gives, and return its path."""
-        if (path := self.folder.checkpoint(shown(self.chain, number), name, key)).is_dir():
+        if self.folder.is_whole(path := self.folder.checkpoint(shown(self.chain, number), name, key)):
             return path
         _changed.take_over(self.folder, self.chain, self.input, da, number, name, path)
         if name == "result":
@@ -315,6 +310,7 @@ class Run:
             _store.remove(held)
             return result
         _atomic.put_in_place(held, target)
+        self.folder.keep_marks(held)
         return open_stack(target)
 
     def _keep_notes(self, first: int) -> None:
