@@ -33,6 +33,7 @@ OWN = [
     ("tv", {}),
     ("wavelet", {}),
     ("multiscale", {}),
+    ("correlated", {}),
     ("nlm", {}),
     ("gaussian", {"neighbours": 1}),
     ("nlm_z", {"neighbours": 1}),

@@ -1,6 +1,8 @@
 """Times of the kernels for grey values and resampling beside numpy, scikit-image and OpenCV: medians, one thread.
 
 ``python benchmarks/grey_kernels.py [size] [dtype]``
+
+The last column counts copies of the frame, timed beside each row: one read and one write are the least a step needs.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 from skimage.exposure import match_histograms, rescale_intensity
 from skimage.measure import block_reduce
 
-from stack3d.kernels import binning, blend, cast, curve, histogram, regrid, statistics
+from stack3d.kernels import binning, blend, cast, curve, histogram, regrid, statistics, surface
 
 
 def median_ms(function: Callable[[], object], repeats: int = 9) -> float:
@@ -42,6 +44,14 @@ def main(size: int = 2048, dtype: str = "uint16") -> None:
     grid_y, grid_x = (part.astype("float32") for part in np.meshgrid(place, place, indexing="ij"))
     cells = regrid.area_weights(np.arange(size + 1), np.linspace(0, size, size * 2 // 5 + 1))
     info = np.iinfo(dtype)
+    unit, matrix = np.linspace(0, 1, size), np.array([[0.0, 900, 300], [-700, 200, 0], [400, 0, 0]]) * scale
+
+    def numpy_surface() -> object:
+        v, u = unit[:, None], unit[None, :]
+        terms = ((i, j) for i, j in np.ndindex(3, 3) if matrix[i, j])
+        found = sum(matrix[i, j] * v**i * u**j for i, j in terms)
+        return np.rint(frame - found + 100 * scale).clip(info.min, info.max).astype(dtype)
+
     quarters = [0.0005, 0.25, 0.5, 0.75, 0.9995]
 
     def match() -> object:
@@ -106,6 +116,14 @@ def main(size: int = 2048, dtype: str = "uint16") -> None:
             lambda: cv2.addWeighted(frame, 1.1, frame, 0.0, -30),
         ),
         (
+            "polynomial taken out",
+            lambda: surface.take_out(
+                frame, unit, unit, matrix, 100 * scale, dtype, kind="polynomial", divide=False, dark=0.0
+            ),
+            "numpy",
+            numpy_surface,
+        ),
+        (
             "rescale to 8 bits",
             lambda: curve.rescale(frame, 9000 * scale, 31000 * scale, 0, 255, "uint8"),
             "skimage rescale_intensity",
@@ -151,8 +169,8 @@ def main(size: int = 2048, dtype: str = "uint16") -> None:
     ]
     print(f"{size} x {size} {dtype}, ms of one thread")
     for name, ours, peer, theirs in rows:
-        a, b = median_ms(ours), median_ms(theirs, 3)
-        print(f"{name:28s} {a:8.2f}   {peer:26s} {b:8.2f}   x {b / a:6.1f}")
+        copied, a, b = median_ms(frame.copy), median_ms(ours), median_ms(theirs, 3)
+        print(f"{name:28s} {a:8.2f}   {peer:26s} {b:8.2f}   x {b / a:6.1f}   {a / copied:6.1f} copies")
 
 
 if __name__ == "__main__":

@@ -43,12 +43,29 @@ def with_pores(values, share=0.1, seed=1):
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("weights", ["huber", "hampel", "tukey"])
 def test_coefficients_come_back_in_spite_of_pores_and_saturation(weights, dtype):
-    values = with_pores(texture() + surface())
+    shape = (12, 192, 240)
+    values = with_pores(10000 + (texture(shape) - 10000) / 2 + surface(shape), 0.5)  # 6 % of the pixels
     values[:, :10, :10] = 60000
     background = stack_of(values, dtype).stack3d.estimate_background(weights=weights, low=1000, high=40000)
     found = dict(zip(background["term"].values, background["coefficient"].values, strict=True))
     for term, true in {"x": 3000, "y": -2000, "x**2": 1500, "z": 2500, "x*y": 800}.items():
-        assert found[term] == pytest.approx(true, abs=0.01 * 5000), term
+        assert found[term] == pytest.approx(true, rel=0.01), term
+    for term in ("y**2", "z**2", "x*z", "y*z"):
+        assert found[term] == pytest.approx(0, abs=8), term  # a hundredth of the least of the others
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_residuals_and_the_share_explained_are_those_of_the_noise_in_cells(spoilt):
+    # 32 x 32 cells in each of 9 slices, whose means have the noise of their pixels.
+    values = with_pores(texture() + surface()) if spoilt else texture() + surface()
+    cells, pixels = 32 * 32 * SIZES[0], (values > 1000).sum()
+    background = stack_of(values).stack3d.estimate_background(weights="none", low=1000)
+    rmse = 400 * np.sqrt((cells - 10) / pixels)
+    assert float(background["rmse"]) == pytest.approx(rmse, rel=0.03)  # four standard errors
+    assert 1 - float(background["r_squared"]) == pytest.approx(rmse**2 / (surface().var() + rmse**2), rel=0.07)
+    bare = stack_of(10000 + surface(), "float64").stack3d.estimate_background(weights="none")
+    assert float(bare["r_squared"]) == pytest.approx(1, abs=1e-9)
+    assert float(bare["rmse"]) < 0.5  # the square of x within a cell, 3.75 pixels wide
 
 
 def test_robust_weights_do_without_thresholds():
@@ -124,7 +141,26 @@ def test_each_colour_has_its_own_shading():
         xr.testing.assert_allclose(even[k].drop_vars("channel"), colours[k].stack3d.flatten(), rtol=1e-5)
 
 
-def test_an_estimate_serves_a_crop_a_binned_stack_and_another_channel():
+def test_an_estimate_serves_another_channel_and_each_channel_its_own():
+    grain = texture()
+    first, second = stack_of(grain + surface()), stack_of(0.5 * grain + surface() + 7000)
+    both = xr.concat([first, second], xr.DataArray(["SE", "BSE"], dims="channel"))
+    background = both.sel(channel="SE").stack3d.estimate_background()
+    xr.testing.assert_equal(background["coefficient"], first.stack3d.estimate_background()["coefficient"])
+    # Found where the noise is 400, taken out where it is 200: what is left there is that noise, at its own level.
+    even = both.sel(channel="BSE").stack3d.remove_background(estimate=background)
+    np.testing.assert_allclose(even, second.stack3d.remove_background(estimate=background), rtol=1e-6)
+    left = even.values - 0.5 * grain
+    assert left.std() < 0.02 * surface().std()
+    assert left.mean() == pytest.approx(7000 + surface().mean(), abs=10)
+    assert (second.values - 0.5 * grain).std() == pytest.approx(surface().std(), rel=0.01)
+    own = both.stack3d.estimate_background()
+    np.testing.assert_array_equal(
+        both.stack3d.remove_background(estimate=own).sel(channel="BSE"), second.stack3d.remove_background()
+    )
+
+
+def test_an_estimate_serves_a_crop_and_a_binned_stack():
     values = texture() + surface()
     da = stack_of(values)
     background = da.stack3d.estimate_background()

@@ -10,7 +10,8 @@ import xarray as xr
 from scipy import ndimage
 
 import stack3d
-from stack3d.operations import BlankSliceWarning
+from stack3d.kernels import differences
+from stack3d.operations import BlankSliceWarning, _slice_marks
 
 SPOILT = {4: "blank", 9: "blurred", 14: "shifted", 19: "charged", 24: "duplicated"}
 
@@ -65,6 +66,28 @@ def test_nothing_is_flagged_on_a_clean_stack_nor_on_one_with_steps_that_can_be_c
     frames[20:] = [np.roll(frame, 15, 1) for frame in frames[20:]]  # a jump that stays
     moved = da.copy(data=np.rint(frames).astype(np.uint16))
     assert said(moved.stack3d.find_bad_slices()) == {}
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_noise_that_hides_fine_structure_is_not_taken_for_blur_and_blur_is_seen_through_weaker_noise(seed):
+    da = clean(seed, count=40, shape=(96, 96)).astype(np.float32)
+    white = np.random.default_rng(seed).normal(0, 1, da.shape).astype(np.float32)
+    assert said((da + 8000 * white).stack3d.find_bad_slices()) == {}
+    blurred = da.copy(deep=True)
+    blurred[20] = ndimage.gaussian_filter(da.values[20], 3)
+    for noise in (1000, 2000):
+        assert said((blurred + noise * white).stack3d.find_bad_slices()) == {20: "blurred"}
+
+
+@pytest.mark.parametrize("side", [64, 160])
+def test_the_fine_structure_of_noise_has_the_standard_error_that_is_counted_with(side):
+    rng = np.random.default_rng(0)
+    found = [differences.difference_energies(rng.normal(0, 3, (side, side)).astype("float32")) for _ in range(150)]
+    fine = [(one.brenner_y + one.brenner_x) / 2 - one.mixed for one in found]
+    assert np.std(fine) == pytest.approx(
+        _slice_marks._NOISE_OF_FINE * 9 / side, rel=0.2
+    )  # three and a half standard errors
+    assert abs(np.mean(fine)) < 4 * np.std(fine) / np.sqrt(150)
 
 
 def test_the_first_the_last_and_neighbouring_bad_slices_are_found():

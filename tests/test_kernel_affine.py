@@ -11,6 +11,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import stack3d
 from stack3d.kernels import _groups as groups
 from stack3d.kernels import affine, solve
 
@@ -335,3 +336,14 @@ def test_a_drawn_stack_keeps_shape_and_draws_each_matrix():
     drawn = affine.regularise(stack, np.inf, target=(1, 0, 0, 1), centre=tuple(centre_of(SHAPE)))
     np.testing.assert_allclose(drawn[:, :2, :2], np.tile(np.eye(2), (3, 1, 1)))
     np.testing.assert_allclose(drawn[:, 0, 2], [0, 1, 2], atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["phase", "features"])
+def test_a_pair_turned_scaled_and_shifted_is_matched_to_a_fiftieth_of_a_pixel_at_the_corners(method):
+    # 600 x 800 pixels, 1.2 degrees, 1.01, (7.3, -4.6): the pair that focus stacking programs are measured with.
+    shape = (600, 800)
+    waves, matrix = Waves(0, 250), about(1.01 * turn(1.2), (7.3, -4.6), shape)
+    frames = np.stack([waves.frame(np.eye(3), shape), waves.frame(matrix, shape)])
+    da = stack3d.from_array(np.rint(30000 + 6000 * frames).clip(0, 65535).astype("uint16"), pixel_size=5.0)
+    found = da.stack3d.estimate_transforms(model="similarity", method=method)["transform"].values
+    assert corner_error(found[1] @ np.linalg.inv(found[0]), matrix, shape) < 0.02

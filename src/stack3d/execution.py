@@ -194,8 +194,13 @@ def reduce_frames(
 
 
 def _stacked(results: Any, lead: tuple[int, ...]) -> dict[str, np.ndarray]:
-    columns = {key: np.stack([np.asarray(devices.to_host(result[key])) for result in results]) for key in results[0]}
-    return {key: column.reshape((*lead, *column.shape[1:])) for key, column in columns.items()}
+    # Each number is let go once it stands in its column, so that what is kept of many frames is not held twice.
+    rows, columns = [dict(result) for result in results], {}
+    results[:] = None
+    for key in list(rows[0]):
+        column = np.stack([np.asarray(devices.to_host(row.pop(key))) for row in rows])
+        columns[key] = column.reshape((*lead, *column.shape[1:]))
+    return columns
 
 
 def _device(da: xr.DataArray, device: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from stack3d.kernels import _box_means, _fill, atrous, nlm, noise, wiener
+from stack3d.kernels import _detail_bands, _fill, atrous, nlm, noise, wiener
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._store import finish
 from stack3d.kernels.finite import as_float32, measurable
@@ -19,7 +19,9 @@ NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0, "fi
 COMMON = 0.15  # share of the mean signal of all blocks in that of one, for the second step
 TV = 0.7
 GAUSSIAN = 0.8
+TOLERANCE = 0.25
 RULES = ((1.0, -2.0), (4.0, 0.0))  # gain (per noise variance) and offset of each half of the finest band
+UNSEEING = ("median", "gaussian", "correlated")  # methods that do not look at the noise
 _LEAST_WAVELET = 6  # pixels a side, for one level of db2
 _SHIFTS = ((0, 0), (1, 2), (2, 1), (3, 3))
 
@@ -51,7 +53,7 @@ def denoise(
         NaN) stays as it is, unless the method asks for none.
     gain, offset : float
         The noise has variance ``gain * frame + offset``; NaN: it is alike everywhere.
-    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale"}
+    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated"}
     strength : float
     dtype : dtype
 
@@ -65,7 +67,7 @@ def denoise(
     helpful = [k for k in range(len(frames)) if k == centre or (use[k] and _any_known(frames[k]))]
     given = [measurable(as_float32(frames[k])) for k in helpful]
     middle = helpful.index(centre)
-    if not _any_known(given[middle]) or (method not in ("median", "gaussian") and not sigma > 0):
+    if not _any_known(given[middle]) or (method not in UNSEEING and not sigma > 0):
         return finish(original, dtype)
     counted = np.isfinite(gain)
     if counted:
@@ -88,6 +90,8 @@ def _run(frames: list[Any], centre: int, strength: float, sigma: float, method: 
         return median(filled, max(1, round(strength)))
     if method == "gaussian":
         return gaussian(filled, centre, GAUSSIAN * strength)
+    if method == "correlated":
+        return correlated(filled[centre], TOLERANCE * strength)
     if method == "tv":
         return total_variation(filled[centre], TV * strength * sigma)
     if method == "wavelet":
@@ -250,26 +254,56 @@ def multiscale(frame: Any, rules: Sequence[tuple[float, float]], window: int = 7
     window : int
         Side of the square in pixels, odd; it doubles with each scale.
     """
-    smooth = atrous.smooth(frame, 0)
-    details = frame - smooth
-    coarse = atrous.smooth(2 * details - atrous.smooth(details, 0), 0)
-    fine = details - coarse
-    found = fine * _share(_covariance(fine, smooth + coarse, window), rules[0])
-    found = found + coarse * _share(_covariance(coarse, smooth, window), rules[1])
-    details = details - found
-    for scale, rule in enumerate(rules[2:], 1):
-        # What was noise above shows in the coarser scales as well.
-        smooth = smooth + atrous.smooth(found, scale - 1)
-        rest = atrous.smooth(smooth, scale)
-        band = smooth - rest
-        found = band * _share(_covariance(band, rest, (window - 1) * 2**scale + 1), rule)
-        details = details + band - found
-        smooth = rest
-    return smooth + details
+
+    def share(band: Any, coarser: Any, number: int, side: int) -> Any:
+        return _share(_detail_bands.covariance(band, coarser, side), rules[number])
+
+    return _detail_bands.without_noise(frame, len(rules) - 1, window, share)
 
 
-def _covariance(one: Any, other: Any, side: int) -> Any:
-    return _box_means.square(one * other, side) - _box_means.square(one, side) * _box_means.square(other, side)
+def correlated(
+    frame: Any, tolerance: float = TOLERANCE, scales: int = 3, window: int = 7, surroundings: int | None = None
+) -> Any:
+    """Take from each band what is not correlated with the coarser one more than white noise is (hifiem, 2023).
+
+    The share ``exp(-max(r, 0) / tolerance)`` of a band is noise. r is the covariance c of band and coarser band over a
+    square, less what it is for white noise of the variance v of the frame there, over the standard deviations s of frame
+    and band in the surroundings: ``(c - k v) / (b s_frame s_band)``. k is the covariance of the two bands of white noise of
+    variance 1, b the standard deviation of the finer one. Nothing is tied to a grey scale.
+
+    Parameters
+    ----------
+    frame : (y, x) float32 array
+        Numpy or cupy; finite.
+    tolerance : float
+        Above 0: the more, the more is taken for noise.
+    scales : int
+        Of which the finest is split in two.
+    window : int
+        Side of the square in pixels, odd; it doubles with each scale.
+    surroundings : int, optional
+        Their side in pixels, odd. By default a quarter of the longer side of the frame.
+    """
+    xp = namespace(frame)
+    wide = 2 * (max(frame.shape) // 8) + 1 if surroundings is None else surroundings
+    frame_spread = _spread(frame, wide)
+
+    def share(band: Any, coarser: Any, number: int, side: int) -> Any:
+        common, own = _detail_bands.of_white_noise(number)
+        excess = _detail_bands.covariance(band, coarser, side)
+        excess = excess - np.float32(common) * _detail_bands.covariance(frame, frame, side)
+        usual = np.float32(own) * frame_spread * _spread(band, wide)
+        ratio = excess / xp.maximum(usual, np.float32(1e-30))
+        return xp.exp(-xp.clip(ratio / np.float32(tolerance), np.float32(0), np.float32(80)))
+
+    level = np.float32(frame.mean(dtype=np.float64))  # squares of what is left keep their digits in float32
+    frame = frame - level
+    return _detail_bands.without_noise(frame, scales, window, share) + level
+
+
+def _spread(values: Any, side: int) -> Any:
+    xp = namespace(values)
+    return xp.sqrt(xp.maximum(_detail_bands.covariance(values, values, side), np.float32(0)))
 
 
 def _share(covariance: Any, rule: tuple[float, float]) -> Any:

@@ -55,7 +55,8 @@ def find_bad_slices(
     Dataset
         Kind ``"bad_slices"``: ``reason`` (..., z), one of the kinds, or ``""``; ``valid`` (z), False where a slice is bad
         in any channel or was marked bad before; ``value`` and ``score`` (..., z, measure), how far each measure is from
-        usual, in its own unit and in robust standard deviations. Measures: ``level`` (mean, in standard deviations of the
+        usual, in its own unit and in robust standard deviations (of sharpness at most 1.5 times the standard errors
+        that the noise of the slice makes). Measures: ``level`` (mean, in standard deviations of the
         frame), ``unevenness`` (log of the spread of brightness over the frame), ``shading`` (brightness over the frame
         that its neighbours lack, in standard deviations), ``structure`` (relative, above the noise), ``sharpness`` (log
         of the ratio of fine to coarse structure), ``likeness`` (correlation with the second best of the four nearest,

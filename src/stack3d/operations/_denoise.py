@@ -18,8 +18,8 @@ from stack3d.operations._missing import through_mask
 from stack3d.quality import noise_statistics
 from stack3d.windows import centred, map_windows
 
-Method = Literal["nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale"]
-_METHODS = ("nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale")
+Method = Literal["nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated"]
+_METHODS = ("nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated")
 _ALONG_Z = {"nlm_z": 1, "median": 0, "gaussian": 0}  # methods that take neighbours, and how many by default
 _ON_HOST = ("tv", "wavelet")
 
@@ -136,15 +136,17 @@ def denoise(
         With neighbours, the slices should lie on each other: register before.
     estimate : Dataset, optional
         From `estimate_noise`; by default made here, from `sigma`, `poisson` and `region`.
-    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale"}
+    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated"}
         ``"nlm"``: non-local means, the mean over places nearby whose surroundings look alike, and with what they show a
         Wiener filter of blocks of 8 x 8 pixels; ``"nlm_z"``: the same with the slices on either side; ``"tv"``: least
         total variation; ``"wavelet"``: coefficients shrunk (BayesShrink); ``"median"`` and ``"gaussian"``: of the
         surroundings; ``"multiscale"``: what of the finest details does not vary together with coarser ones is taken
-        away.
+        away; ``"correlated"``: what of the details at three scales is not correlated with coarser ones more than white
+        noise is.
     strength : float
-        Relative to the noise that was estimated: 2 treats it as twice as strong. For ``"gaussian"`` the standard deviation
-        in units of 0.8 pixels, for ``"median"`` the reach in pixels (at least 1). 0 changes nothing.
+        Relative to the noise that was estimated: 2 treats it as twice as strong. Three methods do not look at the noise:
+        for ``"gaussian"`` it is the standard deviation in units of 0.8 pixels, for ``"median"`` the reach in pixels (at
+        least 1), for ``"correlated"`` the correlation that passes for signal in units of 0.25. 0 changes nothing.
     neighbours : int, optional
         Slices on either side that help: for ``"nlm_z"`` (1 by default), ``"median"`` and ``"gaussian"`` (0). Slices
         marked bad (``valid``) help no other.
@@ -159,7 +161,7 @@ def denoise(
     -------
     DataArray
         Lazy where `da` is. Missing pixels (NaN, or False in the coordinate ``mask``) stay as they are and help no other.
-        A slice in which no noise was found stays as it is (but for ``"median"`` and ``"gaussian"``).
+        A slice in which no noise was found stays as it is (but for ``"median"``, ``"gaussian"`` and ``"correlated"``).
 
     Raises
     ------

@@ -59,7 +59,8 @@ def estimate_levels(
         Part of the frame that is measured, such as ``dict(y=slice(0, 500), x=slice("1 um", "2 um"))``; add
         ``by="index"`` to count pixels. Best one that shows the same thing in every slice.
     low, high : float, optional
-        Only pixels in this range, both ends included, are measured.
+        Only pixels in this range, both ends included, are measured. Where pores, charging or saturation fill more than
+        `trim` of a slice at either end, every statistic but ``"unchanged"`` needs them.
     window : int or "auto", optional
         What is kept along z. A number: slow changes, the target being of this many slices around each one, fewer at the
         ends, the median, or from 9 slices on the robust line through them. ``"auto"``: slow changes, how slow being
@@ -191,7 +192,8 @@ def level_slices(
         Part of the frame that is measured, such as ``dict(y=slice(0, 500), x=slice("1 um", "2 um"))``; add
         ``by="index"`` to count pixels. Best one that shows the same thing in every slice.
     low, high : float, optional
-        Only pixels in this range, both ends included, are measured.
+        Only pixels in this range, both ends included, are measured. Where pores, charging or saturation fill more than
+        `trim` of a slice at either end, every statistic but ``"unchanged"`` needs them.
     window : int or "auto", optional
         What is kept along z. A number: slow changes, the target being of this many slices around each one, fewer at the
         ends, the median, or from 9 slices on the robust line through them. ``"auto"``: slow changes, how slow being

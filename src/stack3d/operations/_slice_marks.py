@@ -17,6 +17,10 @@ _AROUND = 31  # slices whose median is the usual value: stacks drift
 _SIDE = 256  # pixels across the frames that are compared
 _CELLS = 32
 _COARSE = 8
+# Standard error of fine structure, in the variance of white noise over the root of the pixels: twice the sum of squares of the
+# autocorrelation of what is measured, differences over two pixels less mixed second ones.
+_NOISE_OF_FINE = 2.6
+_SURE = 1.5  # what a standard error counts in deviations: errors of a mean have no tails, 4 are as good as 6 of a stack
 # Values usual for their place vary at least this much: without it, stacks without noise would have outliers.
 _LEAST_SCALE = {
     "level": 0.02,
@@ -76,6 +80,7 @@ def _mark(frame: Any) -> Mark:
         (fine.brenner_y + fine.brenner_x) / 2 - fine.mixed,
         float(known.pixels),
         float(known.maximum > known.minimum),
+        _NOISE_OF_FINE * fine.mixed / max(known.pixels, 1) ** 0.5,
     ]
     return Mark(np.array(numbers, np.float64), glow.ravel(), (small - even).astype(np.float32))
 
@@ -112,6 +117,9 @@ def scored(found: dict[str, np.ndarray], valid: np.ndarray) -> Scores:
             if good.size:
                 spread = 1.4826 * float(np.median(np.abs(good - np.median(good))))
                 score[index][:, k] = column / max(spread, _LEAST_SCALE[name])
+        clear = _clearness(numbers[index], use)
+        sharpness = score[index][:, MEASURES.index("sharpness")]
+        np.copysign(np.fmin(np.abs(sharpness), clear), sharpness, out=sharpness)
     return Scores(value, score, blank)
 
 
@@ -132,6 +140,13 @@ def _values(numbers: np.ndarray, glow: np.ndarray, likeness: np.ndarray, use: np
         # What holds less contrast than a tenth of the usual shows nothing either.
         columns[3] = np.where(std < 0.1 * usual(std, use), -1.0, columns[3])
     return np.stack(columns, axis=1)
+
+
+def _clearness(numbers: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """Return how far the fine structure is from the usual for the noise of the slice, in deviations."""
+    coarse, fine, error = numbers[:, 3], numbers[:, 5], numbers[:, 8]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(_SURE * np.abs(fine - usual(fine / coarse, use) * coarse) / error)
 
 
 def usual(column: np.ndarray, use: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ that a crop, a binned version or another channel finds the same surface.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -138,11 +139,13 @@ def sampled(
     if "z" not in part.dims:
         values, amounts = np.expand_dims(values, -3), np.expand_dims(amounts, -3)
     check_measured(amounts, sampling)
-    amounts = np.where(keep[:, None, None], amounts, 0.0)
+    amounts[..., ~keep, :, :] = 0.0
     sample = Sample(values, amounts, powers[0], powers[1], powers[2])
     if sampling.subsample is not None:
         return sample
-    second, third = (np.where(keep[:, None, None], sums.reshape(values.shape), 0.0) for sums in (second, third))
+    second, third = (sums.reshape(values.shape) for sums in (second, third))
+    for sums in (second, third):
+        sums[..., ~keep, :, :] = 0.0
     return sample._replace(second=second, third=third)
 
 
@@ -156,9 +159,14 @@ def grouped(sample: Sample, groups: int | None = None) -> Sample:
     if sample.second is None or sample.third is None:
         known = np.where(sample.amounts > 0, sample.values, 0.0)
         return Sample(*_content.means_of(known, sample.amounts, [edges, *rest]), z, sample.y, sample.x)
-    moments = _content.Moments(sample.values, sample.amounts, sample.second, sample.third)
-    cells = _content.merged(moments, [edges, *rest])
-    return Sample(cells.mean, cells.amount, z, sample.y, sample.x, cells.second, cells.third)
+    # Group by group: what is counted on the way is as large as what is merged.
+    parts = []
+    for start, stop in itertools.pairwise(edges):
+        numbers = (sample.values, sample.amounts, sample.second, sample.third)
+        part = _content.Moments(*(table[..., start:stop, :, :] for table in numbers))
+        parts.append(_content.merged(part, [np.array([0, stop - start]), *rest]))
+    mean, amount, second, third = (np.concatenate(tables, axis=-3) for tables in zip(*parts, strict=True))
+    return Sample(mean, amount, z, sample.y, sample.x, second, third)
 
 
 def design(sample: Sample, powers: np.ndarray) -> np.ndarray:

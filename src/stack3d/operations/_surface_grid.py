@@ -39,10 +39,7 @@ def estimated(
     sample, centres = _sampled(da, sampling, region, device, cells)
     values, amounts = sample
     if per == "stack" or "z" not in da.dims:
-        total = amounts.sum(axis=-3)
-        with np.errstate(invalid="ignore"):
-            values = (np.where(amounts > 0, values, 0.0) * amounts).sum(axis=-3) / total
-        amounts = total
+        values, amounts = _mean_of_slices(values, amounts)
     widths = [length / (extent[dim] / cells[dim]) for dim in ("y", "x")]
     grid = _smoothed(values, amounts, method, structures, widths)
     lead = tuple(dim for dim in da.dims[:-2] if dim != "z" or per == "slice")
@@ -54,6 +51,18 @@ def estimated(
         "level": (lead, level, {"long_name": "mean of the background", "units": "grey value"}),
     }
     return estimates.make(kind, variables, da, coords={f"grid_{dim}": place for dim, place in centres.items()})
+
+
+def _mean_of_slices(values: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return means over slices (..., z, gy, gx), slice by slice, and their amounts."""
+    found, total = np.zeros_like(values[..., 0, :, :]), np.zeros_like(amounts[..., 0, :, :])
+    for k in range(values.shape[-3]):
+        value, amount = values[..., k, :, :], amounts[..., k, :, :]
+        found += np.where(amount > 0, value, 0.0) * amount
+        total += amount
+    with np.errstate(invalid="ignore"):
+        found /= total
+    return found, total
 
 
 def _sampled(
@@ -79,7 +88,7 @@ def _sampled(
     values, amounts = found["values"], found["amounts"]
     _surface_fit.check_measured(amounts if "z" in da.dims else np.expand_dims(amounts, -3), sampling)
     if "z" in da.dims:
-        amounts = np.where(valid_slices(da)[:, None, None], amounts, 0.0)
+        amounts[..., ~valid_slices(da), :, :] = 0.0
     else:
         values, amounts = np.expand_dims(values, -3), np.expand_dims(amounts, -3)
     centres = {
