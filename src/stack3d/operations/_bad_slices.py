@@ -19,7 +19,7 @@ from stack3d.windows import map_windows
 KINDS = ("blank", "duplicated", "charged", "blurred", "shifted")
 
 
-@estimator(version=2, needs=("z",))
+@estimator(version=3, needs=("z",))
 def find_bad_slices(
     da: xr.DataArray,
     *,
@@ -96,7 +96,7 @@ def find_bad_slices(
     return estimates.make("bad_slices", variables, da, coords={"measure": list(_slice_marks.MEASURES)})
 
 
-@operation(version=2, needs=("z",), estimator=find_bad_slices)
+@operation(version=3, needs=("z",), estimator=find_bad_slices)
 def replace_slices(
     da: xr.DataArray,
     *,
