@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -38,7 +38,7 @@ def find_bad_slices(
     da : DataArray (..., z, y, x)
         Drift from slice to slice is allowed for as far as neighbours still resemble each other.
     kinds : sequence of {"blank", "duplicated", "charged", "blurred", "shifted"}
-        What is looked for. A slice of several kinds is given the first of these:
+        What is looked for; one may be given by its name alone. A slice of several kinds is given the first of these:
 
         - ``"blank"``: nothing measured, no contrast, or no structure above the noise;
         - ``"duplicated"``: the same as the slice before;
@@ -75,8 +75,8 @@ def find_bad_slices(
     ['', '', '', 'blank', '', '', '', '']
     """
     _grey.check_numbers(da, "find_bad_slices")
-    wanted = [kinds] if isinstance(kinds, str) else list(kinds)
-    if not wanted or set(wanted) - set(KINDS):
+    wanted = [kinds] if isinstance(kinds, str) else list(kinds) if isinstance(kinds, Iterable) else []
+    if not wanted or any(kind not in KINDS for kind in wanted):
         raise ValueError(f"kinds={kinds!r} must be among {', '.join(map(repr, KINDS))}")
     _grey.check_positive(deviations, "deviations")
     marked = valid_slices(da)
@@ -95,7 +95,13 @@ def find_bad_slices(
     return estimates.make("bad_slices", variables, da, coords={"measure": list(_slice_marks.MEASURES)})
 
 
-@operation(version=2, needs=("z",), estimator=find_bad_slices)
+def _check_method(method: Any) -> None:
+    """Raise for what `replace_slices` refuses, before slices are looked at."""
+    if method not in ("linear", "nearest", "flag"):
+        raise ValueError(f"method={method!r} is not allowed; it must be 'linear', 'nearest' or 'flag'")
+
+
+@operation(version=2, needs=("z",), estimator=find_bad_slices, check=_check_method)
 def replace_slices(
     da: xr.DataArray,
     *,
@@ -149,8 +155,7 @@ def replace_slices(
     >>> np.flatnonzero(whole["replaced"]).tolist(), np.flatnonzero(~whole["valid"]).tolist()
     ([3], [3])
     """
-    if method not in ("linear", "nearest", "flag"):
-        raise ValueError(f"method={method!r} is not allowed; it must be 'linear', 'nearest' or 'flag'")
+    _check_method(method)
     found = _grey.fitted(estimate, da, "bad_slices")
     good = np.asarray(found["valid"].values, dtype=bool) & valid_slices(da)
     attrs = dict(da["valid"].attrs) if "valid" in da.coords else {"long_name": "the slice is good"}

@@ -126,7 +126,8 @@ def solved(
         if model != "offset":
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios = np.log(centres if model == "gain" else spreads)
-            level, tied = _levels(first, second, ratios[:, 1] - ratios[:, 0], weights, count, _WRONG_GAIN)
+                change = ratios[:, 1] - ratios[:, 0]
+            level, tied = _levels(first, second, change, weights, count, _WRONG_GAIN)
             ok[index] &= tied
             target = _level_measures.targets(level, ok[index], window, slice)
             gain[index] = np.where(ok[index], np.clip(np.exp(target - level), *bounds), 1.0)

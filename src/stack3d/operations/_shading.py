@@ -83,6 +83,7 @@ def estimate_shading(
         raise ValueError(f"weights={weights!r} is not allowed; it must be one of {kernels.fit.WEIGHTS}")
     if isinstance(dark, bool) or not isinstance(dark, int | float | np.number) or not np.isfinite(dark):
         raise ValueError(f"dark={dark!r} must be a finite grey value")
+    _grey.check_flag(regress_content, "regress_content")
     sampling = _surface_fit.check_sampling(low, high, None)
     powers = _terms.powers(terms, degree, cross, ("y", "x"))
     sample = _surface_fit.sampled(da, sampling, region, device, "estimate shading")

@@ -34,7 +34,11 @@ def estimated(
     else:
         length = parse_length(size, unit=units_of(da, "x"), spacing=spacing_of(da, "x"), name="size")
     if not 0 < length <= max(extent.values()):
-        raise ValueError(f"size={size!r} must be above 0 and at most the size of the frame, {max(extent.values()):g}")
+        unit = "pixels" if units_of(da, "x") == "1" else units_of(da, "x")
+        raise ValueError(
+            f"size={size!r} is {length:g} {unit}; it must be above 0 and at most the size of the frame, "
+            f"{max(extent.values()):g} {unit}. Is the unit right?"
+        )
     cells = {dim: max(1, min(da.sizes[dim], round(_STEPS * extent[dim] / length))) for dim in ("y", "x")}
     sample, centres = _sampled(da, sampling, region, device, cells)
     values, amounts = sample
