@@ -13,10 +13,12 @@ from stack3d._provenance import estimator, operation
 from stack3d._warn import warn
 from stack3d.model import rebuild, valid_slices
 from stack3d.operations import _grey, _slice_marks
-from stack3d.operations._along_z import nearest_of, windows_of
+from stack3d.operations._along_z import Weights, nearest_of, windows_of
+from stack3d.operations._missing import rounded
 from stack3d.windows import map_windows
 
 KINDS = ("blank", "duplicated", "charged", "blurred", "shifted")
+_LABEL = "replace slices"
 
 
 @estimator(version=2, needs=("z",))
@@ -130,7 +132,7 @@ def replace_slices(
     DataArray
         Of the dtype of `da`, rounded; lazy where `da` is. The coordinate ``valid`` is False for every bad slice, replaced or
         not, so that measures and estimates leave it out; ``replaced`` is True where pixels were replaced. Pixels
-        missing (NaN) in one of two slices are taken from the other. ``mask`` follows the nearest good slice.
+        missing (NaN, or False in ``mask``) in one of two slices are taken from the other, and ``mask`` is True there.
 
     Raises
     ------
@@ -172,26 +174,41 @@ def replace_slices(
     if not replaced.any():
         return rebuild(da, da.data, coords)
     weights = _weights(da, good, method)
-    if "mask" in da.coords and "z" in da["mask"].dims:
-        coords["mask"] = da["mask"].isel(z=nearest_of(weights)).variable
-    data = map_windows(
+    if "mask" not in da.coords or "z" not in da["mask"].dims:
+        return rebuild(da, _mixed(da, weights), coords)
+    data, coords["mask"] = _mixed_where_measured(da, weights)
+    return rebuild(da, data, coords)
+
+
+def _mixed(da: xr.DataArray, weights: Weights) -> Any:
+    return map_windows(
         da,
         _blended,
         windows_of(weights),
         arguments={"dtype": da.dtype},
         per_output={"weights": [values for _, values in weights]},
         dtype=da.dtype,
-        label="replace slices",
+        label=_LABEL,
     )
-    return rebuild(da, data, coords)
 
 
-def _weights(da: xr.DataArray, good: np.ndarray, method: str) -> list[tuple[int, np.ndarray]]:
+def _mixed_where_measured(da: xr.DataArray, weights: Weights) -> tuple[Any, xr.Variable]:
+    """Return the slices from measured pixels alone, and where there was one; elsewhere the nearest keeps its value."""
+    whole = da.astype(kernels.cast.working_dtype(da.dtype, da.dtype))
+    mixed = xr.Variable(da.dims, _mixed(whole.where(da["mask"]).transpose(*da.dims), weights))
+    used = [start + np.flatnonzero(values) for start, values in weights]
+    mask = da["mask"].variable
+    measured = mask.isel(z=[places[0] for places in used]) | mask.isel(z=[places[-1] for places in used])
+    joined = mixed.where(measured, whole.variable.isel(z=nearest_of(weights))).transpose(*da.dims)
+    return rounded(xr.DataArray(joined), da.dtype, _LABEL), xr.Variable(measured.dims, measured.data, mask.attrs)
+
+
+def _weights(da: xr.DataArray, good: np.ndarray, method: str) -> Weights:
     """Return the first slice of the window of each slice, and how much those in it count."""
     z = da["z"].values.astype(np.float64) if "z" in da.coords else np.arange(good.size, dtype=np.float64)
     kept = np.flatnonzero(good)
     by = kernels.zweights.linear_weights if method == "linear" else kernels.zweights.nearest_weights
-    out = []
+    out: list[tuple[int, np.ndarray]] = []
     for k in range(good.size):
         if good[k]:
             out.append((k, np.ones(1)))
