@@ -139,7 +139,7 @@ def _check_removal(method: Any, operation: Any, keep: Any) -> None:
         raise ValueError(f"keep='constant' needs a polynomial, not method={method!r}; keep='mean' keeps the level")
 
 
-@operation(version=6, estimator=estimate_background, check=_check_removal)
+@operation(version=7, estimator=estimate_background, check=_check_removal)
 def remove_background(
     da: xr.DataArray,
     *,
@@ -190,12 +190,13 @@ def remove_background(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, its value and what is allowed; for ``"divide"`` also when the background is not positive.
+        Naming the argument, its value and what is allowed; for ``"divide"`` also when the background is not positive,
+        in all slices where each has its own.
 
     Warns
     -----
     BlankSliceWarning
-        When slices could not be fitted; they stay as they are.
+        When slices could not be fitted, or their own background falls to 0 with ``"divide"``; they stay as they are.
 
     Examples
     --------
@@ -236,8 +237,12 @@ def applied(
     unknown = bad & xr.DataArray(valid_slices(da), dims="z") if "z" in bad.dims else bad
     if bool(unknown.any()):
         count = int(unknown.sum())
+        why = f", or {'has' if count == 1 else 'have'} a surface that falls to 0," if divide else ""
+        first = ", ".join(f"{dim} {k}" for dim, k in zip(unknown.dims, np.argwhere(unknown.values)[0], strict=True))
         warn(
-            f"{counted(count, 'slice')} could not be fitted and {'is' if count == 1 else 'are'} left as before; see estimate['rmse']",
+            f"{counted(count, 'slice')} could not be fitted{why} and {'is' if count == 1 else 'are'} left as before"
+            + (f" (the first is {first})" if first else "")
+            + "; see estimate['rmse']",
             _grey.BlankSliceWarning,
         )
     # A slice that could not be fitted keeps its pixels: 0 is taken from them, or they are divided by 1.

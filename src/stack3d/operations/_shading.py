@@ -99,7 +99,7 @@ def estimate_shading(
     return found
 
 
-@operation(version=6, estimator=estimate_shading)
+@operation(version=7, estimator=estimate_shading)
 def flatten(
     da: xr.DataArray,
     *,
@@ -139,7 +139,13 @@ def flatten(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, its value and what is allowed; also when the fitted field is not above `dark` everywhere.
+        Naming the argument, its value and what is allowed; also when the fitted field is not above `dark` everywhere,
+        in all slices where each has its own.
+
+    Warns
+    -----
+    BlankSliceWarning
+        When slices could not be fitted, or their own field falls to `dark`; they stay as they are.
 
     Notes
     -----
