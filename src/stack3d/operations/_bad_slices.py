@@ -103,7 +103,7 @@ def _check_method(method: Any) -> None:
         raise ValueError(f"method={method!r} is not allowed; it must be 'linear', 'nearest' or 'flag'")
 
 
-@operation(version=2, needs=("z",), estimator=find_bad_slices, check=_check_method)
+@operation(version=3, needs=("z",), estimator=find_bad_slices, check=_check_method)
 def replace_slices(
     da: xr.DataArray,
     *,
