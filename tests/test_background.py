@@ -375,6 +375,28 @@ def test_a_dark_count_above_the_grey_values_is_named():
         tilted.stack3d.flatten(dark=150, degree=1)
 
 
+@pytest.mark.parametrize(
+    "divided",
+    [
+        lambda s: s.stack3d.flatten(dark=0, per="slice"),
+        lambda s: s.stack3d.remove_background(operation="divide", per="slice"),
+        lambda s: s.stack3d.remove_background(operation="divide", per="slice", method="gaussian"),
+    ],
+)
+def test_a_blank_slice_stays_as_it_is_and_the_others_are_divided_by_their_own_surface(divided):
+    da = stack_of(texture() + surface())
+    spoilt = da.copy(deep=True)
+    spoilt[4] = 0
+    with pytest.warns(stack3d.BlankSliceWarning, match=r"1 slice .* left as before \(the first is z 4\)"):
+        found = divided(spoilt)
+    others = np.arange(da.sizes["z"]) != 4
+    np.testing.assert_array_equal(found[4], spoilt[4])
+    np.testing.assert_array_equal(found[others], divided(da)[others])
+    np.testing.assert_array_equal(found[others], divided(spoilt.assign_coords(valid=("z", others)))[others])
+    with pytest.raises(ValueError, match="falls to 0|below the grey values"):
+        divided(spoilt * 0)
+
+
 def test_only_a_positive_surface_can_be_divided_by():
     with pytest.raises(ValueError, match="only a positive one"):
         stack_of(texture() - 10000 + surface()).stack3d.remove_background(operation="divide")

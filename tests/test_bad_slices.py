@@ -203,15 +203,38 @@ def test_an_edited_estimate_decides_and_all_channels_follow():
     assert np.flatnonzero(whole["replaced"]).tolist() == [3]
 
 
-def test_missing_pixels_come_from_the_other_side_and_the_mask_follows_the_nearest():
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_pixels_that_the_mask_calls_missing_come_from_the_other_side_and_are_measured(dtype, lazy):
+    values = np.repeat(np.random.default_rng(2).integers(60, 200, (1, 12, 14)), 5, axis=0).astype(dtype)
+    measured = np.ones(values.shape, bool)
+    measured[3, 4, 4] = measured[1, 6, 6] = False  # beyond the replaced slice, and before it
+    measured[1, 8, 8] = measured[3, 8, 8] = False  # on both sides
+    spoilt = np.where(measured, values, 0).astype(dtype)
+    spoilt[2] = 7
+    da = stack3d.from_array(spoilt, pixel_size=(30, 5, 5))
+    da = da.assign_coords(valid=("z", np.arange(5) != 2), mask=(da.dims, measured, {"long_name": "measured"}))
+    whole = (da.chunk(z=2) if lazy else da).stack3d.replace_slices(kinds=["blank"])
+    assert (whole.chunks is not None) == lazy
+    assert whole.dtype == dtype
+    expected = values[2].copy()
+    expected[8, 8] = 0  # what is stored there
+    np.testing.assert_array_equal(whole[2], expected)
+    np.testing.assert_array_equal(whole[[0, 1, 3, 4]], spoilt[[0, 1, 3, 4]])
+    np.testing.assert_array_equal(np.argwhere(~whole["mask"].values[2]), [[8, 8]])
+    np.testing.assert_array_equal(whole["mask"][[0, 1, 3, 4]], measured[[0, 1, 3, 4]])
+    assert whole["mask"].attrs == {"long_name": "measured"}
+
+
+def test_missing_pixels_come_from_the_other_side_where_the_mask_says_so_too():
     da = clean(count=6).astype(np.float32)
     da[1, 5, 5] = np.nan
     da = da.assign_coords(valid=("z", np.arange(6) != 2), mask=da.notnull())
     whole = da.stack3d.replace_slices()
     assert float(whole[2, 5, 5]) == pytest.approx(float(da[3, 5, 5]), rel=1e-6)
     assert np.isnan(whole[1, 5, 5])
-    near = 1 if float(da.z[2] - da.z[1]) <= float(da.z[3] - da.z[2]) else 3
-    np.testing.assert_array_equal(whole["mask"][2], da["mask"][near])
+    assert whole["mask"][2].all()
+    np.testing.assert_array_equal(whole["mask"][1], da["mask"][1])
 
 
 def test_a_stack_without_a_good_slice_comes_back_with_a_warning():

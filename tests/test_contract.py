@@ -280,6 +280,19 @@ def test_estimates_do_not_depend_on_blocks_and_leave_the_stack_alone(name, dtype
     assert_input_unchanged(OPERATIONS[name].estimator, da)
 
 
+@pytest.mark.filterwarnings("ignore::stack3d.execution.RechunkWarning")
+@pytest.mark.parametrize(("name", "step"), EACH)
+def test_steps_follow_each_other_where_blocks_cut_frames_and_the_mask_otherwise(name, step):
+    da = stack_for(name, "odd", "uint8")
+    lazy = da.chunk(z=2, y=9, x=8).assign_coords(mask=da["mask"].variable.chunk(z=3, y=12))
+    result = step(lazy)
+    assert result.chunks is not None
+    for key, coord in result.coords.items():
+        shared = [dim for dim in coord.dims if dim in result.dims] if coord.chunks is not None else []
+        assert all(coord.variable.chunksizes[dim] == result.variable.chunksizes[dim] for dim in shared), key
+    xr.testing.assert_equal(result.stack3d.invert().compute(), step(da).stack3d.invert())
+
+
 @pytest.mark.parametrize(("name", "step"), EACH)
 def test_a_stack_without_positions_works(name, step):
     da = stack3d.from_array(make(SIZES["channels"]).values, pixel_size=None)

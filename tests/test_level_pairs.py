@@ -119,3 +119,21 @@ def test_blocks_change_nothing_and_it_replays():
 def test_lags_must_be_a_whole_number(lags):
     with pytest.raises(ValueError, match=f"lags={lags!r} must be a whole number"):
         covered()[0].stack3d.level_slices(lags=lags)
+
+
+@pytest.mark.parametrize("arguments", [{"lags": 3}, {"statistic": "unchanged"}, {"lags": 2, "window": 5}])
+def test_what_slices_marked_bad_show_has_no_part_in_the_levels_of_others(arguments):
+    rng = np.random.default_rng(3)
+    content = 120 + 40 * np.cos(np.linspace(0, 12, 64)) * np.cos(np.linspace(0, 9, 48))[:, None]
+    values = (content + np.cumsum(rng.normal(0, 4, (14, 48, 64)), axis=0)).astype(np.float32)
+    valid = np.ones(14, bool)
+    valid[6:9] = False
+    da = stack3d.from_array(values, pixel_size=(30, 5, 5)).assign_coords(valid=("z", valid))
+    expected = da.stack3d.estimate_levels(**arguments)
+    assert expected["levelled"].values.tolist() == valid.tolist()
+    for bad in (rng.normal(120, 0.5, values[6:9].shape), 0.0, 3 * values[:3]):
+        other = da.copy(deep=True)
+        other[6:9] = bad
+        found = other.stack3d.estimate_levels(**arguments)
+        for name in ("gain", "offset", "target_centre", "target_spread", "levelled", "limited"):
+            np.testing.assert_array_equal(found[name], expected[name])

@@ -249,7 +249,7 @@ def _recorded(
     if estimate is not None:
         record["estimate"] = estimate
     # A shallow copy with attrs of its own: an operation may have given its input back.
-    result = grid.refreshed(result).copy(deep=False)
+    result = with_loaded_facts(grid.refreshed(result)).copy(deep=False)
     record["input"], record["output"] = signature_of(da), signature_of(result)
     result.attrs = dict(result.attrs)
     result.attrs[ATTR] = json.dumps([*provenance(da), record])

@@ -210,7 +210,7 @@ def _device(da: xr.DataArray, device: str | None) -> str:
 
 def whole_frames(da: xr.DataArray) -> xr.DataArray:
     """Return a lazy stack whose blocks hold whole frames, with a warning where they had to be merged."""
-    chunks = da.chunksizes
+    chunks = da.variable.chunksizes
     if len(chunks["y"]) == 1 and len(chunks["x"]) == 1:
         return da
     warn(

@@ -113,13 +113,19 @@ def in_native_order(da: xr.DataArray) -> xr.DataArray:
 
 
 def with_loaded_facts(da: xr.DataArray) -> xr.DataArray:
-    """Return `da` with its 1-D coordinates in memory: ``da.chunk()`` makes even those lazy, and they are tiny."""
-    lazy = {
-        name: c.compute()
-        for name, c in grid.variables_of(da).items()
+    """Return `da` with its 1-D coordinates in memory (``da.chunk()`` makes even those lazy, and they are tiny), others in its blocks."""
+    lazy = {}
+    for name, c in grid.variables_of(da).items():
         # Whether there are chunks takes longer to tell than what is an array.
-        if c.ndim <= 1 and not isinstance(getattr(c, "_data", None), np.ndarray) and c.chunks is not None
-    }
+        if isinstance(getattr(c, "_data", None), np.ndarray) or c.chunks is None:
+            continue
+        if c.ndim <= 1:
+            lazy[name] = c.compute()
+        elif da.chunks is not None:
+            # xarray refuses to say what the blocks of a stack are where those of its mask are others.
+            blocks = {dim: size for dim, size in da.variable.chunksizes.items() if dim in c.dims}
+            if any(c.chunksizes[dim] != size for dim, size in blocks.items()):
+                lazy[name] = c.chunk(blocks)
     return da.assign_coords(lazy) if lazy else da
 
 

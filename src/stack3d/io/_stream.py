@@ -43,7 +43,7 @@ def frames_together(da: xr.DataArray) -> int:
     if "z" not in da.dims:
         return 1
     own = split(da.sizes["z"], _block_lengths(da.variable)[da.dims.index("z")])
-    lengths = own if da.chunks is None else da.chunksizes["z"]
+    lengths = own if da.chunks is None else da.variable.chunksizes["z"]
     # What makes stacks of other lengths cuts them in blocks as long as the longest.
     together = math.gcd(max(lengths), *np.cumsum(lengths)[:-1].tolist())
     most = min(together, frames_per_block(4 * da.sizes["y"] * da.sizes["x"]))

@@ -19,7 +19,7 @@ from stack3d.operations._register import Canvas, Crop, Fill, Order, _checked, _m
 from stack3d.transforms._matrices import in_frame, with_parameters
 
 
-@operation(version=3, estimator=estimate_channel_offset)
+@operation(version=3, estimator=estimate_channel_offset, check=_checked)
 def align_channels(
     da: xr.DataArray,
     *,
@@ -73,7 +73,7 @@ def align_channels(
     True
     """
     assert estimate is not None  # the decorator has made it
-    filling = _checked(da, order, fill, value, canvas, crop)
+    filling = _checked(da, order, fill, value, canvas, crop, integer)
     known = _at_channels(estimates.check(estimate, "channel_offset"), da)
     frame = Frame.of(da)
     dims = known["transform"].dims[:-2]

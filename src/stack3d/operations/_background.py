@@ -10,6 +10,7 @@ import xarray as xr
 
 from stack3d import kernels
 from stack3d._provenance import estimator, operation
+from stack3d._region import region as in_region
 from stack3d._warn import warn
 from stack3d._words import counted
 from stack3d.model import rebuild, result_dtype, valid_slices
@@ -109,8 +110,9 @@ def estimate_background(
         raise ValueError(f"per={per!r} is not allowed; it must be 'stack' or 'slice'")
     if weights not in kernels.fit.WEIGHTS:
         raise ValueError(f"weights={weights!r} is not allowed; it must be one of {kernels.fit.WEIGHTS}")
+    _grey.check_flag(regress_content, "regress_content")
     sampling = _surface_fit.check_sampling(low, high, subsample)
-    _check_method(method, terms, degree, coefficients, subsample, size, structures)
+    _check_method(method, terms, degree, coefficients, weights, subsample, size, structures)
     if method != "polynomial":
         return _surface_grid.estimated(da, "background", method, per, size, structures, sampling, region, device)
     axes = tuple(dim for dim in ("z", "y", "x") if dim in da.dims and not (dim == "z" and per == "slice"))
@@ -120,11 +122,24 @@ def estimate_background(
     frame = _surface_fit.frame_of(da)
     if coefficients is not None:
         return _surface_polynomial.given(da, powers, coefficients, frame)
+    _surface_fit.check_steps(in_region(da, region), sampling.subsample, powers)
     sample = _surface_fit.sampled(da, sampling, region, device, "estimate background")
     return _surface_polynomial.fitted(da, "background", sample, powers, weights, per, frame, regress_content)
 
 
-@operation(version=6, estimator=estimate_background)
+def _check_removal(method: Any, operation: Any, keep: Any) -> None:
+    """Raise for what `remove_background` refuses, before the background is estimated."""
+    if operation not in ("subtract", "divide"):
+        raise ValueError(f"operation={operation!r} is not allowed; it must be 'subtract' or 'divide'")
+    if keep not in ("mean", "constant", "nothing"):
+        raise ValueError(f"keep={keep!r} is not allowed; it must be 'mean', 'constant' or 'nothing'")
+    if operation == "divide" and keep == "nothing":
+        raise ValueError("keep='nothing' would divide everything to nothing; with operation='divide' keep 'mean'")
+    if keep == "constant" and method in ("gaussian", "morphological"):
+        raise ValueError(f"keep='constant' needs a polynomial, not method={method!r}; keep='mean' keeps the level")
+
+
+@operation(version=7, estimator=estimate_background, check=_check_removal)
 def remove_background(
     da: xr.DataArray,
     *,
@@ -175,12 +190,13 @@ def remove_background(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, its value and what is allowed; for ``"divide"`` also when the background is not positive.
+        Naming the argument, its value and what is allowed; for ``"divide"`` also when the background is not positive,
+        in all slices where each has its own.
 
     Warns
     -----
     BlankSliceWarning
-        When slices could not be fitted; they stay as they are.
+        When slices could not be fitted, or their own background falls to 0 with ``"divide"``; they stay as they are.
 
     Examples
     --------
@@ -189,12 +205,7 @@ def remove_background(
     True
     """
     _grey.check_numbers(da, "remove_background")
-    if operation not in ("subtract", "divide"):
-        raise ValueError(f"operation={operation!r} is not allowed; it must be 'subtract' or 'divide'")
-    if keep not in ("mean", "constant", "nothing"):
-        raise ValueError(f"keep={keep!r} is not allowed; it must be 'mean', 'constant' or 'nothing'")
-    if operation == "divide" and keep == "nothing":
-        raise ValueError("keep='nothing' would divide everything to nothing; with operation='divide' keep 'mean'")
+    _check_removal(method, operation, keep)
     found = _grey.fitted(estimate, da, "background")
     return applied(da, found, operation == "divide", keep, 0.0, result_dtype(dtype, da), device, "remove background")
 
@@ -226,8 +237,12 @@ def applied(
     unknown = bad & xr.DataArray(valid_slices(da), dims="z") if "z" in bad.dims else bad
     if bool(unknown.any()):
         count = int(unknown.sum())
+        why = f", or {'has' if count == 1 else 'have'} a surface that falls to 0," if divide else ""
+        first = ", ".join(f"{dim} {k}" for dim, k in zip(unknown.dims, np.argwhere(unknown.values)[0], strict=True))
         warn(
-            f"{counted(count, 'slice')} could not be fitted and {'is' if count == 1 else 'are'} left as before; see estimate['rmse']",
+            f"{counted(count, 'slice')} could not be fitted{why} and {'is' if count == 1 else 'are'} left as before"
+            + (f" (the first is {first})" if first else "")
+            + "; see estimate['rmse']",
             _grey.BlankSliceWarning,
         )
     # A slice that could not be fitted keeps its pixels: 0 is taken from them, or they are divided by 1.
@@ -261,7 +276,7 @@ def _taken_out(
 
 
 def _check_method(
-    method: str, terms: Any, degree: Any, coefficients: Any, subsample: Any, size: Any, structures: Any
+    method: str, terms: Any, degree: Any, coefficients: Any, weights: Any, subsample: Any, size: Any, structures: Any
 ) -> None:
     if structures not in ("bright", "dark"):
         raise ValueError(f"structures={structures!r} is not allowed; it must be 'bright' or 'dark'")
@@ -269,6 +284,7 @@ def _check_method(
         ("terms", terms is not None, ("polynomial",)),
         ("degree", degree != 2, ("polynomial",)),
         ("coefficients", coefficients is not None, ("polynomial",)),
+        ("weights", weights != "huber", ("polynomial",)),
         ("subsample", subsample is not None, ("polynomial",)),
         ("size", size is not None, ("gaussian", "morphological")),
         ("structures", structures != "bright", ("morphological",)),

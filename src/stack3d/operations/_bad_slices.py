@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +13,12 @@ from stack3d._provenance import estimator, operation
 from stack3d._warn import warn
 from stack3d.model import rebuild, valid_slices
 from stack3d.operations import _grey, _slice_marks
-from stack3d.operations._along_z import nearest_of, windows_of
+from stack3d.operations._along_z import Weights, nearest_of, windows_of
+from stack3d.operations._missing import rounded
 from stack3d.windows import map_windows
 
 KINDS = ("blank", "duplicated", "charged", "blurred", "shifted")
+_LABEL = "replace slices"
 
 
 @estimator(version=3, needs=("z",))
@@ -38,7 +40,7 @@ def find_bad_slices(
     da : DataArray (..., z, y, x)
         Drift from slice to slice is allowed for as far as neighbours still resemble each other.
     kinds : sequence of {"blank", "duplicated", "charged", "blurred", "shifted"}
-        What is looked for. A slice of several kinds is given the first of these:
+        What is looked for; one may be given by its name alone. A slice of several kinds is given the first of these:
 
         - ``"blank"``: nothing measured, no contrast, or no structure above the noise;
         - ``"duplicated"``: the same as the slice before;
@@ -76,8 +78,8 @@ def find_bad_slices(
     ['', '', '', 'blank', '', '', '', '']
     """
     _grey.check_numbers(da, "find_bad_slices")
-    wanted = [kinds] if isinstance(kinds, str) else list(kinds)
-    if not wanted or set(wanted) - set(KINDS):
+    wanted = [kinds] if isinstance(kinds, str) else list(kinds) if isinstance(kinds, Iterable) else []
+    if not wanted or any(kind not in KINDS for kind in wanted):
         raise ValueError(f"kinds={kinds!r} must be among {', '.join(map(repr, KINDS))}")
     _grey.check_positive(deviations, "deviations")
     marked = valid_slices(da)
@@ -96,7 +98,13 @@ def find_bad_slices(
     return estimates.make("bad_slices", variables, da, coords={"measure": list(_slice_marks.MEASURES)})
 
 
-@operation(version=3, needs=("z",), estimator=find_bad_slices)
+def _check_method(method: Any) -> None:
+    """Raise for what `replace_slices` refuses, before slices are looked at."""
+    if method not in ("linear", "nearest", "flag"):
+        raise ValueError(f"method={method!r} is not allowed; it must be 'linear', 'nearest' or 'flag'")
+
+
+@operation(version=3, needs=("z",), estimator=find_bad_slices, check=_check_method)
 def replace_slices(
     da: xr.DataArray,
     *,
@@ -125,7 +133,7 @@ def replace_slices(
     DataArray
         Of the dtype of `da`, rounded; lazy where `da` is. The coordinate ``valid`` is False for every bad slice, replaced or
         not, so that measures and estimates leave it out; ``replaced`` is True where pixels were replaced. Pixels
-        missing (NaN) in one of two slices are taken from the other. ``mask`` follows the nearest good slice.
+        missing (NaN, or False in ``mask``) in one of two slices are taken from the other, and ``mask`` is True there.
 
     Raises
     ------
@@ -150,8 +158,7 @@ def replace_slices(
     >>> np.flatnonzero(whole["replaced"]).tolist(), np.flatnonzero(~whole["valid"]).tolist()
     ([3], [3])
     """
-    if method not in ("linear", "nearest", "flag"):
-        raise ValueError(f"method={method!r} is not allowed; it must be 'linear', 'nearest' or 'flag'")
+    _check_method(method)
     found = _grey.fitted(estimate, da, "bad_slices")
     good = np.asarray(found["valid"].values, dtype=bool) & valid_slices(da)
     attrs = dict(da["valid"].attrs) if "valid" in da.coords else {"long_name": "the slice is good"}
@@ -168,26 +175,41 @@ def replace_slices(
     if not replaced.any():
         return rebuild(da, da.data, coords)
     weights = _weights(da, good, method)
-    if "mask" in da.coords and "z" in da["mask"].dims:
-        coords["mask"] = da["mask"].isel(z=nearest_of(weights)).variable
-    data = map_windows(
+    if "mask" not in da.coords or "z" not in da["mask"].dims:
+        return rebuild(da, _mixed(da, weights), coords)
+    data, coords["mask"] = _mixed_where_measured(da, weights)
+    return rebuild(da, data, coords)
+
+
+def _mixed(da: xr.DataArray, weights: Weights) -> Any:
+    return map_windows(
         da,
         _blended,
         windows_of(weights),
         arguments={"dtype": da.dtype},
         per_output={"weights": [values for _, values in weights]},
         dtype=da.dtype,
-        label="replace slices",
+        label=_LABEL,
     )
-    return rebuild(da, data, coords)
 
 
-def _weights(da: xr.DataArray, good: np.ndarray, method: str) -> list[tuple[int, np.ndarray]]:
+def _mixed_where_measured(da: xr.DataArray, weights: Weights) -> tuple[Any, xr.Variable]:
+    """Return the slices from measured pixels alone, and where there was one; elsewhere the nearest keeps its value."""
+    whole = da.astype(kernels.cast.working_dtype(da.dtype, da.dtype))
+    mixed = xr.Variable(da.dims, _mixed(whole.where(da["mask"]).transpose(*da.dims), weights))
+    used = [start + np.flatnonzero(values) for start, values in weights]
+    mask = da["mask"].variable
+    measured = mask.isel(z=[places[0] for places in used]) | mask.isel(z=[places[-1] for places in used])
+    joined = mixed.where(measured, whole.variable.isel(z=nearest_of(weights))).transpose(*da.dims)
+    return rounded(xr.DataArray(joined), da.dtype, _LABEL), xr.Variable(measured.dims, measured.data, mask.attrs)
+
+
+def _weights(da: xr.DataArray, good: np.ndarray, method: str) -> Weights:
     """Return the first slice of the window of each slice, and how much those in it count."""
     z = da["z"].values.astype(np.float64) if "z" in da.coords else np.arange(good.size, dtype=np.float64)
     kept = np.flatnonzero(good)
     by = kernels.zweights.linear_weights if method == "linear" else kernels.zweights.nearest_weights
-    out = []
+    out: list[tuple[int, np.ndarray]] = []
     for k in range(good.size):
         if good[k]:
             out.append((k, np.ones(1)))

@@ -32,7 +32,7 @@ def _check(
     noise_level: Any, boundary: Any, max_iter: Any, tol: Any, options: Any,
 ) -> None:  # fmt: skip
     _grey.check_numbers(da, "destripe")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method={method!r} is not allowed; it must be one of {tuple(METHODS)}")
     check_angle(angle)
     if isinstance(strength, bool) or not isinstance(strength, Real):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,11 +69,18 @@ def estimate_fusion(
     _grey.check_numbers(da, "fuse_channels")
     names = _names(da)
     given = _given(weights, names)
-    grid = np.linspace(0, 1, 51) if fractions is None else np.asarray(fractions, dtype=np.float64)
+    try:
+        grid = np.linspace(0, 1, 51) if fractions is None else np.asarray(fractions, dtype=np.float64)
+    except (TypeError, ValueError):
+        grid = np.full(1, np.nan)
     if grid.ndim != 1 or not grid.size or not np.all((grid >= 0) & (grid <= 1)):
         raise ValueError(f"fractions={fractions!r} must be numbers from 0 to 1")
     if fractions is not None and len(names) != 2:
         raise ValueError(f"fractions are those of the second of two channels; the stack has {names}")
+    if fractions is not None and given is not None:
+        raise ValueError(
+            f"fractions={fractions!r} has a meaning only with weights='snr', not with weights that are given"
+        )
     like = da if "channel" in da.dims else da.drop_vars("channel", errors="ignore")
     if given is not None:
         return estimates.make("fusion", {"weight": (("channel",), given, _WEIGHT)}, like)
@@ -223,7 +230,7 @@ def _given(weights: Any, names: list[str]) -> np.ndarray | None:
             raise ValueError(f"weights name channel {unknown[0]!r}; the stack has {names}")
         numbers = [weights.get(name, 0.0) for name in names]
     else:
-        numbers = list(weights)
+        numbers = list(weights) if isinstance(weights, Iterable) else []
     allowed = int | float | np.integer | np.floating
     if len(numbers) != len(names) or not all(isinstance(v, allowed) and 0 <= v < np.inf for v in numbers):
         raise ValueError(f"weights={weights!r} must give a number of at least 0 for each of {names}")

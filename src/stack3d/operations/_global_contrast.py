@@ -100,7 +100,7 @@ def estimate_contrast(
     return estimates.make("contrast", variables, da, coords={"deviation": axis})
 
 
-@operation(version=2, estimator=estimate_contrast)
+@operation(version=2, estimator=estimate_contrast, check=_grey.check_result_range)
 def global_contrast(
     da: xr.DataArray,
     *,

@@ -13,7 +13,7 @@ import xarray as xr
 from stack3d import estimates
 from stack3d._region import region as in_region
 from stack3d._warn import warn
-from stack3d.model import valid_slices
+from stack3d.model import result_dtype, valid_slices
 
 _EXACT = 2**53
 _BLANK = 0.999  # of the pixels in one bin: such a slice has no contrast
@@ -93,6 +93,18 @@ def check_out_range(out_range: Any, dtype: np.dtype[Any]) -> tuple[float, float]
             f"out_range={out_range!r} does not fit into dtype {dtype}, which holds {info.min} to {info.max}"
         )
     return found
+
+
+def check_result_range(da: xr.DataArray, out_range: Any, dtype: Any) -> None:
+    """Raise unless the dtype of the result holds the range that is given."""
+    if da.dtype != bool:
+        check_out_range(out_range, result_dtype(dtype, da))
+
+
+def check_flag(value: Any, name: str) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}={value!r} must be True or False")
 
 
 def check_positive(value: Any, name: str) -> None:

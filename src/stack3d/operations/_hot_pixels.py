@@ -17,6 +17,7 @@ from stack3d.operations._mean_frame import mean_frame
 
 Kind = Literal["both", "hot", "dark"]
 _LEVELS = 64
+_DEVIATIONS = 10.0
 _PARTS = 4  # of the stack, in each of which a bad pixel is bad
 _LASTING = 0.5  # share of its distance in the whole that it keeps in each of them
 
@@ -26,7 +27,7 @@ def detect_hot_pixels(
     da: xr.DataArray,
     *,
     threshold: float | None = None,
-    deviations: float = 10.0,
+    deviations: float = _DEVIATIONS,
     kind: Kind = "both",
     size: int = 5,
     combine: Literal["each", "any"] = "each",
@@ -117,13 +118,20 @@ def detect_hot_pixels(
     return estimates.make("hot_pixels", variables, da, coords={"level": ("level", level, grey), **places})
 
 
-@operation(version=2, estimator=detect_hot_pixels)
+def _check_filling(method: Any, window: Any) -> None:
+    """Raise for what `fill_pixels` refuses, before bad pixels are looked for."""
+    if method not in ("median", "mean", "inpaint"):
+        raise ValueError(f"method={method!r} is not allowed; it must be 'median', 'mean' or 'inpaint'")
+    _check_size(window, "window")
+
+
+@operation(version=2, estimator=detect_hot_pixels, check=_check_filling)
 def fill_pixels(
     da: xr.DataArray,
     *,
     estimate: xr.Dataset | None = None,
     threshold: float | None = None,
-    deviations: float = 10.0,
+    deviations: float = _DEVIATIONS,
     kind: Kind = "both",
     size: int = 5,
     combine: Literal["each", "any"] = "each",
@@ -169,9 +177,7 @@ def fill_pixels(
     True
     """
     _grey.check_numbers(da, "fill_pixels")
-    if method not in ("median", "mean", "inpaint"):
-        raise ValueError(f"method={method!r} is not allowed; it must be 'median', 'mean' or 'inpaint'")
-    _check_size(window, "window")
+    _check_filling(method, window)
     found = _in_frame(_grey.fitted(estimate, da, "hot_pixels"), da)
     sources = _sources(found, da, method, window)
     with_mask = "mask" in da.coords
@@ -306,6 +312,8 @@ def _check_detection(threshold: Any, deviations: Any, kind: Any, size: Any, comb
     if threshold is not None:
         _grey.check_positive(threshold, "threshold")
     _grey.check_positive(deviations, "deviations")
+    if threshold is not None and deviations != _DEVIATIONS:
+        raise ValueError(f"deviations={deviations} has a meaning only without threshold={threshold}; give one")
     if kind not in ("both", "hot", "dark"):
         raise ValueError(f"kind={kind!r} is not allowed; it must be 'both', 'hot' or 'dark'")
     if combine not in ("each", "any"):

@@ -119,14 +119,17 @@ def solved(
         own = [found[name][index][side] for side in (before, after) for name in ("centre", "spread")]
         own.append(np.ones(gap.size))
         table = np.concatenate([pairs[index][left, right - left - 1], np.stack(own, axis=1)])
+        # Not even in what is usual for a pair.
+        table = np.where((good[index][first] & good[index][second])[:, np.newaxis], table, np.nan)
         # What is real in the change from slice to slice adds up as in a random walk.
-        weights = _trust(table[:, 4]) / (second - first) * (good[index][first] & good[index][second])
+        weights = _trust(table[:, 4]) / (second - first)
         centres, spreads = table[:, [0, 2]], table[:, [1, 3]]
         beyond = np.zeros(count)
         if model != "offset":
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios = np.log(centres if model == "gain" else spreads)
-            level, tied = _levels(first, second, ratios[:, 1] - ratios[:, 0], weights, count, _WRONG_GAIN)
+                change = ratios[:, 1] - ratios[:, 0]
+            level, tied = _levels(first, second, change, weights, count, _WRONG_GAIN)
             ok[index] &= tied
             target = _level_measures.targets(level, ok[index], window, slice)
             gain[index] = np.where(ok[index], np.clip(np.exp(target - level), *bounds), 1.0)

@@ -174,6 +174,8 @@ def _numbers(ratio: Any, offset: Any, sigma: Any, limit: Any, span: float) -> di
             raise ValueError(f"{name}={value!r} must be finite")
     if sigma <= 0:
         raise ValueError(f"sigma={sigma!r} must be positive")
+    if ratio < 0:
+        raise ValueError(f"ratio={ratio!r} must be at least 0")
     if limit < 1:
         raise ValueError(f"limit={limit!r} must be at least 1")
     return {name: float(value) for name, value in found.items()}

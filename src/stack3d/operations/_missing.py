@@ -26,7 +26,12 @@ def through_mask(
     whole = da.astype(wide)
     found = rebuild(da, run(whole.where(da["mask"]), wide))
     joined = found.where(da["mask"], whole).transpose(*da.dims)
-    return rebuild(da, map_frames(joined, _cast, arguments={"dtype": dtype}, dtype=dtype, label=label))
+    return rebuild(da, rounded(joined, dtype, label))
+
+
+def rounded(da: xr.DataArray, dtype: np.dtype[Any], label: str) -> Any:
+    """Return the frames of a stack rounded to `dtype`."""
+    return map_frames(da, _cast, arguments={"dtype": dtype}, dtype=dtype, label=label)
 
 
 def _cast(frame: Any, dtype: np.dtype[Any]) -> tuple[Any, int]:

@@ -121,7 +121,13 @@ def estimate_range(
     return estimates.make("range", _variables(lead, ends[..., 0], ends[..., 1]), da)
 
 
-@operation(version=1, estimator=estimate_range)
+def _check_result(da: xr.DataArray, out_range: Any, clip: Any, dtype: Any) -> None:
+    """Raise for what `rescale_intensity` refuses, before the range is estimated."""
+    _grey.check_flag(clip, "clip")
+    _grey.check_result_range(da, out_range, dtype)
+
+
+@operation(version=1, estimator=estimate_range, check=_check_result)
 def rescale_intensity(
     da: xr.DataArray,
     *,
@@ -188,8 +194,7 @@ def rescale_intensity(
     """
     found = _grey.fitted(estimate, da, "range")
     out_dtype = result_dtype(dtype, da)
-    if not isinstance(clip, bool | np.bool_):
-        raise TypeError(f"clip={clip!r} must be True or False")
+    _grey.check_flag(clip, "clip")
     target = _grey.check_out_range(out_range, out_dtype)
     empty = found["high"] == found["low"]
     if "z" in empty.dims:

@@ -13,7 +13,7 @@ from stack3d._provenance import operation
 from stack3d.execution import map_frames
 from stack3d.grid import Frame
 from stack3d.model import rebuild
-from stack3d.operations import _canvas
+from stack3d.operations import _canvas, _grey
 from stack3d.operations._transform_channels import Channels
 from stack3d.operations._transform_ways import Method, Model
 from stack3d.operations._transforms import estimate_transforms
@@ -30,8 +30,11 @@ _FILLS = ("edge", "reflect", "constant", "nan")
 _ORDERS = (0, 1, 3, "lanczos")
 
 
-def _checked(da: xr.DataArray, order: Any, fill: Any, value: Any, canvas: Any, crop: Any) -> dict[str, Any]:
+def _checked(
+    da: xr.DataArray, order: Any, fill: Any, value: Any, canvas: Any, crop: Any, integer: Any = False
+) -> dict[str, Any]:
     """Return what is filled in, after all that could be wrong was looked at."""
+    _grey.check_flag(integer, "integer")
     if order not in _ORDERS or isinstance(order, bool):
         raise ValueError(f"order={order!r} is not allowed; it must be one of {_ORDERS}")
     if fill not in _FILLS:
@@ -43,6 +46,8 @@ def _checked(da: xr.DataArray, order: Any, fill: Any, value: Any, canvas: Any, c
         raise ValueError(f"crop={crop!r} is not allowed; it must be 'none', 'common' or a fraction above 0 and up to 1")
     if value is not None and fill != "constant":
         raise ValueError(f"value={value!r} has a meaning only with fill='constant', not fill={fill!r}")
+    if value is not None and not isinstance(value, int | float | np.number):
+        raise TypeError(f"value={value!r} must be a grey value")
     if value is not None and da.dtype.kind in "ui" and not _fits(value, da.dtype):
         raise ValueError(
             f"value={value!r} does not fit {da.dtype}; convert with da.astype('float32') before, or give another"
@@ -54,7 +59,7 @@ def _checked(da: xr.DataArray, order: Any, fill: Any, value: Any, canvas: Any, c
     return {"fill": "constant" if fill == "nan" else fill, "value": value}
 
 
-def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+def _fits(value: Any, dtype: np.dtype[Any]) -> bool:
     limits = np.iinfo(dtype)
     return bool(np.isfinite(value) and limits.min <= value <= limits.max and value == round(value))
 
@@ -188,7 +193,7 @@ def _apply(
     canvas: Canvas,
     crop: Crop,
 ) -> xr.DataArray:
-    filling = _checked(da, order, fill, value, canvas, crop)
+    filling = _checked(da, order, fill, value, canvas, crop, integer)
     estimate = estimates.at_slices(estimates.check(estimate, "transforms"), da)
     frame = Frame.of(da)
     matrices = in_frame(matrices_of(estimate), estimates.frame_of(estimate), frame)

@@ -13,7 +13,7 @@ from stack3d._provenance import operation
 from stack3d.execution import Kernel, map_frames
 from stack3d.grid import bounds, coordinate, regular, spacing_of, units_of
 from stack3d.model import rebuild, result_dtype
-from stack3d.operations import _exact
+from stack3d.operations import _exact, _grey
 from stack3d.operations._along_z import Weights, nearest_of, slice_facts, windows_of
 from stack3d.units import Length, parse_length
 from stack3d.windows import map_windows
@@ -90,6 +90,7 @@ def resample(
     """
     if method not in _METHODS:
         raise ValueError(f"method={method!r} is not allowed; it must be one of {_METHODS}")
+    _grey.check_flag(antialias, "antialias")
     if z is not None and dz is not None:
         raise ValueError(f"dz={dz!r} and z= both give slice positions; give one")
     if estimate is not None:
@@ -136,9 +137,14 @@ def _positions(
     old, unit, spacing = da["z"].values.astype(np.float64), units_of(da, "z"), spacing_of(da, "z")
     if z is not None:
         texts = isinstance(z, list | tuple) and any(isinstance(place, str) for place in z)
-        new = np.asarray(
-            [parse_length(place, unit=unit, spacing=spacing, name="z") for place in z] if texts else z, dtype=np.float64
-        )
+        try:
+            new = np.asarray(
+                [parse_length(place, unit=unit, spacing=spacing, name="z") for place in z] if texts else z, np.float64
+            )
+        except (TypeError, ValueError) as error:
+            if texts:
+                raise
+            raise TypeError(f"z={z!r} must be a list of positions: numbers, or lengths such as '0.5 um'") from error
         if new.ndim != 1 or new.size == 0 or not np.all(np.isfinite(new)) or np.any(np.diff(new) <= 0):
             raise ValueError(f"z={z!r} must be a list of strictly increasing positions")
         margin = 1e-9 * max(abs(old[0]), abs(old[-1]), spacing)

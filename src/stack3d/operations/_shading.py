@@ -83,6 +83,7 @@ def estimate_shading(
         raise ValueError(f"weights={weights!r} is not allowed; it must be one of {kernels.fit.WEIGHTS}")
     if isinstance(dark, bool) or not isinstance(dark, int | float | np.number) or not np.isfinite(dark):
         raise ValueError(f"dark={dark!r} must be a finite grey value")
+    _grey.check_flag(regress_content, "regress_content")
     sampling = _surface_fit.check_sampling(low, high, None)
     powers = _terms.powers(terms, degree, cross, ("y", "x"))
     sample = _surface_fit.sampled(da, sampling, region, device, "estimate shading")
@@ -98,7 +99,7 @@ def estimate_shading(
     return found
 
 
-@operation(version=6, estimator=estimate_shading)
+@operation(version=7, estimator=estimate_shading)
 def flatten(
     da: xr.DataArray,
     *,
@@ -138,7 +139,13 @@ def flatten(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, its value and what is allowed; also when the fitted field is not above `dark` everywhere.
+        Naming the argument, its value and what is allowed; also when the fitted field is not above `dark` everywhere,
+        in all slices where each has its own.
+
+    Warns
+    -----
+    BlankSliceWarning
+        When slices could not be fitted, or their own field falls to `dark`; they stay as they are.
 
     Notes
     -----

@@ -8,7 +8,7 @@ that a crop, a binned version or another channel finds the same surface.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,11 +54,26 @@ def check_sampling(low: Any, high: Any, subsample: Any) -> Sampling:
     if low is not None and high is not None and not low < high:
         raise ValueError(f"low={low!r} must be below high={high!r}")
     if subsample is not None:
-        steps = (subsample,) * 3 if isinstance(subsample, int | np.integer) else tuple(subsample)
+        steps = (subsample,) * 3 if isinstance(subsample, int | np.integer) else ()
+        steps = tuple(subsample) if isinstance(subsample, Iterable) else steps
         if len(steps) != 3 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in steps):
             raise ValueError(f"subsample={subsample!r} must be a whole number of at least 1, or three, for z, y and x")
         subsample = (int(steps[0]), int(steps[1]), int(steps[2]))
     return Sampling(low, high, subsample)
+
+
+def check_steps(part: xr.DataArray, subsample: tuple[int, int, int] | None, powers: np.ndarray) -> None:
+    """Raise where every n-th voxel of a frame gives too few places for the polynomial."""
+    if subsample is None:
+        return
+    for column, dim in ((1, "y"), (2, "x")):
+        size, most = part.sizes[dim], int(powers[:, column].max())
+        kept = len(range(0, size, subsample[column]))
+        if kept < size and kept <= most:
+            raise ValueError(
+                f"subsample={subsample!r} leaves {kept} of {counted(size, 'place')} along {dim}, too few for powers of {dim} up to "
+                f"{most}; take smaller steps, or leave such terms out (degree, terms)"
+            )
 
 
 def check_measured(amounts: np.ndarray, sampling: Sampling) -> None:

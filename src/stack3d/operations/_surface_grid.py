@@ -34,7 +34,11 @@ def estimated(
     else:
         length = parse_length(size, unit=units_of(da, "x"), spacing=spacing_of(da, "x"), name="size")
     if not 0 < length <= max(extent.values()):
-        raise ValueError(f"size={size!r} must be above 0 and at most the size of the frame, {max(extent.values()):g}")
+        unit = "pixels" if units_of(da, "x") == "1" else units_of(da, "x")
+        raise ValueError(
+            f"size={size!r} is {length:g} {unit}; it must be above 0 and at most the size of the frame, "
+            f"{max(extent.values()):g} {unit}. Is the unit right?"
+        )
     cells = {dim: max(1, min(da.sizes[dim], round(_STEPS * extent[dim] / length))) for dim in ("y", "x")}
     sample, centres = _sampled(da, sampling, region, device, cells)
     values, amounts = sample
@@ -143,11 +147,13 @@ def matrices(found: xr.Dataset, da: xr.DataArray, divide: bool) -> tuple[xr.Data
     found_matrices = xr.DataArray(table, dims=dims)
     result = found_matrices.rename(height="z") if by_height else found_matrices.isel(height=0)
     if divide:
-        for index in np.ndindex(result.shape[:-2]):
+        lowest = np.empty(result.shape[:-2])
+        for index in np.ndindex(lowest.shape):
             corner = kernels.surface.polynomial(
                 rows[:: max(1, len(rows) // 16)], cols[:: max(1, len(cols) // 16)], result.values[index]
             )
-            _check_positive(np.append(corner.ravel(), _corners(rows, cols, result.values[index])), found)
+            lowest[index] = np.append(corner.ravel(), _corners(rows, cols, result.values[index])).min()
+        result = _dividing(result, lowest, "z" in lead, found)
     return result, rows, cols
 
 
@@ -159,7 +165,8 @@ def grids(found: xr.Dataset, da: xr.DataArray, divide: bool) -> tuple[xr.DataArr
     ]
     grid = found["grid"].drop_vars(list(found["grid"].coords))
     if divide:
-        _check_positive(grid.values[np.isfinite(grid.values)], found)
+        grid = grid.transpose(..., "grid_y", "grid_x")
+        grid = _dividing(grid, grid.values.min(axis=(-2, -1)), "z" in grid.dims, found)
     return grid, places[0], places[1]
 
 
@@ -167,17 +174,24 @@ def _corners(rows: np.ndarray, cols: np.ndarray, matrix: np.ndarray) -> np.ndarr
     return np.asarray(kernels.surface.polynomial(rows[[0, -1]], cols[[0, -1]], matrix)).ravel()
 
 
-def _check_positive(surface: np.ndarray, found: xr.Dataset) -> None:
-    known = surface[np.isfinite(surface)]
-    if not known.size or known.min() > 0:
-        return
+def _dividing(surfaces: xr.DataArray, lowest: np.ndarray, by_slice: bool, found: xr.Dataset) -> xr.DataArray:
+    """Return surfaces (..., two dims of their own), those of single slices that fall to 0 as if they were not fitted."""
+    falls = lowest <= 0
+    if by_slice and bool((lowest > 0).any()):
+        return surfaces.where(xr.DataArray(~falls, dims=surfaces.dims[:-2])) if falls.any() else surfaces
+    if falls.any():
+        raise ValueError(_refusal(float(lowest[falls].min()), found))
+    return surfaces
+
+
+def _refusal(lowest: float, found: xr.Dataset) -> str:
     if "dark" in found:
         dark = float(found["dark"])
-        raise ValueError(
-            f"dark={dark:g}: the field falls to {known.min() + dark:g} somewhere in the frame, and must be above dark everywhere; "
+        return (
+            f"dark={dark:g}: the field falls to {lowest + dark:g} somewhere in the frame, and must be above dark everywhere; "
             "give a smaller dark, or a surface that bends less (degree)"
         )
-    raise ValueError(
-        f"operation='divide': the background falls to {known.min():g}, and only a positive one can be divided by; subtract it, "
+    return (
+        f"operation='divide': the background falls to {lowest:g}, and only a positive one can be divided by; subtract it, "
         "or give dark= to `flatten`"
     )

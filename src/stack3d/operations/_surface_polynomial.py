@@ -108,7 +108,10 @@ def _undetermined(sample: _surface_fit.Sample, powers: np.ndarray) -> str:
 
 def given(da: xr.DataArray, powers: np.ndarray, coefficients: Any, frame: Mapping[str, float]) -> xr.Dataset:
     """Return the estimate of a polynomial that is known."""
-    values = np.asarray(coefficients, dtype=np.float64)
+    try:
+        values = np.asarray(coefficients, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.full(1, np.nan)
     if values.shape != (len(powers),) or not np.all(np.isfinite(values)):
         names = ", ".join(_surface_fit.term_names(powers))
         raise ValueError(f"coefficients={coefficients!r} must be {len(powers)} numbers, for the terms {names}")

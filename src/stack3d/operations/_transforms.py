@@ -13,6 +13,7 @@ from stack3d._warn import warn
 from stack3d._words import counted
 from stack3d.grid import Frame
 from stack3d.model import DIMS, valid_slices
+from stack3d.operations import _grey
 from stack3d.operations._transform_blocks import check_blocks, displaced
 from stack3d.operations._transform_channels import Channels, chosen, fused
 from stack3d.operations._transform_frames import Treatment, compared
@@ -186,7 +187,8 @@ def estimate_transforms(
         if not missing and (isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1):
             raise ValueError(f"{name}={number!r} must be a whole number of at least 1")
     _check_for_method(method, stripes, band, detector, template_radius)
-    if threshold is not None and not np.isfinite(threshold):
+    _grey.check_flag(gradient, "gradient")
+    if threshold is not None and not (isinstance(threshold, int | float | np.number) and np.isfinite(float(threshold))):
         raise ValueError(f"threshold={threshold!r} must be a finite grey value")
     check_trend(trend, trend_window, trend_degree, prefix="trend_")
     _check_lengths(da, trend, trend_slope, least_step)
@@ -242,7 +244,7 @@ def _check_for_method(method: str, stripes: Any, band: Any, detector: Any, templ
         raise ValueError(f"band={band!r} must be (low, high) in cycles per pixel, each a number or None")
     if detector not in ("sift", "orb"):
         raise ValueError(f"detector={detector!r} is not allowed; it must be 'sift' or 'orb'")
-    if stripes is not None and not np.isfinite(stripes):
+    if stripes is not None and not (isinstance(stripes, int | float | np.number) and np.isfinite(float(stripes))):
         raise ValueError(f"stripes={stripes!r} must be an angle in degrees")
     for name, value, default, methods in (
         ("stripes", stripes, None, ("phase", "template")),
