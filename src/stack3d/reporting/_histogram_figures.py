@@ -45,7 +45,7 @@ def _of_one(one: xr.Dataset, of: str) -> list[Block]:
     return [
         *found,
         *(_profiles(name, values, z, label, grid, of) for name, values in shares.items()),
-        _mean(shares, reference, grid, of),
+        _mean(shares, reference, one["matched"].values.astype(bool), grid, of),
     ]
 
 
@@ -99,10 +99,12 @@ def _profiles(name: str, shares: np.ndarray, z: np.ndarray, label: str, grid: np
     return Figure(chart, f"Histograms {name}, of {counted(len(curves), 'slice')}{of}.")
 
 
-def _mean(shares: dict[str, np.ndarray], reference: np.ndarray | None, grid: np.ndarray, of: str) -> Figure:
+def _mean(
+    shares: dict[str, np.ndarray], reference: np.ndarray | None, matched: np.ndarray, grid: np.ndarray, of: str
+) -> Figure:
     centres = (grid[1:] + grid[:-1]) / 2
     curves = [
-        Curve(f"mean {name}", centres, 100 * _mean_of(shares[name]), style)
+        Curve(f"mean {name}", centres, 100 * _mean_of(shares[name][matched]), style)
         for name, style in (("before matching", "before"), ("after matching", "after"))
     ]
     if reference is not None:
@@ -110,7 +112,10 @@ def _mean(shares: dict[str, np.ndarray], reference: np.ndarray | None, grid: np.
         curves.append(
             Curve(said, centres, 100 * (reference if reference.ndim == 1 else _mean_of(reference)), "c2", dashed=True)
         )
-    return Figure(line_chart(curves, x_label="grey value", y_label="share / %"), f"Mean histogram and reference{of}.")
+    return Figure(
+        line_chart(curves, x_label="grey value", y_label="share / %"),
+        f"Mean histogram and reference of the slices that are matched{of}.",
+    )
 
 
 def _mean_of(shares: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ class StageLook(NamedTuple):
     maximum: np.ndarray
     picture: np.ndarray
     along: Mapping[str, np.ndarray]  # (minimum, maximum, mean; place), of the steps of which it was asked
+    ends: Mapping[str, tuple[float, float]]  # of the frame along y and x
 
 
 def look_at_stages(
@@ -58,16 +59,18 @@ def look_at_stages(
     for k, done in zip(lazy, compute(*(found[k] for k in lazy), label="report: steps"), strict=True):
         found[k] = done
     return [
-        _look(side.places["z"][slices], list(slices).index(shown), numbers[:, 0, 0])
+        _look(side, slices, list(slices).index(shown), numbers[:, 0, 0])
         for side, (slices, shown), numbers in zip(sides, chosen, found, strict=True)
     ]
 
 
-def _look(z: np.ndarray, shown: int, found: Sequence[dict[str, Any]]) -> StageLook:
+def _look(side: Side, slices: np.ndarray, shown: int, found: Sequence[dict[str, Any]]) -> StageLook:
     numbers = [np.array([one["numbers"][k] for one in found]) for k in range(4)]
     minimum, maximum, mean, spread_of = numbers
     along = {dim: _along([one["lines"][dim] for one in found]) for dim in found[0]["lines"]}
-    return StageLook(z, mean, spread_of, minimum, maximum, found[shown]["picture"], along)
+    ends = {dim: (float(side.edges[dim][0]), float(side.edges[dim][-1])) for dim in "yx"}
+    z, picture = side.places["z"][slices], found[shown]["picture"]
+    return StageLook(z, mean, spread_of, minimum, maximum, picture, along, ends)
 
 
 def _slices_of(side: Side, place_z: float, steps: int) -> tuple[np.ndarray, int]:

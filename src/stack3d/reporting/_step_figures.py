@@ -45,7 +45,8 @@ def _of_channel(channel: Channel, looks: dict[str, StageLook]) -> list[Block]:
                 Curve("raw", channel.pair.before.places["z"][profile.slices], profile.table[own], "c7", dashed=True)
             ]
         curves += [
-            Curve(name, look.z, getattr(look, quantity), f"c{n % 7}") for n, (name, look) in enumerate(looks.items())
+            Curve(name, look.z, getattr(look, quantity), f"c{n % 7}", dashed=n > 6)
+            for n, (name, look) in enumerate(looks.items())
         ]
         charts.append(Figure(line_chart(curves, x_label=label, y_label="grey value"), caption))
     return [*charts, Text(_how_many(looks), note=True)]
@@ -79,12 +80,11 @@ def along_axes(facts: Facts, step: str) -> list[Block]:
 
 def _along(channel: Channel, dim: str, sides: Sequence[tuple[str, StageLook]], of: str) -> Figure:
     unit = unit_shown(channel.pair.units[dim], "pixel")
-    edges = channel.pair.after.edges[dim]
     curves = []
     for name, look in sides:
         values = look.along[dim]
         share = (np.arange(values.shape[1]) + 0.5) / values.shape[1]
-        places = edges[0] + share * (edges[-1] - edges[0])
+        places = look.ends[dim][0] + share * (look.ends[dim][1] - look.ends[dim][0])
         curves += [
             Curve(f"{quantity} {name}", places, row, name, dashed=quantity != "mean")
             for quantity, row in zip(("minimum", "maximum", "mean"), values, strict=True)
