@@ -13,7 +13,7 @@ import xarray as xr
 
 import stack3d
 from stack3d import Recipe
-from stack3d.reporting import _estimate_figures, _histogram_figures, _notes, _stages, _step_figures, _write
+from stack3d.reporting import _estimate_figures, _histogram_figures, _notes, _quality, _stages, _step_figures, _write
 
 _spec = importlib.util.spec_from_file_location("stack3d_tests_page", Path(__file__).with_name("test_report.py"))
 _pages = importlib.util.module_from_spec(_spec)
@@ -320,6 +320,7 @@ def test_a_page_of_two_channels_with_the_estimates_of_a_run_stays_below_10_mb(ch
     frame = np.random.default_rng(0).integers(0, 65535, (700, 700), dtype=np.uint16)
     noise = stack3d.from_array(np.broadcast_to(frame, (2, count, 700, 700)), pixel_size=5, channel=NAMES)
     monkeypatch.setattr(_pages._passes, "_PROFILE_BYTES", 0)
+    monkeypatch.setattr(_quality, "BOX", 96)
     files = sorted((Path(f"{target}.run") / "estimates").glob("*.nc"))
     assert len(files) >= 3
     given = {}
@@ -334,7 +335,8 @@ def test_a_page_of_two_channels_with_the_estimates_of_a_run_stays_below_10_mb(ch
     )
     assert failed == []
     assert 2e6 < page.stat().st_size < 10e6
-    shown = Page(page)
-    assert len([e for e in shown.all("img", class_="before") if e["alt"].startswith("z = ")]) >= 40
+    said = page.read_text(encoding="utf-8")
+    assert said.count('<img class="before"') >= 40
+    assert "Median of the sampled slices" in said
     for channel in NAMES:
-        assert figures_of(shown, f"Histograms of the references, slice by slice, {channel}.")
+        assert f"Histograms of the references, slice by slice, {channel}." in said
