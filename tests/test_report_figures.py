@@ -104,7 +104,7 @@ def test_hot_pixels_of_each_channel_are_on_the_page(bad):
 # What must be on the page of two channels: captions by channel, and captions with a curve of each.
 KINDS = {
     "estimate_background": ({}, ["Fitted surface at 6 places along z"], []),
-    "background of slices": ({"per": "slice"}, ["Coefficients of the polynomial of each slice", "Fitted surface at 6"], ["mean of the surface"]),
+    "background of slices": ({"per": "slice"}, ["Coefficients of the polynomial of each", "Fitted surface at 6"], ["mean of the surface"]),
     "smooth background": ({"method": "gaussian"}, ["Fitted surface, the same of all slices"], []),
     "estimate_shading": ({}, ["Fitted surface"], []),
     "estimate_histogram": ({}, ["Histograms before", "Histograms after", "Mean histogram and reference"], []),
@@ -317,8 +317,8 @@ def test_many_slices_are_looked_at_after_cheap_steps_of_small_frames_and_few_of_
 
 def test_a_page_of_two_channels_with_the_estimates_of_a_run_stays_below_10_mb(chain, tmp_path, monkeypatch):
     target, count = chain[2], 500
-    frame = np.random.default_rng(0).integers(0, 65535, (700, 700), dtype=np.uint16)
-    noise = stack3d.from_array(np.broadcast_to(frame, (2, count, 700, 700)), pixel_size=5, channel=NAMES)
+    frame = np.random.default_rng(0).integers(0, 65535, (520, 520), dtype=np.uint16)
+    noise = stack3d.from_array(np.broadcast_to(frame, (2, count, 520, 520)), pixel_size=5, channel=NAMES)
     monkeypatch.setattr(_pages._passes, "_PROFILE_BYTES", 0)
     monkeypatch.setattr(_quality, "BOX", 96)
     files = sorted((Path(f"{target}.run") / "estimates").glob("*.nc"))
