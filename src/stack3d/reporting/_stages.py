@@ -44,7 +44,7 @@ def look_at_stages(
     lined = lined or [False] * len(sides)
     found = [
         map_frames(
-            side.isel(slices),
+            side.alone(slices),
             _numbers,
             arguments={"place": fit(side, window, shape), "lines": lines},
             per_frame={"shown": xr.DataArray(slices == shown, dims="z")},
