@@ -17,7 +17,7 @@ import tifffile
 import stack3d
 from stack3d import Recipe
 from stack3d.cli import main
-from stack3d.reporting import _images, _matched, _oblique, _passes, _svg, _times, _words
+from stack3d.reporting import _images, _matched, _oblique, _passes, _stages, _svg, _times, _words
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -627,7 +627,7 @@ def test_what_steps_have_in_common_is_computed_once():
     first = stack3d.from_array(lazy, pixel_size=5)
     seen.clear()
     sides = [_matched.matched(da, None, "", [], None).after for da in (first, first.stack3d.invert())]
-    one, other = _passes.look_at_stages(sides, sides[0], (24, 24), 100.0)
+    one, other = _stages.look_at_stages(sides, sides[0], (24, 24), 100.0)
     assert sorted(seen) == sorted(set(seen))
     np.testing.assert_array_equal(one.mean, one.z / 5)
     np.testing.assert_array_equal(other.mean, 255 - one.mean)
@@ -653,7 +653,7 @@ def test_every_channel_is_shown_after_every_step(tmp_path, stack):
     assert [alt.split(",")[:2] for alt in steps] == [
         [f"after {step}", f" channel {channel}"] for channel in ("SE", "BSE") for step in ("1. invert", "2. flip")
     ]
-    assert {"1. invert", "2. flip"} <= set(found.curves("grey value by z / nm. 1. invert"))
+    assert {"1. invert", "2. flip"} <= set(found.curves("grey value by z / nm. raw"))
 
 
 def test_the_memory_of_workers_is_told_apart():

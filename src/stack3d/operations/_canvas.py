@@ -95,6 +95,17 @@ def covered_box(
     return {"y": slice(box[0], box[1] + 1), "x": slice(box[2], box[3] + 1)}
 
 
+def share_covered(
+    matrices: np.ndarray, raw: tuple[int, int], y: np.ndarray, x: np.ndarray, field: Field | None = None
+) -> np.ndarray:
+    """Return the share of the raw frames in which each place of rows `y` and columns `x` of the canvas lies."""
+    total = np.zeros((y.size, x.size))
+    for start in range(0, len(matrices), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        total += _inside(matrices[block], raw, y[:, None], x[None, :], part(field, block)).sum(axis=0)
+    return np.asarray(total / len(matrices))
+
+
 def _common(matrices: np.ndarray, raw: tuple[int, int], canvas: tuple[int, int]) -> dict[str, slice]:
     """Return what all of some translated frames cover: exact, without a search."""
     box = {}

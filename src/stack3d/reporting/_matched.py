@@ -40,6 +40,10 @@ class Side:
         """Return some slices; of lazy ones they alone are computed, where that can be."""
         if len(index) == self.da.sizes["z"] and np.array_equal(index, np.arange(len(index))):
             return self.da
+        return self.alone(index)
+
+    def alone(self, index: Sequence[int] | np.ndarray) -> xr.DataArray:
+        """Return some slices, each by itself even where these are all: chains then have in common what they share."""
         if self.da.chunks is None:
             return self.da.isel(z=list(index))
         coords = self.da.coords.to_dataset().isel(z=list(index)).coords

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from stack3d.reporting._images import SMALL
 from stack3d.reporting._matched import Matched
 from stack3d.reporting._notes import RunNotes
-from stack3d.reporting._passes import Profile, StageLook
+from stack3d.reporting._passes import Profile
 from stack3d.reporting._quality import Quantity
+from stack3d.reporting._stages import StageLook
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,12 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph, or lines of code."""
+    """A paragraph, or lines of code; a `fault` says what could not be drawn."""
 
     text: str
     code: bool = False
     note: bool = False
+    fault: bool = False
     kind: str = "text"
 
 
@@ -183,5 +185,6 @@ class Facts:
     channels: Sequence[Channel]
     left_out: Sequence[str] = ()
     stages: Sequence[Mapping[str, StageLook]] = ()  # of each channel
+    raw: Sequence[StageLook | None] = ()  # of each channel, where the first step is told from it
     names: Mapping[str, str] = field(default_factory=dict)
     spoken: Sequence[str] = ()

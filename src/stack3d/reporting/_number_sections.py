@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+import functools
 
-from stack3d.reporting import _passes
+import numpy as np
+import xarray as xr
+
+from stack3d.reporting import _passes, _step_figures
 from stack3d.reporting._images import map_uri, scale_colours
 from stack3d.reporting._matched import Side
 from stack3d.reporting._model import Block, Channel, Facts, Figure, Group, Section, Table, Text
 from stack3d.reporting._quality import BOX, NOT_JUDGED, PAIRS, Quantity
 from stack3d.reporting._svg import Curve, heat_map, line_chart, scale
+from stack3d.reporting._tried import tried
 from stack3d.reporting._words import COUNTED, number, plain, unit_shown
 
 _NUMBERS = (
@@ -19,7 +23,6 @@ _NUMBERS = (
     (("median",), "Median of each slice."),
     (("measured_share",), "Share of each slice that was measured."),
 )
-_OF_STEPS = {"mean": "Mean", "spread": "Standard deviation"}
 
 
 def _z_label(channel: Channel) -> str:
@@ -61,29 +64,12 @@ def profiles(facts: Facts) -> Section | None:
         if looked < count:
             figures.append(Text(f"{looked} evenly spread slices of {count} were read for these curves.", note=True))
         blocks += _under(facts, channel, figures)
-    blocks += _of_steps(facts)
+    blocks += _step_figures.after_steps(facts)
     return Section("profiles", "Grey values of each slice", blocks)
 
 
 def _all_measured(channel: Channel) -> bool:
     return all(np.all(found.table["measured_share"] >= 1 - 1e-12) for found in channel.profiles.values())
-
-
-def _of_steps(facts: Facts) -> list[Block]:
-    """Return mean and spread after each step, on a few slices."""
-    found: list[Block] = []
-    for channel, looks in zip(facts.channels, facts.stages, strict=False):
-        charts: list[Block] = []
-        for quantity in ("mean", "spread"):
-            curves = [
-                Curve(name, look.z, getattr(look, quantity), f"c{n % 8}")
-                for n, (name, look) in enumerate(looks.items())
-            ]
-            chart = line_chart(curves, x_label=_z_label(channel), y_label="grey value")
-            charts.append(Figure(chart, f"{_OF_STEPS[quantity]} after each step."))
-        if looks:
-            found += _under(facts, channel, charts)
-    return [Group("After each step", found)] if found else []
 
 
 def histograms(facts: Facts) -> Section | None:
@@ -147,15 +133,28 @@ def positions(facts: Facts) -> Section | None:
         Figure(line_chart(steps, x_label=f"z / {unit}", y_label=f"increment / {unit}"), "Distance between slices."),
     ]
     for fact, values in facts.after.coords.items():
-        if values.dims == ("z",) and values.dtype.kind == "f" and fact != "z" and np.isfinite(values.values).any():
-            if np.ptp(values.values[np.isfinite(values.values)]) == 0:
-                continue
-            own = str(values.attrs.get("long_name", plain(str(fact))))
-            of = unit_shown(str(values.attrs.get("units", "1")), COUNTED.get(str(fact), ""))
-            curve = Curve(own, channel.pair.after.places["z"], values.values, "after")
-            chart = line_chart([curve], x_label=f"z / {unit}", y_label=f"{own} / {of}" if of else own)
-            blocks.append(Figure(chart, f"{own.capitalize()} of each slice, kept with the stack."))
+        if "z" in values.dims and set(values.dims) <= {"channel", "z"} and values.dtype.kind == "f" and fact != "z":
+            blocks += tried(
+                f"{plain(str(fact)).capitalize()} of each slice", functools.partial(_kept, channel, values, unit)
+            )
     return Section("positions", "Positions of slices", blocks)
+
+
+def _kept(channel: Channel, values: xr.DataArray, unit: str) -> list[Block]:
+    """Return what is kept of each slice with the stack, where it is known and not everywhere the same."""
+    known = values.values[np.isfinite(values.values)]
+    if known.size == 0 or np.ptp(known) == 0:
+        return []
+    own = str(values.attrs.get("long_name", plain(str(values.name))))
+    of = unit_shown(str(values.attrs.get("units", "1")), COUNTED.get(str(values.name), ""))
+    z = channel.pair.after.places["z"]
+    if "channel" in values.dims:
+        rows = values.transpose("channel", "z")
+        curves = [Curve(str(row["channel"].values), z, row.values, f"c{k % 8}") for k, row in enumerate(rows)]
+    else:
+        curves = [Curve(own, z, values.values, "after")]
+    chart = line_chart(curves, x_label=f"z / {unit}", y_label=f"{own} / {of}" if of else own)
+    return [Figure(chart, f"{own.capitalize()} of each slice, kept with the stack.")]
 
 
 def quality(facts: Facts) -> Section | None:

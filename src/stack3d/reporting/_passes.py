@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from stack3d._provenance import dear_steps
-from stack3d.execution import map_frames, reduce_frames
-from stack3d.progress import compute
+from stack3d.execution import reduce_frames
 from stack3d.reporting._images import shrunk
 from stack3d.reporting._matched import Matched, Side
 
@@ -20,8 +17,6 @@ _PROFILE_BYTES = 2**30
 _LEAST_PROFILED = 32
 _MOST_PROFILED = 1000
 _MOST_ROWS = 720
-_STAGE_SLICES, _DEAR_SLICES = 7, 3
-_STAGE_PIXELS = 64e6
 
 
 @dataclass(frozen=True)
@@ -86,10 +81,10 @@ def pictures(da: xr.DataArray, place: Fit) -> tuple[np.ndarray, np.ndarray]:
 def _picture(frame: np.ndarray, place: Fit) -> dict[str, np.ndarray]:
     known = frame[np.isfinite(frame)] if frame.dtype.kind == "f" else frame
     limits = np.array([known.min(), known.max()] if known.size else [np.nan, np.nan], np.float64)
-    return {"picture": _placed(frame, place), "range": limits}
+    return {"picture": placed(frame, place), "range": limits}
 
 
-def _placed(frame: np.ndarray, place: Fit) -> np.ndarray:
+def placed(frame: np.ndarray, place: Fit) -> np.ndarray:
     canvas = np.full(place.shape, np.nan, np.float32)
     if not place.empty:
         top, bottom, left, right = place.target
@@ -238,59 +233,3 @@ def planes(side: Side, found: Profile, pair: Matched) -> dict[str, np.ndarray]:
 def _median_step(side: Side) -> float:
     values = side.places["z"]
     return float(np.median(np.diff(values))) if values.size > 1 else 1.0
-
-
-class StageLook(NamedTuple):
-    """The stack after a step: mean and spread of a few slices, and a picture of one."""
-
-    z: np.ndarray
-    mean: np.ndarray
-    spread: np.ndarray
-    picture: np.ndarray
-
-
-def look_at_stages(sides: Sequence[Side], window: Side, shape: tuple[int, int], place_z: float) -> list[StageLook]:
-    """Return what is shown of the stack after each step; only a few slices are computed, and what steps share once."""
-    chosen = [_stage_slices(side, place_z) for side in sides]
-    found = [
-        map_frames(
-            side.isel(slices),
-            _stage_numbers,
-            arguments={"place": fit(side, window, shape)},
-            shape=(1, 1),
-            dtype=object,
-            device="cpu",
-            label="report: steps",
-        )
-        for side, (slices, _) in zip(sides, chosen, strict=True)
-    ]
-    lazy = [k for k, side in enumerate(sides) if side.da.chunks is not None]
-    for k, done in zip(lazy, compute(*(found[k] for k in lazy), label="report: steps"), strict=True):
-        found[k] = done
-    return [
-        _stage_look(side.places["z"][slices], list(slices).index(shown), numbers[:, 0, 0])
-        for side, (slices, shown), numbers in zip(sides, chosen, found, strict=True)
-    ]
-
-
-def _stage_look(z: np.ndarray, shown: int, found: Sequence[dict[str, Any]]) -> StageLook:
-    mean, spread_of = (np.array([one[name] for one in found]) for name in ("mean", "spread"))
-    return StageLook(z, mean, spread_of, found[shown]["picture"])
-
-
-def _stage_slices(side: Side, place_z: float) -> tuple[np.ndarray, int]:
-    """Return which slices are looked at, and which of them is shown."""
-    # Blocks are computed whole, and a dear step may be among those that are not written.
-    few = _DEAR_SLICES if dear_steps(side.da) else _STAGE_SLICES
-    most = int(np.clip(_STAGE_PIXELS // (side.da.sizes["y"] * side.da.sizes["x"]), 1, few))
-    shown = int(np.argmin(np.abs(side.places["z"] - place_z)))
-    return np.unique(np.append(spread(side.da.sizes["z"], most) if most > 1 else [], shown)).astype(int), shown
-
-
-def _stage_numbers(frame: np.ndarray, place: Fit) -> np.ndarray:
-    from stack3d.kernels import statistics
-
-    numbers = statistics.frame_statistics(frame)
-    found = np.empty((1, 1), object)
-    found[0, 0] = {"mean": numbers.mean, "spread": numbers.std, "picture": _placed(frame, place)}
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +15,11 @@ from stack3d._provenance import OPERATIONS
 from stack3d._records import call_string, decode_value, encode_value, numbers
 from stack3d.grid import SPATIAL, spacing_of, units_of
 from stack3d.model import metadata
-from stack3d.reporting import _estimate_figures, _spectra, _times
+from stack3d.reporting import _estimate_figures, _spectra, _step_figures, _times
 from stack3d.reporting._model import Block, Facts, Figure, Fold, Items, Section, Table, Text, Tiles
 from stack3d.reporting._number_sections import change, median
 from stack3d.reporting._svg import Curve, line_chart
+from stack3d.reporting._tried import figures, tried
 from stack3d.reporting._words import amount, duration, number, plain, quoted, unit_shown
 
 _ABOUT_PASSES = (
@@ -79,6 +81,7 @@ def _whose_memory(state: Mapping[str, Any]) -> str:
 
 
 def _quality_tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    of = f", {plain(facts.channels[0].pair.channel)}" if len(facts.channels) > 1 else ""
     for quantity in facts.channels[0].quantities:
         if quantity.name not in ("correlation of neighbours", "streak index", "resolution") or quantity.before is None:
             continue
@@ -86,7 +89,7 @@ def _quality_tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
         if np.isfinite(before) and np.isfinite(after) and (before or after):
             unit = "" if quantity.unit == "1" else f" {quantity.unit}"
             values = f"{number(before, 3)} → {number(after, 3)}{unit}"
-            yield quantity.name, values, change(before, after, quantity.better)
+            yield f"{quantity.name}{of}", values, change(before, after, quantity.better)
 
 
 def _voxel(da: xr.DataArray) -> tuple[str, str]:
@@ -151,14 +154,18 @@ def steps(facts: Facts) -> Section | None:
         inserted = "conversion between steps" if _context(record).get("inserted") else ""
         blocks: list[Block] = [Text(_shown_call(record), code=True)]
         if k in by_number:
-            blocks += _estimate_figures.blocks(by_number[k].data)
+            blocks += _estimate_figures.blocks(by_number[k].data, _decoded(record))
         elif "estimate" in record:
             blocks.append(Text(_NOT_KEPT, note=True))
         if name == "destripe":
-            blocks += [figure for channel in facts.channels for figure in _spectra.figures(channel.spectra)]
-        count = sum(block.kind == "figure" for block in blocks)
-        figures = f"{count} figure{'s' if count > 1 else ''}" if count else ""
-        said = " · ".join(x for x in (inserted, figures, seconds) if x)
+            blocks += tried("The spectra", lambda: _spectra_of(facts))
+        if name in _step_figures.LINED:
+            blocks += tried(
+                "The profiles along x and y", functools.partial(_step_figures.along_axes, facts, f"{place}. {name}")
+            )
+        count = figures(blocks)
+        drawn = f"{count} figure{'s' if count > 1 else ''}" if count else ""
+        said = " · ".join(x for x in (inserted, drawn, seconds) if x)
         folds.append(
             Fold(f"{place}. {name}" if place else name, [*blocks, _parameters(record), _facts_of(record, times)], said)
         )
@@ -168,6 +175,21 @@ def steps(facts: Facts) -> Section | None:
         if estimate.number < 0
     ]
     return Section("steps", "Steps and their estimates", folds)
+
+
+def _spectra_of(facts: Facts) -> list[Block]:
+    """Return the spectra of each channel, under its name where there are several."""
+    several = len(facts.channels) > 1
+    return [
+        figure
+        for channel in facts.channels
+        for figure in _spectra.figures(channel.spectra, f", {plain(channel.pair.channel)}" if several else "")
+    ]
+
+
+def _decoded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a step that figures of its estimate ask for."""
+    return {key: decode_value(record["parameters"][key]) for key in ("crop", "canvas") if key in record["parameters"]}
 
 
 def _shown_call(record: Mapping[str, Any]) -> str:

@@ -67,6 +67,11 @@ def report(
     FileExistsError
         When `path` is there and is no report.
 
+    Warns
+    -----
+    ReportWarning
+        When a figure cannot be drawn; the page says so in its place.
+
     Notes
     -----
     Up to 1 GiB of evenly spread slices of each stack and channel are read for the curves (32 slices at least, 1000 at
@@ -112,6 +117,8 @@ def report_of(
     target = _page.check_target(path, overwrite)
     shown = _write.check_call(da, before, channels, slices, estimates)
     notes = _notes.read(run)
-    return _write.write(
+    written, failed = _write.write(
         target, da, before, notes, {}, shown=shown, given=estimates, slices=slices, names=names, **shown_as
     )
+    _write.warn_of(written, failed)
+    return written

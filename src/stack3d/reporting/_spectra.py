@@ -30,8 +30,8 @@ def of(pair: Matched, k: int) -> dict[str, np.ndarray]:
     return found
 
 
-def figures(frames: dict[str, np.ndarray]) -> list[Figure]:
-    """Return the spectra as pictures, zero frequency in the middle."""
+def figures(frames: dict[str, np.ndarray], of: str = "") -> list[Figure]:
+    """Return the spectra as pictures, zero frequency in the middle; `of` ends their captions."""
     found = []
     for name, frame in frames.items():
         if min(frame.shape) < kernels.direction.LEAST_SIDE:
@@ -48,12 +48,12 @@ def figures(frames: dict[str, np.ndarray]) -> list[Figure]:
         chart = heat_map(
             map_uri(part, (-1.0, 3.0), "magma"), x=(-_REACH, _REACH), y=(-_REACH, _REACH), ratio=1.0,
             x_label="frequency along x / cycles per pixel", y_label="along y / cycles per pixel",
-            alt=f"Spectrum {name}: power of each frequency over that of its ring",
+            alt=f"Spectrum {name}{of}: power of each frequency over that of its ring",
         )  # fmt: skip
         found.append(
             Figure(
                 chart,
-                f"Spectrum of the middle slice {name}: stripes are a bright line through the middle, across them.",
+                f"Spectrum of the middle slice {name}{of}: stripes are a bright line through the middle, across them.",
             )
         )
     return found

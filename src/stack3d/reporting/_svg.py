@@ -68,15 +68,46 @@ def heat_map(
     down: bool = True,
     lines: str = "",
     ratio: float | None = None,
+    boxes: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
 ) -> Markup:
-    """Return a picture between two axes; y runs down unless said otherwise, `ratio` keeps its proportions."""
+    """Return a picture between two axes; y runs down unless said otherwise, `ratio` keeps its proportions.
+
+    `boxes` are rectangles drawn over it, rows and columns from 0 to 1 from the upper left.
+    """
     place = _Place(x, (y[1], y[0]) if down else y, ratio)
+    wide, high = place.right - place.left, place.bottom - place.top
+    lines += "".join(
+        f'<rect class="kept" x="{place.left + wide * left:.1f}" y="{place.top + high * top:.1f}" '
+        f'width="{wide * (right - left):.1f}" height="{high * (bottom - top):.1f}"/>'
+        for (top, bottom), (left, right) in boxes
+    )
     picture = Markup(
         '<image href="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" preserveAspectRatio="none" class="map"/>'
     ).format(uri, place.left, place.top, place.right - place.left, place.bottom - place.top)
     return Markup('<div class="chart">{}</div>').format(
-        _svg(_axes(place, x_label, y_label, grid=False) + picture + lines, alt, "", place.height)
+        _svg(_axes(place, x_label, y_label, grid=False) + picture + Markup(lines), alt, "", place.height)
     )
+
+
+def montage(uris: Sequence[str], names: Sequence[tuple[str, str]], *, ratio: float, alt: str) -> Markup:
+    """Return small pictures in rows, each under its name in two lines; `ratio` is that of their sides, y to x."""
+    columns = min(len(uris), 3)
+    gap, head = 14.0, 2 * _LINE + 4.0
+    wide = (WIDTH - gap * (columns - 1)) / columns
+    high = min(max(wide * ratio, 20.0), 220.0)
+    wide = high / ratio if wide * ratio > 220.0 else wide
+    parts = []
+    for k, (uri, name) in enumerate(zip(uris, names, strict=True)):
+        left, top = (k % columns) * (wide + gap), (k // columns) * (high + head + 8.0)
+        for n, line in enumerate(name):
+            parts.append(Markup('<text x="{:.1f}" y="{:.1f}">{}</text>').format(left, top + _LINE * (n + 1) - 3, line))
+        parts.append(
+            Markup(
+                '<image href="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" preserveAspectRatio="none" class="map"/>'
+            ).format(uri, left, top + head, wide, high)
+        )
+    height = -(-len(uris) // columns) * (high + head + 8.0)
+    return Markup('<div class="chart">{}</div>').format(_svg("".join(parts), alt, "", height))
 
 
 class _Place:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 NOTHING = "–"
 # What lengths by these names count where the stack is not calibrated.
@@ -63,6 +64,14 @@ def plain(text: str) -> str:
 def unit_shown(unit: str, of_one: str) -> str:
     """Return a unit, or what is counted where there is none."""
     return of_one if unit in ("1", "") else unit
+
+
+def along_z(estimate: xr.Dataset) -> tuple[np.ndarray, str]:
+    """Return the positions of the slices of an estimate, and the label of their axis."""
+    if "z" in estimate.coords:
+        unit = str(estimate["z"].attrs.get("units", "1"))
+        return np.atleast_1d(estimate["z"].values).astype(float), f"z / {unit_shown(unit, 'slice')}"
+    return np.arange(estimate.sizes.get("z", 1), dtype=float), "slice"
 
 
 def quoted(value: Any) -> str:

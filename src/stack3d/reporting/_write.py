@@ -11,8 +11,10 @@ import xarray as xr
 
 from stack3d import estimates as estimates_of
 from stack3d._records import numbers, provenance
+from stack3d._warn import warn
 from stack3d.execution import in_threads
 from stack3d.reporting import (
+    ReportWarning,
     _notes,
     _number_sections,
     _oblique,
@@ -24,8 +26,11 @@ from stack3d.reporting import (
 from stack3d.reporting._images import PACKINGS, Packing, packing_for
 from stack3d.reporting._looked import HELD_BYTES, look
 from stack3d.reporting._matched import after_a_step, channels_of, check, matched
-from stack3d.reporting._model import Channel, Estimate, Facts, Section
-from stack3d.reporting._passes import StageLook, look_at_stages
+from stack3d.reporting._model import Block, Channel, Estimate, Facts, Section
+from stack3d.reporting._stages import StageLook, look_at_stages
+from stack3d.reporting._step_figures import LINED
+from stack3d.reporting._tried import faults, tried
+from stack3d.reporting._words import plain
 
 _MOST_CHANNELS = 4
 # Of all pictures together, packed and written as text; the rest of a page is small.
@@ -62,8 +67,8 @@ def write(
     quality: bool = True,
     title: str | None = None,
     names: Mapping[str, str] | None = None,
-) -> Path:
-    """Write a page; `stages` is the stack after each step by its name, as a run has them."""
+) -> tuple[Path, list[str]]:
+    """Write a page, and return it with what could not be drawn; `stages` is the stack after each step by its name."""
     everything = channels_of(da)
     shown = list(shown or everything[:_MOST_CHANNELS])
     records = provenance(da)
@@ -87,6 +92,7 @@ def write(
     if len(shown) < len(everything):
         left_out.append(f"Channels {', '.join(shown)} of {', '.join(everything)} are shown.")
     left_out += _oblique.hints(known, numbers(records))
+    after_steps = [_looks(stages, channel, before) for channel in looked]
     facts = Facts(
         title=str(title or (da.name if da.name is not None else "stack")),
         after=da,
@@ -96,10 +102,18 @@ def write(
         estimates=known,
         channels=looked,
         left_out=left_out,
-        stages=[_looks(stages, channel) for channel in looked],
+        stages=[looks for looks, _ in after_steps],
+        raw=[raw for _, raw in after_steps],
         names=names or {},
     )
-    return _page.save(target, _fitting(facts))
+    page, failed = _fitting(facts)
+    return _page.save(target, page), failed
+
+
+def warn_of(page: Path, failed: Sequence[str]) -> None:
+    """Warn of what could not be drawn, which the page says too."""
+    for line in failed:
+        warn(f"the report {str(page)!r} lacks a figure: {line}", ReportWarning)
 
 
 def check_call(da: Any, before: Any, channels: Any, slices: Any, estimates: Any) -> list[str] | None:
@@ -146,22 +160,30 @@ def _estimates(
     return [*found, *(Estimate(str(name), -1, data) for name, data in given.items())]
 
 
-def _looks(stages: Mapping[str, xr.DataArray], channel: Channel) -> dict[str, StageLook]:
-    """Return what is shown of a channel after each step, at the slice in the middle."""
+def _looks(
+    stages: Mapping[str, xr.DataArray], channel: Channel, before: xr.DataArray | None
+) -> tuple[dict[str, StageLook], StageLook | None]:
+    """Return what is shown of a channel after each step, and of the raw stack where the first step needs it."""
     if not stages:
-        return {}
+        return {}, None
     pair, k = channel.pair, channel.slices[channel.middle]
     shape = channel.pictures["after"].shape[1:]
     there = [(da, pair.channel if pair.channel in channels_of(da) else "") for da in stages.values()]
     sides = [after_a_step(da, name) for da, name in there]
     # What comes after the last step was read already, rounded as it is kept.
     sides[-1] = pair.after if sides[-1].da.shape == pair.after.da.shape else sides[-1]
-    looks = look_at_stages(sides, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]))
-    return dict(zip(stages, looks, strict=True))
+    drawn = [name.partition(". ")[2] in LINED for name in stages]
+    lined = [here or after for here, after in zip(drawn, [*drawn[1:], False], strict=True)]
+    from_raw = before is not None and drawn[0] and next(iter(stages)).startswith("1. ")
+    if before is not None and from_raw:
+        name = pair.channel if pair.channel in channels_of(before) else ""
+        sides, lined = [after_a_step(before, name), *sides], [True, *lined]
+    looks = look_at_stages(sides, pair.after, (shape[0], shape[1]), float(pair.after.places["z"][k]), lined)
+    return dict(zip(stages, looks[from_raw:], strict=True)), looks[0] if from_raw else None
 
 
-def _fitting(facts: Facts) -> str:
-    """Return the page, its pictures packed so that it stays small."""
+def _fitting(facts: Facts) -> tuple[str, list[str]]:
+    """Return the page, its pictures packed so that it stays small, and what could not be drawn."""
     samples = [
         (images[len(images) // 2], channel.limits[name])
         for channel in facts.channels
@@ -172,9 +194,23 @@ def _fitting(facts: Facts) -> str:
     count += 2 * sum(len(looks) for looks in facts.stages)
     packing = packing_for(samples, count, _ROOM)
     makers = [
-        functools.partial(_record_sections.overview, facts),
-        *(functools.partial(make, facts, packing) for make in _PICTURES),
-        *(functools.partial(make, facts) for make in _NUMBERS),
+        functools.partial(_section, _record_sections.overview, facts),
+        *(functools.partial(_section, make, facts, packing) for make in _PICTURES),
+        *(functools.partial(_section, make, facts) for make in _NUMBERS),
     ]
-    sections = in_threads(lambda make: make(), makers, len(makers), "report: page", "sections")
-    return _page.render(facts.title, facts, [section for section in sections if section is not None])
+    drawn = in_threads(lambda make: make(), makers, len(makers), "report: page", "sections")
+    sections = [section for section in drawn if section is not None]
+    return _page.render(facts.title, facts, sections), [line for section in sections for line in faults(section.blocks)]
+
+
+def _section(make: Callable[..., Section | None], *arguments: Any) -> Section | None:
+    """Return a section; of one that cannot be made, why."""
+    heading = plain(make.__name__).capitalize()
+    found: list[Section | None] = []
+
+    def made() -> list[Block]:
+        found.append(make(*arguments))
+        return []
+
+    why = tried(f"The section “{heading}”", made)
+    return Section(make.__name__.replace("_", "-"), heading, why) if why else found[0]

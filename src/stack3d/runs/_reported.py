@@ -63,7 +63,8 @@ def write_report(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             names = {"after": str(target), "before": source or ""}
-            _write.write(page, clean, raw, _notes.read(folder, estimates), stages, title=target.stem, names=names)
+            notes = _notes.read(folder, estimates)
+            _, failed = _write.write(page, clean, raw, notes, stages, title=target.stem, names=names)
     except Exception as error:
         warn(
             f"the result {str(target)!r} is complete, but its report could not be written: {type(error).__name__}: {error}; "
@@ -71,5 +72,6 @@ def write_report(
             ReportWarning,
         )
         return None
+    _write.warn_of(page, failed)
     _LOGGER.info("report: %s", page)
     return page
