@@ -211,8 +211,12 @@ def write(chunks: Chunks, block: np.ndarray, start: Sequence[int]) -> tuple[int,
         if chunks.separator == "/":
             os.makedirs(os.path.dirname(path), exist_ok=True)
         parts = [values.data] if chunks.codec is None else _encoded(values, chunks.codec)
-        with open(path, "wb", buffering=0) as file:
-            sizes.append(sum(_write_all(file, part) for part in parts))
+        try:
+            with open(path, "wb", buffering=0) as file:
+                sizes.append(sum(_write_all(file, part) for part in parts))
+        except OSError as error:  # a full disk has no name of its own
+            error.filename = path
+            raise
     return tuple(sizes)
 
 
