@@ -15,7 +15,7 @@ from stack3d.reporting._matched import Side
 from stack3d.reporting._passes import Fit, fit, placed, spread
 
 _SLICES, _DEAR_SLICES, _LEAST = 200, 3, 7
-_PIXELS = 64e6  # of all steps together, beyond the least number of slices
+_PIXELS = 16e6  # of all steps together, beyond the least number of slices
 _LEAST_PIXELS = 64e6  # of each step
 _POINTS = 256  # along x and y
 
