@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from stack3d.io._fill import fill
+
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4}
 _CODES = {1: "B", 3: "H", 4: "I", 13: "I"}
 _KINDS = {1: "u", 2: "i", 3: "f"}
@@ -51,13 +53,7 @@ def read_into(path: str, target: np.ndarray) -> bool:
             if place is None or place[1:] != (target.shape, target.dtype):
                 return False
             file.seek(place[0])
-            left = target.data.cast("B")
-            while left:
-                count = file.readinto(left)
-                if not count:
-                    return False
-                left = left[count:]
-        return True
+            return fill(file, target)
     except (OSError, struct.error, ValueError, KeyError, TypeError):
         return False
 

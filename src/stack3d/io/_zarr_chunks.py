@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stack3d.io import _kept_chunks
+from stack3d.io._fill import fill
 
 _KINDS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 _NUMBERS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
@@ -162,13 +163,7 @@ def _read_raw(file: Any, codec: Any, target: np.ndarray) -> bool:
     lengths = [int.from_bytes(header[k : k + 4], "little") for k in (4, 12)]
     if header[:1] != b"\x02" or not header[2] & _AS_IS or lengths != [size, size + _OVERHEAD]:
         return False
-    left = target.data.cast("B")
-    while left:
-        count = file.readinto(left)
-        if not count:
-            return False
-        left = left[count:]
-    return True
+    return fill(file, target)
 
 
 def _check_length(data: bytes, codec: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,13 +29,13 @@ def after_steps(facts: Facts) -> list[Block]:
     found: list[Block] = []
     for channel, looks in zip(facts.channels, facts.stages, strict=False):
         if looks:
-            blocks = tried("The numbers after each step", lambda c=channel, of=looks: _of_channel(c, of))  # type: ignore[misc]
+            blocks = tried("The numbers after each step", functools.partial(_of_channel, channel, looks))
             several = len(facts.channels) > 1
             found += [Group(f"Channel {plain(channel.pair.channel)}", blocks)] if several else blocks
     return [Group("After each step", found)] if found else []
 
 
-def _of_channel(channel: Channel, looks: dict[str, StageLook]) -> list[Block]:
+def _of_channel(channel: Channel, looks: Mapping[str, StageLook]) -> list[Block]:
     charts: list[Block] = []
     label = f"z / {unit_shown(channel.pair.units['z'], 'slice')}"
     for quantity, own, caption in _QUANTITIES:
