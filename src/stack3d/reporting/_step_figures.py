@@ -53,7 +53,7 @@ def _of_channel(channel: Channel, looks: Mapping[str, StageLook]) -> list[Block]
     return [*charts, Text(_how_many(looks), note=True)]
 
 
-def _how_many(looks: dict[str, StageLook]) -> str:
+def _how_many(looks: Mapping[str, StageLook]) -> str:
     """Say of how many slices the numbers are."""
     groups: dict[int, list[str]] = {}
     for name, look in looks.items():
