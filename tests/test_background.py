@@ -83,6 +83,19 @@ def test_robust_weights_do_without_thresholds():
     assert error("none") > 3 * error("tukey")
 
 
+def test_every_nth_voxel_is_weighed_by_itself_however_many_slices_there_are():
+    rng = np.random.default_rng(4)
+    values = np.where(rng.random((90, 24, 30)) < 0.2, 3000.0, 8000 + 300 * rng.standard_normal((90, 24, 30)))
+    da = stack3d.from_array(values, pixel_size=(5, 5), z=5.0 * np.arange(90))
+    found = da.stack3d.estimate_background(terms="1 + x + y*z", subsample=2)["coefficient"].values
+    z, y, x = (np.arange(size) / (size - 1) for size in values.shape)
+    grid = np.meshgrid(z[::2], y[::2], x[::2], indexing="ij")
+    terms = np.stack([np.ones(grid[0].size), grid[2].ravel(), (grid[0] * grid[1]).ravel()], axis=1)
+    sampled = values[::2, ::2, ::2].ravel()
+    wanted = kernels.fit.robust(terms, sampled, np.ones_like(sampled)).coefficients
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
 @pytest.mark.parametrize("chunks", [None, {"z": 2}])
 def test_the_mean_stays_and_the_slope_goes(chunks):
     da = stack_of(texture() + surface(), "uint16")

@@ -139,7 +139,7 @@ def _check_removal(method: Any, operation: Any, keep: Any) -> None:
         raise ValueError(f"keep='constant' needs a polynomial, not method={method!r}; keep='mean' keeps the level")
 
 
-@operation(version=7, estimator=estimate_background, check=_check_removal)
+@operation(version=8, estimator=estimate_background, check=_check_removal)
 def remove_background(
     da: xr.DataArray,
     *,

@@ -22,6 +22,7 @@ from stack3d.operations import _content, _exact, _grey, _terms
 
 _CELLS = 32  # along each axis, for a polynomial
 _KEPT = 2**21  # cell means of a whole stack that are held at once
+_FITTED = 2**22  # voxels of a channel, every n-th of a stack, that are fitted without merging slices
 
 
 class Sampling(NamedTuple):
@@ -165,9 +166,14 @@ def sampled(
 
 
 def grouped(sample: Sample, groups: int | None = None) -> Sample:
-    """Return a sample with neighbouring slices merged, so that a fit over the stack has a fixed size."""
-    edges = kernels.cells.edges(sample.values.shape[-3], groups or _CELLS)
-    if len(edges) - 1 == sample.values.shape[-3]:
+    """Return a sample with neighbouring slices merged, so that a fit over the stack has a fixed size.
+
+    Every n-th voxel is a grey value, not a mean, and weighed by itself, as long as there are not too many.
+    """
+    count, rows, cols = sample.values.shape[-3:]
+    most = _CELLS if sample.second is not None else max(_CELLS, _FITTED // (rows * cols))
+    edges = kernels.cells.edges(count, groups or most)
+    if len(edges) - 1 == count:
         return sample
     z = np.add.reduceat(sample.z, edges[:-1], axis=0) / np.diff(edges)[:, None]
     rest = [np.arange(size + 1) for size in sample.values.shape[-2:]]
