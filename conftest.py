@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -38,6 +41,25 @@ def small_stack() -> xr.DataArray:
 def stack() -> xr.DataArray:
     """Return the small stack of the doctests."""
     return small_stack()
+
+
+@pytest.fixture
+def install_card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
+    """Return what puts a cupy made up here in the place of the real one, with so many free bytes (tests/strict_cupy.py)."""
+
+    def install(free: int = 1 << 30) -> ModuleType:
+        path = Path(__file__).parent / "tests" / "strict_cupy.py"
+        spec = importlib.util.spec_from_file_location("stack3d_tests_cupy", path)
+        assert spec is not None
+        assert spec.loader is not None
+        made_up = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(made_up)
+        cupy: ModuleType = made_up.module(free)
+        for name, module in {"cupy": cupy, **made_up.parts()}.items():
+            monkeypatch.setitem(sys.modules, name, module)
+        return cupy
+
+    return install
 
 
 @pytest.fixture(autouse=True)

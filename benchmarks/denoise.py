@@ -34,6 +34,7 @@ OWN = [
     ("wavelet", {}),
     ("multiscale", {}),
     ("correlated", {}),
+    ("same_sign", {}),
     ("nlm", {}),
     ("gaussian", {"neighbours": 1}),
     ("nlm_z", {"neighbours": 1}),

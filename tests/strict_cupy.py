@@ -15,9 +15,10 @@ import numpy as np
 
 FUNCTIONS = """
 abs all any arange arctan2 argsort bincount broadcast_to ceil clip concatenate count_nonzero cos cumsum empty
-empty_like exp eye flatnonzero floor full histogram hypot isfinite isinf isnan linspace log matmul max maximum
-mean median min minimum moveaxis nanmedian ones ones_like pad repeat rint roll searchsorted sin sort sqrt
-stack subtract sum swapaxes take take_along_axis trace transpose vdot where zeros zeros_like
+empty_like exp eye flatnonzero floor full full_like histogram hypot interp isfinite isinf isnan linspace log
+matmul max maximum mean median min minimum moveaxis nanmedian ones ones_like pad partition repeat rint roll
+searchsorted sign sin sort sqrt stack subtract sum swapaxes take take_along_axis tensordot trace transpose vdot
+where zeros zeros_like
 """
 PARTS = {"fft": ("rfft", "irfft", "rfft2", "irfft2", "fft", "ifft"), "linalg": ("solve",)}
 METHODS = """
@@ -193,11 +194,14 @@ def module(free: int = 1 << 30) -> ModuleType:
     return out
 
 
-def ndimage() -> Any:
-    """Return what is needed of ``cupyx.scipy.ndimage``."""
-    from scipy import ndimage as known
+def parts() -> dict[str, Any]:
+    """Return what is needed of cupyx, by the name of the module."""
+    from scipy import ndimage, special
 
-    return SimpleNamespace(label=_called(known.label))
+    return {
+        "cupyx.scipy.ndimage": SimpleNamespace(label=_called(ndimage.label)),
+        "cupyx.scipy.special": SimpleNamespace(ndtr=_called(special.ndtr)),
+    }
 
 
 def _transform(function: Any, part: str) -> Any:

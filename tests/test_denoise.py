@@ -15,7 +15,7 @@ from stack3d._provenance import dear_steps
 from stack3d.kernels import _detail_bands, atrous
 from stack3d.testing import assert_contract
 
-METHODS = ["nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated"]
+METHODS = ["nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated", "same_sign"]
 POINTS = [(0, 0), (30, 3), (48, 40), (60, 41), (95, 79)]
 REAL = Path(__file__).parents[2] / "shared" / "data" / "fib25" / "sample2"
 
@@ -62,6 +62,28 @@ def test_correlated_gives_the_published_values():
     points = (21884.436, 22897.902, 20264.357, 20332.834, 22871.398)
     np.testing.assert_allclose([found[p] for p in POINTS], points, rtol=3e-7)
     np.testing.assert_allclose([found.mean(dtype=float), found.std(dtype=float)], [21492.369, 1064.136], rtol=3e-7)
+
+
+def test_same_sign_gives_the_published_values():
+    # What denoise_v_3_00 makes of the same pattern with its defaults. Its mean and deviation were printed as float32 sums
+    # of 8000 pixels, whose last digits are worth 16: they are off by 2e-6 and 1.5e-5 from those of its own pixels.
+    found = stack(published_pattern()).stack3d.denoise(method="same_sign").values
+    points = (21380.676, 22763.736, 20101.301, 20225.777, 22869.117)
+    np.testing.assert_allclose([found[p] for p in POINTS], points, rtol=2e-7)
+    assert found.mean(dtype=float) == pytest.approx(21490.096, rel=2e-6)
+    assert found.std(dtype=float) == pytest.approx(1083.968, rel=3e-5)
+
+
+def test_an_edge_is_not_smoothed_across_by_means_of_one_sign():
+    edge = np.tile(np.float32([100] * 32 + [140] * 32), (64, 1))
+    noisy = edge + np.random.default_rng(20).normal(0, 3, edge.shape).astype("float32")
+    sharp, soft = (stack(noisy).stack3d.denoise(method=method).values for method in ("same_sign", "gaussian"))
+    beside = slice(30, 34)
+    assert rms(sharp[:, beside], edge[:, beside]) < 0.5 * rms(soft[:, beside], edge[:, beside])
+    half = stack(noisy).stack3d.denoise(method="same_sign", strength=0.5).values
+    np.testing.assert_allclose(half, (sharp + noisy) / 2, atol=1e-4)
+    with pytest.raises(ValueError, match=r"strength=1.5 must be at most 1 for method='same_sign'"):
+        stack(noisy).stack3d.denoise(method="same_sign", strength=1.5)
 
 
 def test_white_noise_has_the_covariance_of_bands_that_is_taken_off():
@@ -114,7 +136,7 @@ def test_strength_is_relative_to_the_noise(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_missing_pixels_stay_missing_and_harm_no_other(method):
     truth = texture(count=3)
-    noisy = truth + np.random.default_rng(4).normal(0, 10, truth.shape).astype("float32")
+    noisy = np.rint(truth + np.random.default_rng(4).normal(0, 10, truth.shape)).astype("float32")
     holes = np.zeros(truth.shape, bool)
     holes[1, 20:24, 30:40] = holes[0, :, :3] = True
     clean = stack(np.where(holes, np.nan, noisy)).stack3d.denoise(method=method)
@@ -122,11 +144,11 @@ def test_missing_pixels_stay_missing_and_harm_no_other(method):
     near = ndimage.binary_dilation(holes, np.ones((1, 5, 5))) & ~holes
     assert rms(clean.values[near], truth[near]) < rms(noisy[near], truth[near])
     # With integers and a mask the same; what lies outside keeps its value, and has no part whatever it is.
-    whole = stack(np.where(holes, 65535, np.rint(noisy)).astype("uint16"))
+    whole = stack(np.where(holes, 65535, noisy).astype("uint16"))
     masked = whole.assign_coords(mask=(whole.dims, ~holes)).stack3d.denoise(method=method)
     assert masked.dtype == "uint16"
     assert np.all(masked.values[holes] == 65535)
-    assert np.abs(masked.values[~holes] - clean.values[~holes]).max() < 3
+    assert np.abs(masked.values[~holes] - clean.values[~holes]).max() < 0.51
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +14,6 @@ import stack3d
 from stack3d import kernels
 from stack3d.operations import _stripe_batches, _stripe_neighbours
 from stack3d.operations._stripe_ways import METHODS
-
-_spec = importlib.util.spec_from_file_location("stack3d_tests_cupy", Path(__file__).with_name("strict_cupy.py"))
-strict_cupy = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(strict_cupy)
 
 NEEDED = {"pyvsnr": "pyvsnr"}
 
@@ -197,13 +192,9 @@ def test_a_graphics_card_that_is_not_there_is_an_error(monkeypatch):
 
 
 @pytest.fixture
-def card(monkeypatch):
+def card(install_card):
     """Return a cupy made up here, with room for three frames of a volume at once."""
-    free = int(3.5 * 96 * 104 * 4 * _stripe_batches._FRAMES / _stripe_batches._SHARE)
-    cupy = strict_cupy.module(free)
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setitem(sys.modules, "cupyx.scipy.ndimage", strict_cupy.ndimage())
-    return cupy
+    return install_card(int(3.5 * 96 * 104 * 4 * _stripe_batches._FRAMES / _stripe_batches._SHARE))
 
 
 @pytest.mark.parametrize("chunks", [None, 1, 4])

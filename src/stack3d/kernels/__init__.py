@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import raycast as raycast
     from stack3d.kernels import regrid as regrid
     from stack3d.kernels import rings as rings
+    from stack3d.kernels import same_sign as same_sign
     from stack3d.kernels import shells as shells
     from stack3d.kernels import similarity as similarity
     from stack3d.kernels import solve as solve

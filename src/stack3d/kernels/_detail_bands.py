@@ -26,12 +26,10 @@ def without_noise(frame: Any, scales: int, window: int, share: Callable[[Any, An
         Of band, next coarser band, number of the band (finest is 0) and side of the square: the share of noise, (y, x).
     """
     smooth = atrous.smooth(frame, 0)
-    details = frame - smooth
-    coarse = atrous.smooth(2 * details - atrous.smooth(details, 0), 0)
-    fine = details - coarse
+    fine, coarse = finest(frame, smooth)
     found = fine * share(fine, smooth + coarse, 0, window)
     found = found + coarse * share(coarse, smooth, 1, window)
-    details = details - found
+    details = frame - smooth - found
     for scale in range(1, scales):
         # What was noise above shows in the coarser scales as well.
         smooth = smooth + atrous.smooth(found, scale - 1)
@@ -41,6 +39,13 @@ def without_noise(frame: Any, scales: int, window: int, share: Callable[[Any, An
         details = details + band - found
         smooth = rest
     return smooth + details
+
+
+def finest(frame: Any, smooth: Any) -> tuple[Any, Any]:
+    """Return the two halves of the finest band, the finer first: a frame less what `atrous.smooth` makes of it."""
+    details = frame - smooth
+    coarse = atrous.smooth(2 * details - atrous.smooth(details, 0), 0)
+    return details - coarse, coarse
 
 
 def covariance(one: Any, other: Any, side: int) -> Any:

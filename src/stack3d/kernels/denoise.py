@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from stack3d.kernels import _detail_bands, _fill, atrous, nlm, noise, wiener
+from stack3d.kernels import _detail_bands, _fill, atrous, nlm, noise, same_sign, wiener
 from stack3d.kernels._namespace import namespace, on_host
 from stack3d.kernels._store import finish
 from stack3d.kernels.finite import as_float32, measurable
@@ -21,7 +21,7 @@ TV = 0.7
 GAUSSIAN = 0.8
 TOLERANCE = 0.25
 RULES = ((1.0, -2.0), (4.0, 0.0))  # gain (per noise variance) and offset of each half of the finest band
-UNSEEING = ("median", "gaussian", "correlated")  # methods that do not look at the noise
+UNSEEING = ("median", "gaussian", "correlated", "same_sign")  # methods that do not look at the noise
 _LEAST_WAVELET = 6  # pixels a side, for one level of db2
 _SHIFTS = ((0, 0), (1, 2), (2, 1), (3, 3))
 
@@ -53,7 +53,7 @@ def denoise(
         NaN) stays as it is, unless the method asks for none.
     gain, offset : float
         The noise has variance ``gain * frame + offset``; NaN: it is alike everywhere.
-    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated"}
+    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated", "same_sign"}
     strength : float
     dtype : dtype
 
@@ -92,6 +92,8 @@ def _run(frames: list[Any], centre: int, strength: float, sigma: float, method: 
         return gaussian(filled, centre, GAUSSIAN * strength)
     if method == "correlated":
         return correlated(filled[centre], TOLERANCE * strength)
+    if method == "same_sign":
+        return filled[centre] + np.float32(strength) * (same_sign.means(filled[centre]) - filled[centre])
     if method == "tv":
         return total_variation(filled[centre], TV * strength * sigma)
     if method == "wavelet":
@@ -296,7 +298,7 @@ def correlated(
         ratio = excess / xp.maximum(usual, np.float32(1e-30))
         return xp.exp(-xp.clip(ratio / np.float32(tolerance), np.float32(0), np.float32(80)))
 
-    level = np.float32(frame.mean(dtype=np.float64))  # squares of what is left keep their digits in float32
+    level = np.float32(float(frame.mean(dtype=np.float64)))  # squares of what is left keep their digits in float32
     frame = frame - level
     return _detail_bands.without_noise(frame, scales, window, share) + level
 

@@ -18,8 +18,8 @@ from stack3d.operations._missing import through_mask
 from stack3d.quality import noise_statistics
 from stack3d.windows import centred, map_windows
 
-Method = Literal["nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated"]
-_METHODS = ("nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated")
+Method = Literal["nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated", "same_sign"]
+_METHODS = ("nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated", "same_sign")
 _ALONG_Z = {"nlm_z": 1, "median": 0, "gaussian": 0}  # methods that take neighbours, and how many by default
 _ON_HOST = ("tv", "wavelet")
 
@@ -99,6 +99,8 @@ def _check_denoise(da: xr.DataArray, method: Any, strength: Any, neighbours: Any
         raise TypeError(f"strength={strength!r} must be a number, not {type(strength).__name__}")
     if not 0 <= float(strength) < np.inf:
         raise ValueError(f"strength={strength!r} must be at least 0 and finite")
+    if method == "same_sign" and strength > 1:
+        raise ValueError(f"strength={strength!r} must be at most 1 for method={method!r}: it is the share of the means")
     on_gpu = execution._device(da, device) == "gpu" or devices.is_cupy(da.data)
     if method in _ON_HOST and on_gpu:
         raise ValueError(f"device={device!r}: method={method!r} runs on the CPU alone")
@@ -136,17 +138,18 @@ def denoise(
         With neighbours, the slices should lie on each other: register before.
     estimate : Dataset, optional
         From `estimate_noise`; by default made here, from `sigma`, `poisson` and `region`.
-    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated"}
+    method : {"nlm", "nlm_z", "tv", "wavelet", "median", "gaussian", "multiscale", "correlated", "same_sign"}
         ``"nlm"``: non-local means, the mean over places nearby whose surroundings look alike, and with what they show a
         Wiener filter of blocks of 8 x 8 pixels; ``"nlm_z"``: the same with the slices on either side; ``"tv"``: least
         total variation; ``"wavelet"``: coefficients shrunk (BayesShrink); ``"median"`` and ``"gaussian"``: of the
         surroundings; ``"multiscale"``: what of the finest details does not vary together with coarser ones is taken
         away; ``"correlated"``: what of the details at three scales is not correlated with coarser ones more than white
-        noise is.
+        noise is; ``"same_sign"``: means of the surroundings, over those pixels that lie on the same side of an edge.
     strength : float
-        Relative to the noise that was estimated: 2 treats it as twice as strong. Three methods do not look at the noise:
+        Relative to the noise that was estimated: 2 treats it as twice as strong. Four methods do not look at the noise:
         for ``"gaussian"`` it is the standard deviation in units of 0.8 pixels, for ``"median"`` the reach in pixels (at
-        least 1), for ``"correlated"`` the correlation that passes for signal in units of 0.25. 0 changes nothing.
+        least 1), for ``"correlated"`` the correlation that passes for signal in units of 0.25, for ``"same_sign"`` the
+        share of the means in the result (at most 1). 0 changes nothing.
     neighbours : int, optional
         Slices on either side that help: for ``"nlm_z"`` (1 by default), ``"median"`` and ``"gaussian"`` (0). Slices
         marked bad (``valid``) help no other.
@@ -161,7 +164,7 @@ def denoise(
     -------
     DataArray
         Lazy where `da` is. Missing pixels (NaN, or False in the coordinate ``mask``) stay as they are and help no other.
-        A slice in which no noise was found stays as it is (but for ``"median"``, ``"gaussian"`` and ``"correlated"``).
+        A slice in which no noise was found stays as it is (but for the four methods that do not look at it).
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import xarray as xr
 
@@ -35,7 +37,7 @@ def invert(da: xr.DataArray, *, range: tuple[float, float] | None = None, device
     """
     if range is None and da.dtype.kind in "bui":
         # The sum of the limits less the value is the complement of its bits, for every integer.
-        return rebuild(da, map_frames(da, np.invert, device=device, label="invert"))
+        return rebuild(da, map_frames(da, operator.invert, device=device, label="invert"))
     low, high = 0.0, 1.0
     if range is not None:
         if np.shape(range) != (2,) or not np.all(np.isfinite(range)) or not range[0] < range[1]:
