@@ -99,7 +99,7 @@ def _check_denoise(da: xr.DataArray, method: Any, strength: Any, neighbours: Any
         raise TypeError(f"strength={strength!r} must be a number, not {type(strength).__name__}")
     if not 0 <= float(strength) < np.inf:
         raise ValueError(f"strength={strength!r} must be at least 0 and finite")
-    if method == "same_sign" and strength > 1:
+    if method == "same_sign" and float(strength) > 1:
         raise ValueError(f"strength={strength!r} must be at most 1 for method={method!r}: it is the share of the means")
     on_gpu = execution._device(da, device) == "gpu" or devices.is_cupy(da.data)
     if method in _ON_HOST and on_gpu:
