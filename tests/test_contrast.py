@@ -62,6 +62,52 @@ def test_grey_levels_are_those_published_but_for_the_rounding(clip, redistribute
     assert np.all(np.abs(da.stack3d.global_contrast(**given, dtype="uint8").values[0].astype(int) - levels) <= 1)
 
 
+@pytest.mark.parametrize("reference", ["image", "minimum"])
+@pytest.mark.parametrize("ratio", [0.1, 1.0])
+def test_slow_differences_in_a_range_are_compressed_as_described(reference, ratio):
+    # The formula of hifiem 3.02, written out: gain from the frame as it is, differences from what became of it.
+    values, (low, high) = pattern().astype(float), (19500.0, 21000.0)
+    width = np.convolve(np.ones(31), np.ones(31)) / 31**2
+    slow = values
+    for axis in (0, 1):
+        slow = ndimage.correlate1d(slow, width, axis=axis, mode="mirror")
+    squares = {"image": values, "minimum": ndimage.minimum_filter(values, 5, mode="mirror")}
+    gain = 2 * ndtr(-(squares[reference] - np.clip(slow, low, high) + 2000) / 2000)
+    new = (1 - ratio) * (high - low) / 2 + np.minimum(slow, low) + np.maximum(slow - high, 0)
+    new += ratio * np.clip(slow - low, 0, high - low) + values - slow
+    middle = (ndimage.minimum_filter(new, 5, mode="mirror") + ndimage.maximum_filter(new, 5, mode="mirror")) / 2
+    given = {"compress_range": (low, high), "compress_ratio": ratio, "reference": reference}
+    found = frame(pattern()).stack3d.local_contrast(**LOCAL, **given)
+    np.testing.assert_allclose(found, new + gain * (new - middle), rtol=2e-6)
+
+
+def test_compressing_evens_slow_differences_and_keeps_small_ones():
+    y, x = np.mgrid[:120, :160]
+    fine = 100 * np.sin(x) * np.sin(y)
+    uneven = np.float32(20000 + 3000 * np.tanh((x - 80) / 30) + fine)
+    holes = np.zeros(uneven.shape, bool)
+    holes[40:60, 70:90] = True
+    given = {
+        "ratio": 0,
+        "grey_range": (0, 65535),
+        "smoothing": 21,
+        "compress_range": (16000, 24000),
+        "compress_ratio": 0,
+    }
+    even = frame(np.where(holes, np.nan, uneven)).stack3d.local_contrast(**given).values
+    np.testing.assert_array_equal(np.isnan(even), holes)
+    inner = (slice(20, 36), slice(20, -20))
+    assert np.abs(even[inner] - 20000 - fine[inner]).max() < 0.03 * 6000
+    # A triangle of 73 square pixels leaves half of that times the second derivative of the step, 57 rms.
+    assert even[inner].mean(axis=0).std() < 0.03 * uneven[inner].mean(axis=0).std()
+    for wrong, words in (
+        ({"compress_range": (5, 1)}, r"compress_range=(5, 1) must have low < high"),
+        ({"compress_ratio": 2}, "compress_ratio=2 must lie between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            frame(uneven).stack3d.local_contrast(**wrong)
+
+
 @pytest.mark.parametrize("redistribute", ["leftmost", "left", "full", "none"])
 def test_curve_rises_from_0_to_1_whoever_gets_what_is_cut(redistribute):
     curve = stack3d.estimate_contrast(frame(pattern()), mean=0, sigma=1, clip=(-1.2, 0.7), redistribute=redistribute)[
@@ -166,8 +212,8 @@ def test_tiles_agree_with_opencv_at_8_bit():
 @pytest.mark.parametrize("limit", [1.5, 3, 10])
 def test_no_bin_of_a_tile_is_higher_than_the_limit_and_nothing_is_lost(limit):
     values = np.random.default_rng(9).normal(128, 9, (50, 60)).astype("float32")
-    maps = kernels.contrast._tile_maps(values, np.arange(50) // 25, np.arange(60) // 20, (2, 3), limit)
-    heights = np.diff(maps, axis=-1) * kernels.contrast.BINS
+    maps = kernels.tiles._tile_maps(values, np.arange(50) // 25, np.arange(60) // 20, (2, 3), limit)
+    heights = np.diff(maps, axis=-1) * kernels.tiles.BINS
     assert heights.min() >= 0
     assert heights.max() <= limit + 1e-3
     np.testing.assert_allclose(maps[..., -1], 1, atol=1e-6)
@@ -192,11 +238,11 @@ def test_tiles_with_the_lowest_limit_change_nothing():
 def test_compiled_tiles_equal_array_operations():
     values = np.random.default_rng(8).random((45, 31)).astype("float32") * 256
     values[3:9, 20] = np.nan
-    rows, cols = kernels.contrast._tile_places(45, 4), kernels.contrast._tile_places(31, 1)
-    maps = kernels.contrast._tile_maps(values, rows[0], cols[0], (4, 1), 2.0)
+    rows, cols = kernels.tiles._tile_places(45, 4), kernels.tiles._tile_places(31, 1)
+    maps = kernels.tiles._tile_maps(values, rows[0], cols[0], (4, 1), 2.0)
     out = np.empty_like(values)
-    kernels.contrast._between_tiles(values, maps, *rows[1:], *cols[1:], np.float32(0), np.float32(1), out)
-    np.testing.assert_allclose(out, kernels.contrast.between_tiles_xp(values, maps, *rows[1:], *cols[1:]), atol=1e-6)
+    kernels.tiles._between_tiles(values, maps, *rows[1:], *cols[1:], np.float32(0), np.float32(1), out)
+    np.testing.assert_allclose(out, kernels.tiles.between_tiles_xp(values, maps, *rows[1:], *cols[1:]), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from stack3d.kernels import stripe_frame as stripe_frame
     from stack3d.kernels import surface as surface
     from stack3d.kernels import thickness as thickness
+    from stack3d.kernels import tiles as tiles
     from stack3d.kernels import unchanged as unchanged
     from stack3d.kernels import vsnr as vsnr
     from stack3d.kernels import walk as walk
@@ -100,12 +101,14 @@ _MODULES = (
     "regrid",
     "rings",
     "shells",
+    "same_sign",
     "similarity",
     "solve",
     "spectrum",
     "statistics",
     "surface",
     "thickness",
+    "tiles",
     "stripe_frame",
     "unchanged",
     "vsnr",

@@ -1,4 +1,4 @@
-"""Local contrast, by differences from the middle of the surroundings or by tiles, and a global curve of grey values."""
+"""Local contrast by differences from the middle of the surroundings, and a global curve of grey values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from numba import njit
 from stack3d.kernels import _box_means, _fill
 from stack3d.kernels._namespace import namespace, on_host, packed
 from stack3d.kernels._store import finish, limits, store, working_dtype
-from stack3d.kernels.finite import measurable
 
 REDISTRIBUTE = ("leftmost", "left", "full", "none")
 REFERENCE = ("image", "maximum", "minimum", "middle")
-BINS = 256  # of the histogram of a tile
 DEVIATIONS = np.linspace(-6.0, 6.0, 4801)  # of the curve: its chords leave it by less than 5e-7 of the range
 
 
@@ -144,6 +142,8 @@ def local_contrast(
     smoothing: int,
     reference: str,
     dtype: Any,
+    compress_range: tuple[float, float] | None = None,
+    compress_ratio: float = 1.0,
 ) -> tuple[Any, int]:
     """Enlarge differences from the middle of the surroundings, most where a frame is darker than its wide mean.
 
@@ -165,6 +165,11 @@ def local_contrast(
     reference : {"image", "maximum", "minimum", "middle"}
         v: the grey value itself, or that of the square.
     dtype : dtype
+    compress_range : (float, float), optional
+        Grey values between which differences of A are reduced to `compress_ratio` before others are enlarged; the gain is
+        found with A held within them.
+    compress_ratio : float
+        0 to 1.
 
     Returns
     -------
@@ -180,19 +185,34 @@ def local_contrast(
     if weight is not None:
         share = _wide_mean(weight, smoothing)
         wide = xp.where(share > 1e-6, _wide_mean(values * weight, smoothing) / xp.maximum(share, 1e-6), np.float32(0))
-    least = _extreme(values if weight is None else xp.where(weight > 0, values, np.float32(np.inf)), size, False)
-    most = _extreme(values if weight is None else xp.where(weight > 0, values, np.float32(-np.inf)), size, True)
-    if weight is not None:
-        # A square without a measured pixel.
-        least, most = (xp.where(xp.isfinite(end), end, np.float32(0)) for end in (least, most))
-    middle = (least + most) * np.float32(0.5)
-    chosen = {"image": values, "maximum": most, "minimum": least, "middle": middle}[reference]
-    gain = np.float32(ratio) * _normal((wide + np.float32(offset) - chosen) / np.float32(sigma))
+    least, most = _ends(values, weight, size)
+    chosen = {"image": values, "maximum": most, "minimum": least, "middle": (least + most) * np.float32(0.5)}[reference]
     kind = working_dtype(frame.dtype, dtype).type
-    out = frame.astype(kind) + gain * (values - middle)
+    out = frame.astype(kind)
+    if compress_range is not None:
+        low, high = (np.float32(end - float(level)) for end in compress_range)
+        lifted = xp.clip(wide, low, high)
+        change = np.float32(1 - compress_ratio) * ((low + high) * np.float32(0.5) - lifted)
+        out, values, wide = out + change, values + change, lifted
+        least, most = _ends(values, weight, size)
+    gain = np.float32(ratio) * _normal((wide + np.float32(offset) - chosen) / np.float32(sigma))
+    out = out + gain * (values - (least + most) * np.float32(0.5))
     if missing is not None:
         out = xp.where(missing, kind(np.nan), out)
     return finish(out, dtype)
+
+
+def _ends(values: Any, weight: Any, size: int) -> tuple[Any, Any]:
+    """Return the smallest and the largest known value of the square around each pixel; 0 where there is none."""
+    if weight is None:
+        return _extreme(values, size, False), _extreme(values, size, True)
+    xp = namespace(values)
+    ends = (
+        _extreme(xp.where(weight > 0, values, np.float32(-np.inf if largest else np.inf)), size, largest)
+        for largest in (False, True)
+    )
+    least, most = (xp.where(xp.isfinite(end), end, np.float32(0)) for end in ends)
+    return least, most
 
 
 def _wide_mean(frame: Any, length: int) -> Any:
@@ -230,117 +250,3 @@ def extreme_xp(frame: Any, size: int, largest: bool) -> Any:
             out = pick(out, padded[k : k + frame.shape[0]])
         frame = out.T
     return frame
-
-
-def equalise_tiles(
-    frame: Any, tiles: tuple[int, int], limit: float, low: float, high: float, dtype: Any
-) -> tuple[Any, int]:
-    """Equalise the histograms of tiles, their height limited, and interpolate between tiles (CLAHE).
-
-    Parameters
-    ----------
-    frame : (y, x) array
-        Numpy or cupy. NaN is missing: not counted, and stays so.
-    tiles : (int, int)
-        Number of tiles along y and x, not more than there are pixels.
-    limit : float
-        Largest height of one of the 256 bins, as a multiple of their mean height; what is cut off is shared by all bins.
-    low, high : float
-        The range of grey values, which is kept.
-    dtype : dtype
-
-    Returns
-    -------
-    frame : (y, x) array of dtype
-    saturated : int
-    """
-    xp = namespace(frame)
-    kind = working_dtype(frame.dtype, dtype).type
-    seen = measurable(frame)
-    place = xp.clip((seen.astype(kind) - kind(low)) * kind(BINS / (high - low)), kind(0), kind(BINS))
-    rows, cols = (_tile_places(length, count) for length, count in zip(frame.shape, tiles, strict=True))
-    maps = _tile_maps(place, rows[0], cols[0], tiles, limit)
-    if on_host(frame):
-        out = np.empty(frame.shape, kind)
-        _between_tiles(place, maps, *rows[1:], *cols[1:], kind(low), kind(high - low), out)
-    else:
-        out = kind(low) + kind(high - low) * between_tiles_xp(place, maps, *rows[1:], *cols[1:])
-    if seen is not frame:
-        out = xp.where(xp.isinf(frame), frame.astype(kind), out)
-    return finish(out, dtype)
-
-
-def _tile_places(length: int, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return for each line its tile, the tile whose centre lies before it, and the share of the next one."""
-    position = (np.arange(length) + 0.5) * count / length
-    before = np.clip(np.floor(position - 0.5), 0, max(count - 2, 0)).astype(np.int64)
-    share = np.clip(position - 0.5 - before, 0, 1) if count > 1 else np.zeros(length)
-    return position.astype(np.int64), before, share.astype(np.float32)
-
-
-def _tile_maps(place: Any, rows: Any, cols: Any, tiles: tuple[int, int], limit: float) -> Any:
-    """Return the fraction of the pixels of each tile below each edge of a bin, (tiles y, tiles x, bins + 1) float32."""
-    xp = namespace(place)
-    tile = xp.asarray(rows)[:, None] * tiles[1] + xp.asarray(cols)
-    seen = place == place
-    bins = xp.minimum(place[seen].astype(np.int64), BINS - 1)
-    counts = xp.bincount(tile[seen] * BINS + bins, minlength=tiles[0] * tiles[1] * BINS)
-    counts = counts.reshape(*tiles, BINS).astype(np.float64)
-    total = counts.sum(axis=-1, keepdims=True).astype(np.float64)
-    # A tile without pixels changes nothing.
-    density = xp.where(total > 0, counts / xp.maximum(total, 1), 1 / BINS)
-    highest = limit / BINS
-    least, most = xp.zeros_like(total), xp.full_like(total, highest)
-    for _ in range(40):
-        # What every bin gets on top, so that none is higher than the limit and all is given away.
-        extra = (least + most) / 2
-        short = xp.minimum(density + extra, highest).sum(axis=-1, keepdims=True) < 1
-        least, most = xp.where(short, extra, least), xp.where(short, most, extra)
-    density = xp.minimum(density + most, highest)
-    edges = xp.concatenate([xp.zeros((*tiles, 1)), xp.cumsum(density, axis=-1)], axis=-1)
-    return edges.astype(np.float32)
-
-
-def between_tiles_xp(place: Any, maps: Any, row: Any, down: Any, column: Any, right: Any) -> Any:
-    """`xp` form of the interpolation between the maps of the four tiles around each pixel."""
-    xp = namespace(place)
-    known = place == place
-    filled = xp.where(known, place, 0)
-    k = xp.minimum(filled.astype(np.int64), BINS - 1)
-    share = (filled - k).astype(np.float32)
-    next_row, next_column = np.minimum(row + 1, maps.shape[0] - 1), np.minimum(column + 1, maps.shape[1] - 1)
-
-    def value(rows: Any, columns: Any) -> Any:
-        where = xp.asarray(rows)[:, None], xp.asarray(columns)
-        return maps[(*where, k)] * (1 - share) + maps[(*where, k + 1)] * share
-
-    right, down = xp.asarray(right), xp.asarray(down)[:, None]
-    above = value(row, column) * (1 - right) + value(row, next_column) * right
-    below = value(next_row, column) * (1 - right) + value(next_row, next_column) * right
-    return xp.where(known, above * (1 - down) + below * down, np.float32(np.nan))
-
-
-@njit(nogil=True, cache=True)
-def _between_tiles(
-    place: Any, maps: Any, row: Any, down: Any, column: Any, right: Any, low: Any, span: Any, out: Any
-) -> None:
-    last_row, last_column, bins = maps.shape[0] - 1, maps.shape[1] - 1, maps.shape[2] - 1
-    one = np.float32(1)
-    for y in range(place.shape[0]):
-        r, q = row[y], min(row[y] + 1, last_row)
-        lower = down[y]
-        for x in range(place.shape[1]):
-            p = place[y, x]
-            if p != p:
-                out[y, x] = p
-                continue
-            k = min(int(p), bins - 1)
-            t = np.float32(p - k)
-            c, d = column[x], min(column[x] + 1, last_column)
-            a = maps[r, c, k] * (one - t) + maps[r, c, k + 1] * t
-            b = maps[r, d, k] * (one - t) + maps[r, d, k + 1] * t
-            above = a * (one - right[x]) + b * right[x]
-            a = maps[q, c, k] * (one - t) + maps[q, c, k + 1] * t
-            b = maps[q, d, k] * (one - t) + maps[q, d, k + 1] * t
-            below = a * (one - right[x]) + b * right[x]
-            out[y, x] = low + span * (above * (one - lower) + below * lower)

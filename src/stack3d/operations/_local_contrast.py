@@ -34,6 +34,8 @@ def local_contrast(
     sigma: float | None = None,
     smoothing: int = 501,
     reference: Literal["image", "maximum", "minimum", "middle"] = "image",
+    compress_range: tuple[float, float] | None = None,
+    compress_ratio: float = 0.1,
     tiles: int | tuple[int, int] = _TILES,
     limit: float = 2.0,
     grey_range: tuple[float, float] | None = None,
@@ -62,6 +64,12 @@ def local_contrast(
     reference : {"image", "maximum", "minimum", "middle"}
         What is compared with the wide mean: the pixel, or the largest or smallest value of the square, or the middle
         between them.
+    compress_range : (low, high), optional
+        Grey values between which slow differences, those of the wide mean, are reduced before small ones are enlarged:
+        material that is bright here and dark there, charging for instance, becomes alike, and what lies below and above
+        moves towards it by half of what is saved.
+    compress_ratio : float
+        What is left of slow differences in that range, 0 to 1.
     tiles : int or (int, int)
         ``"clahe"``: number of tiles along y and x; more than 8 must have at least 8 pixels a side.
     limit : float
@@ -107,7 +115,8 @@ def local_contrast(
     if reference not in _REFERENCE:
         raise ValueError(f"reference={reference!r} is not allowed; it must be one of {_REFERENCE}")
     low, high = range_of(da, grey_range)
-    numbers = _numbers(ratio, offset, sigma, limit, high - low)
+    numbers = _numbers(ratio, offset, sigma, limit, compress_ratio, high - low)
+    compressed = _grey.check_grey_range(compress_range, "compress_range")
     counts = _tiles(tiles, da)
     _check_odd("size", size)
     widest = max(_SIZE, da.sizes["y"], da.sizes["x"])
@@ -120,6 +129,7 @@ def local_contrast(
         names = ("ratio", "offset", "sigma")
         arguments = {name: numbers[name] for name in names}
         arguments.update(size=int(size), smoothing=int(smoothing), reference=reference)
+        arguments.update(compress_range=compressed, compress_ratio=numbers["compress_ratio"])
         kernel = _enhanced
     taken = method == "clahe" or offset is None or sigma is None
     # Frames that use another range than the one that is taken for granted are told so.
@@ -160,13 +170,13 @@ def _warn_beyond(frame: Any, expected: tuple[float, float] | None) -> None:
 
 def _tiled(frame: Any, expected: tuple[float, float] | None, **arguments: Any) -> tuple[Any, int]:
     _warn_beyond(frame, expected)
-    return kernels.contrast.equalise_tiles(frame, **arguments)
+    return kernels.tiles.equalise(frame, **arguments)
 
 
-def _numbers(ratio: Any, offset: Any, sigma: Any, limit: Any, span: float) -> dict[str, float]:
+def _numbers(ratio: Any, offset: Any, sigma: Any, limit: Any, compress_ratio: Any, span: float) -> dict[str, float]:
     offset = -15 / 255 * span if offset is None else offset
     sigma = 7.5 / 255 * span if sigma is None else sigma
-    found = {"ratio": ratio, "offset": offset, "sigma": sigma, "limit": limit}
+    found = {"ratio": ratio, "offset": offset, "sigma": sigma, "limit": limit, "compress_ratio": compress_ratio}
     for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name}={value!r} must be a number, not {type(value).__name__}")
@@ -178,6 +188,8 @@ def _numbers(ratio: Any, offset: Any, sigma: Any, limit: Any, span: float) -> di
         raise ValueError(f"ratio={ratio!r} must be at least 0")
     if limit < 1:
         raise ValueError(f"limit={limit!r} must be at least 1")
+    if not 0 <= compress_ratio <= 1:
+        raise ValueError(f"compress_ratio={compress_ratio!r} must lie between 0 and 1")
     return {name: float(value) for name, value in found.items()}
 
 
