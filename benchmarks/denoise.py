@@ -54,16 +54,18 @@ def volume(folder: Path, start: int, factor: int) -> np.ndarray:
 
 def noises(truth: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, float, bool]]:
     """Yield a name, the noisy volume, the mean standard deviation of its noise, and whether quanta were counted."""
+    even = lambda sigma: truth + rng.normal(0, sigma, truth.shape).astype(np.float32)  # noqa: E731
     for sigma in (10, 20):
-        yield f"Gaussian {sigma}", truth + rng.normal(0, sigma, truth.shape).astype(np.float32), sigma, False
+        yield f"Gaussian {sigma}", even(sigma), sigma, False
     for gain in (1.0, 4.0):
         noisy = gain * rng.poisson(truth / gain).astype(np.float32)
         yield f"Poisson, gain {gain:g}", noisy, float(np.sqrt(gain * truth.mean())), True
+    yield "Gaussian 40", even(40), 40, False
 
 
 def peers(noisy: np.ndarray, sigma: float) -> Iterator[tuple[str, Callable[[int], np.ndarray]]]:
     """Yield peers with each of their parameters; those of one name are scanned."""
-    for width in np.arange(0.4, 1.5, 0.1):
+    for width in np.arange(0.4, 2.6, 0.1):
         yield "SciPy / OpenCV Gaussian", lambda z, w=width: ndimage.gaussian_filter(noisy[z], w)
     for size in (3, 5):
         yield "OpenCV median", lambda z, s=size: cv2.medianBlur(noisy[z], s)
@@ -99,7 +101,7 @@ def peers(noisy: np.ndarray, sigma: float) -> Iterator[tuple[str, Callable[[int]
                 )
             ),
         )
-    for width in np.arange(0.4, 1.2, 0.1):
+    for width in np.arange(0.4, 2.0, 0.1):
         yield "SciPy Gaussian, 3-D", lambda z, w=width: ndimage.gaussian_filter(noisy, w)[z]
     for h in (0.5, 0.7, 0.9):
         yield (

@@ -14,8 +14,28 @@ from stack3d.kernels._store import finish
 from stack3d.kernels.finite import as_float32, measurable
 
 # Chosen on fib25 sample1 with added noise, for the noise as it is estimated there; see benchmarks/denoise.py.
-NLM = {"patch": 3, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.35, "first": 0.3, "noise": 1.4}
-NLM_Z = {"patch": 2, "search": 3, "floor": 1.0, "width": 2.0, "spread": 1.0, "first": 0.0, "noise": 1.2}
+NLM = {
+    "patch": 3,
+    "search": 3,
+    "floor": 1.0,
+    "width": 2.0,
+    "spread": 1.35,
+    "means": 0.35,
+    "first": 0.4,
+    "noise": 1.1,
+    "strong": 2.0,
+}
+NLM_Z = {
+    "patch": 2,
+    "search": 3,
+    "floor": 1.0,
+    "width": 2.0,
+    "spread": 1.0,
+    "means": 0.35,
+    "first": 0.0,
+    "noise": 1.2,
+    "strong": 1.2,
+}
 COMMON = 0.15  # share of the mean signal of all blocks in that of one, for the second step
 TV = 0.7
 GAUSSIAN = 0.8
@@ -113,18 +133,23 @@ def non_local(frames: Sequence[Any], centre: int, variance: float, plan: Mapping
     variance : float
         Of the noise.
     plan : dict
-        Of the means over all frames, and their share in the result (``first``): what is wrong with them and with the
-        filter differs, so that a mean of both is better where one frame has to do. ``noise``: with how much of the
-        variance the filter counts, more than all as the means have noise of their own. What the other frames show is
-        found by the means of each alone, `NLM`.
+        Of the means over all frames. Their share (``means``) in what says what is signal: the rest is a filter of blocks that
+        knows only what they have in common, which sees less of what is rare and is wrong less often where noise is strong.
+        The share of both in the result where there is little noise (``first``), as what is wrong with them and with the last
+        filter differs. With how much of the variance that one counts where noise is weak (``noise``) and ``strong``: more
+        than all, as the others have noise of their own. What the other frames show is found in each alone, by `NLM`.
     """
-    pilots = [
-        _means(frames, k, variance, plan) if k == centre else _means([frame], 0, variance, NLM)
-        for k, frame in enumerate(frames)
-    ]
-    noisy, clear = ([_filled(frame) for frame in parts] for parts in (frames, pilots))
-    second = wiener.filtered(noisy, clear, centre, variance, noise=plan["noise"], common=COMMON)
-    return second + np.float32(plan["first"]) * (clear[centre] - second)
+    noisy = [_filled(frame) for frame in frames]
+    clear = []
+    for k, frame in enumerate(frames):
+        others, place, own = (frames, k, plan) if k == centre else ([frame], 0, NLM)
+        alike = _filled(_means(others, place, variance, own))
+        common = wiener.filtered(noisy if k == centre else [noisy[k]], None, place, variance, common=1.0)
+        clear.append(common + np.float32(plan["means"]) * (alike - common))
+    share = wiener.noise_share(noisy[centre], variance)
+    counted = (1 - share) * plan["noise"] + share * plan["strong"]
+    second = wiener.filtered(noisy, clear, centre, variance, noise=counted, common=COMMON)
+    return second + np.float32((1 - share) * plan["first"]) * (clear[centre] - second)
 
 
 def _means(frames: Sequence[Any], centre: int, variance: float, plan: Mapping[str, float]) -> Any:

@@ -27,7 +27,7 @@ _TOGETHER = 32  # rows of blocks that the array form holds at once
 
 def filtered(
     frames: Sequence[Any],
-    pilots: Sequence[Any],
+    pilots: Sequence[Any] | None,
     centre: int,
     variance: float,
     *,
@@ -40,8 +40,8 @@ def filtered(
     ----------
     frames : sequence of (y, x) float32 arrays
         Numpy or cupy; of one shape, finite. Blocks reach through all of them.
-    pilots : sequence of (y, x) float32 arrays
-        The frames with less noise.
+    pilots : sequence of (y, x) float32 arrays, optional
+        The frames with less noise; None: only what blocks have in common is known, and all are filtered alike.
     centre : int
         Which frame is wanted.
     variance : float
@@ -68,7 +68,8 @@ def filtered(
     edge = _SIDE - 1
     below = edge + (rows + edge - 1) % _STEP  # so that the last row of blocks ends with the frame
     pad = ((edge, below), (edge, edge))
-    noisy, clear = (xp.stack([xp.pad(part, pad, mode="symmetric") for part in parts]) for parts in (frames, pilots))
+    noisy = xp.stack([xp.pad(frame, pad, mode="symmetric") for frame in frames])
+    clear = None if pilots is None else xp.stack([xp.pad(pilot, pad, mode="symmetric") for pilot in pilots])
     run = _accumulate if on_host(frames[centre]) else accumulate_xp
     mass, total = xp.zeros(noisy.shape[1:], np.float32), xp.zeros(noisy.shape[1:], np.float32)
     across, along = cosines(_SIDE), cosines(len(frames))
@@ -76,6 +77,29 @@ def filtered(
     run(noisy, clear, centre, np.float32(noise * variance), level, across, along, mass, total)
     inside = slice(edge, edge + rows), slice(edge, edge + cols)
     return mass[inside] / total[inside]
+
+
+def noise_share(frame: Any, variance: float) -> float:
+    """Return the share of white noise, 0 to 1, in the mean power of the blocks of a frame, their means left out.
+
+    Parameters
+    ----------
+    frame : (y, x) float32 array
+        Numpy or cupy; finite.
+    variance : float
+        Positive: of the noise.
+
+    Examples
+    --------
+    >>> from stack3d.kernels import wiener
+    >>> noise = np.random.default_rng(0).normal(0, 3, (200, 200)).astype("float32")
+    >>> round(wiener.noise_share(noise, 9.0), 1)
+    1.0
+    """
+    padded = namespace(frame).pad(frame, _SIDE - 1, mode="symmetric")
+    signal = _mean_signal(padded[None], variance, cosines(_SIDE), cosines(1))
+    noise = (_SIDE**2 - 1) * variance
+    return float(noise / (signal.sum() - signal[0, 0, 0] + noise))
 
 
 def cosines(size: int) -> np.ndarray:
@@ -116,7 +140,9 @@ def accumulate_xp(
             part = xp.tensordot(matrix, xp.stack([part[..., k : k + blocks] for k in range(_SIDE)]), 1)
             return xp.moveaxis(xp.tensordot(part, depth, axes=([2], [1])), -1, 2)
 
-        strength = transformed(pilot) ** 2 + xp.asarray(level.swapaxes(0, 1))[..., None, None]
+        strength = xp.asarray(level.swapaxes(0, 1))[..., None, None]
+        if pilot is not None:
+            strength = strength + transformed(pilot) ** 2
         share = strength / (strength + variance)
         share[0, 0, 0] = 1
         weight = np.float32(1) / (share * share).sum(axis=(0, 1, 2))
@@ -137,7 +163,7 @@ def _accumulate(
     blocks = width - _SIDE + 1
     lines = np.empty((_SIDE, _WIDE + _SIDE), np.float32)
     seen = np.empty((depth, _SIDE, _SIDE, _WIDE), np.float32)
-    known = np.empty((depth, _SIDE, _SIDE, _WIDE), np.float32)
+    known = np.zeros((depth, _SIDE, _SIDE, _WIDE), np.float32)
     kept = np.empty((_SIDE, _SIDE, _WIDE), np.float32)
     weight = np.empty(_WIDE, np.float32)
     one = np.float32(1)
@@ -146,7 +172,8 @@ def _accumulate(
             wide = min(_WIDE, blocks - left)
             for k in range(depth):
                 _forward(noisy[k], top, left, wide, across, lines, seen[k])
-                _forward(pilot[k], top, left, wide, across, lines, known[k])
+                if pilot is not None:
+                    _forward(pilot[k], top, left, wide, across, lines, known[k])
             weight[:wide] = 0
             for u in range(_SIDE):
                 for v in range(_SIDE):

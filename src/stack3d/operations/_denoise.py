@@ -116,7 +116,7 @@ def _check_denoise(da: xr.DataArray, method: Any, strength: Any, neighbours: Any
         raise ValueError(f"neighbours={neighbours} counts slices along z, but the stack has dims {da.dims}")
 
 
-@operation(version=3, estimator=estimate_noise, dear=True, check=_check_denoise)
+@operation(version=4, estimator=estimate_noise, dear=True, check=_check_denoise)
 def denoise(
     da: xr.DataArray,
     *,
