@@ -86,11 +86,11 @@ def _sums(frame: Any, mask: Any) -> tuple[Any, Any]:
 def _changes_sign(band: Any) -> Any:
     """Return whether a pixel or one of its four neighbours is positive and another is not, or negative and another is not."""
     xp = namespace(band)
-    least = most = xp.sign(band)
+    least = most = sign = xp.sign(band)
     for axis in (0, 1):
         size = band.shape[axis]
         for step in (-1, 1):
             places = xp.asarray(np.clip(np.arange(size) + step, 0, size - 1))
-            moved = xp.sign(band).take(places, axis)
+            moved = sign.take(places, axis)
             least, most = xp.minimum(least, moved), xp.maximum(most, moved)
     return least != most
