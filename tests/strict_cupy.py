@@ -15,7 +15,7 @@ import numpy as np
 
 FUNCTIONS = """
 abs all any arange arctan2 argsort bincount broadcast_to ceil clip concatenate count_nonzero cos cumsum empty
-empty_like exp eye flatnonzero floor full full_like histogram hypot interp isfinite isinf isnan linspace log
+empty_like exp eye flatnonzero floor full full_like histogram hypot interp isfinite isinf isnan ldexp linspace log
 matmul max maximum mean median min minimum moveaxis nanmedian ones ones_like pad partition repeat rint roll
 searchsorted sign sin sort sqrt stack subtract sum swapaxes take take_along_axis tensordot trace transpose vdot
 where zeros zeros_like

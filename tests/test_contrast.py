@@ -103,6 +103,11 @@ def test_compressing_evens_slow_differences_and_keeps_small_ones():
     for wrong, words in (
         ({"compress_range": (5, 1)}, r"compress_range=(5, 1) must have low < high"),
         ({"compress_ratio": 2}, "compress_ratio=2 must lie between 0 and 1"),
+        (
+            {"compress_range": (1, 5), "method": "clahe"},
+            "compress_range=(1, 5) has a meaning only for method='enhance'",
+        ),
+        ({"method": "clahe", "tiles": (2, True)}, "tiles=(2, True) must be a whole number of tiles"),
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
             frame(uneven).stack3d.local_contrast(**wrong)

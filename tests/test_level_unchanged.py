@@ -135,6 +135,17 @@ def test_jitter_and_steps_go_and_slow_changes_stay(kind):
     assert np.std(found - slow) < {"jitter": 1.5, "step": 0.3, "slow": 0.3}[kind]
 
 
+@pytest.mark.parametrize("given", [{"statistic": "unchanged"}, {"lags": 2}])
+def test_levels_depend_neither_on_where_grey_values_begin_nor_on_their_unit(given):
+    values = tissue().astype("float64") * np.linspace(0.85, 1.15, COUNT)[:, None, None]  # gains that limits hold
+    one = stack3d.from_array(values, pixel_size=8).stack3d.level_slices(**given).values
+    for unit, zero in ((1.0, 1e5), (0.01, 0.0), (1e6, 0.0), (1e-3, 50.0)):
+        da = stack3d.from_array(unit * values + zero, pixel_size=8)
+        np.testing.assert_allclose(
+            (da.stack3d.level_slices(**given) - zero) / unit, one, atol=0.05
+        )  # cells are float32
+
+
 def test_the_slow_part_does_not_depend_on_units():
     values = np.random.default_rng(9).normal(0, 1, 60).cumsum() + np.random.default_rng(10).normal(0, 4, 60)
     found = walk.slow(values, np.arange(60))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,8 @@ def denoise(
     """
     xp = namespace(frames[centre])
     original = frames[centre]
+    if strength == 0:
+        return finish(original, dtype)
     helpful = [k for k in range(len(frames)) if k == centre or (use[k] and _any_known(frames[k]))]
     given = [measurable(as_float32(frames[k])) for k in helpful]
     middle = helpful.index(centre)
@@ -92,7 +95,9 @@ def denoise(
     counted = np.isfinite(gain)
     if counted:
         given = [noise.stabilised(frame, gain, offset) for frame in given]
-    out = _run(given, middle, strength, float(sigma), method)
+    exponent = _exponent(given)
+    small = [xp.ldexp(frame, -exponent) for frame in given]
+    out = xp.ldexp(_run(small, middle, strength, math.ldexp(float(sigma), -exponent), method), exponent)
     if counted:
         out = noise.unstabilised(out, gain, offset)
     if original.dtype.kind == "f":
@@ -100,9 +105,14 @@ def denoise(
     return finish(out, dtype)
 
 
+def _exponent(frames: Sequence[Any]) -> int:
+    """Return the power of two of the largest value: divided by it, which is exact, no square overflows, whatever the unit."""
+    xp = namespace(frames[0])
+    largest = max(float(xp.abs(xp.where(xp.isfinite(frame), frame, np.float32(0))).max()) for frame in frames)
+    return min(max(math.frexp(largest)[1], -100), 120)
+
+
 def _run(frames: list[Any], centre: int, strength: float, sigma: float, method: str) -> Any:
-    if strength == 0:
-        return frames[centre]
     if method in ("nlm", "nlm_z"):
         return non_local(frames, centre, (strength * sigma) ** 2, NLM if method == "nlm" else NLM_Z)
     filled = [_filled(frame) for frame in frames]
@@ -258,12 +268,11 @@ def wavelet(frame: Any, sigma: float) -> Any:
     frame = np.pad(frame, [(0, max(_LEAST_WAVELET - size, 0)) for size in frame.shape], mode="symmetric")
     total = np.zeros_like(frame)
     for shift in _SHIFTS:
-        moved = np.roll(frame, shift, (0, 1))
-        clean = denoise_wavelet(
-            moved, sigma=sigma, wavelet="db2", mode="soft", method="BayesShrink", rescale_sigma=True
-        )
+        # In units of the noise: there is a least variance, the same for all units, below which nothing is taken off.
+        moved = np.roll(frame, shift, (0, 1)) / np.float32(sigma)
+        clean = denoise_wavelet(moved, sigma=1.0, wavelet="db2", mode="soft", method="BayesShrink", rescale_sigma=True)
         total += np.roll(clean, (-shift[0], -shift[1]), (0, 1)).astype(np.float32)
-    return total[:rows, :columns] / np.float32(len(_SHIFTS))
+    return total[:rows, :columns] * np.float32(sigma / len(_SHIFTS))
 
 
 def multiscale(frame: Any, rules: Sequence[tuple[float, float]], window: int = 7) -> Any:
@@ -313,7 +322,6 @@ def correlated(
     """
     xp = namespace(frame)
     wide = 2 * (max(frame.shape) // 8) + 1 if surroundings is None else surroundings
-    frame_spread = _spread(frame, wide)
 
     def share(band: Any, coarser: Any, number: int, side: int) -> Any:
         common, own = _detail_bands.of_white_noise(number)
@@ -325,6 +333,7 @@ def correlated(
 
     level = np.float32(float(frame.mean(dtype=np.float64)))  # squares of what is left keep their digits in float32
     frame = frame - level
+    frame_spread = _spread(frame, wide)
     return _detail_bands.without_noise(frame, scales, window, share) + level
 
 

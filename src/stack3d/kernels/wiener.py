@@ -97,9 +97,9 @@ def noise_share(frame: Any, variance: float) -> float:
     1.0
     """
     padded = namespace(frame).pad(frame, _SIDE - 1, mode="symmetric")
-    signal = _mean_signal(padded[None], variance, cosines(_SIDE), cosines(1))
-    noise = (_SIDE**2 - 1) * variance
-    return float(noise / (signal.sum() - signal[0, 0, 0] + noise))
+    signal = _mean_signal(padded[None], variance, cosines(_SIDE), cosines(1)).ravel()[1:]
+    noise = len(signal) * variance
+    return float(noise / (float(signal.sum()) + noise))
 
 
 def cosines(size: int) -> np.ndarray:

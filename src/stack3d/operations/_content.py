@@ -111,6 +111,8 @@ def _content(parts: Moments, good: np.ndarray, base: np.ndarray, weights: str) -
     skew = np.divide(third, second, out=np.zeros(len(second)), where=second > 0)
     told = np.stack([np.sqrt(second / amount), skew], axis=1)
     told = told - np.average(told, axis=0, weights=amount)
+    size = np.sqrt(np.average(told**2, axis=0, weights=amount))
+    told = told / np.where(size > 0, size, 1.0)  # whatever the unit of grey values is, the rank shows
     both = np.concatenate([base, told], axis=1)
     free = len(target) - both.shape[1]
     if free < 2 * both.shape[1] or np.linalg.matrix_rank(both) < both.shape[1]:

@@ -274,8 +274,9 @@ def _law(da: xr.DataArray, part: xr.DataArray, groups: list[Any]) -> tuple[np.nd
     start = np.asarray(zero.transpose(*groups).values, dtype=np.float64)
     if not np.all(np.isfinite(slope) & (slope > 0)):
         raise ValueError(
-            "poisson=True, but in no good slice of a channel does the noise grow with the grey value; use poisson=False, "
-            "and see da.stack3d.noise_statistics()"
+            "poisson=True, but in no good slice of a channel is it certain that the noise grows with the grey value: it does not, or "
+            "frames are too small or show too few grey values; use poisson=False, or a larger stack, and see "
+            "da.stack3d.noise_statistics()"
         )
     return slope, np.asarray(-slope * start)
 

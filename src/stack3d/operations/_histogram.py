@@ -311,14 +311,18 @@ def _given_reference(
 def _reference_of(reference: xr.DataArray, arguments: dict[str, Any], device: str | None) -> xr.Dataset:
     stack = _grey.measured(reference, None)
     found = reduce_frames(stack, _counted, arguments=arguments, device=device, label="reference histogram")
-    good = _grey.good_slices(reference, _grey.are_blank(found["counts"]))
+    blank = _grey.are_blank(found["counts"])
+    nothing = "reference has no slice with contrast that is marked valid"
+    if np.all(blank):
+        raise ValueError(nothing)
+    good = _grey.good_slices(reference, blank)
     lead = reference.dims[:-2]
     groups = good.shape[:-1] if "z" in lead else good.shape
     means = {}
     for group in np.ndindex(groups):
         used = np.atleast_1d(good[group])
         if not np.any(used):
-            raise ValueError("reference has no slice with contrast that is marked valid")
+            raise ValueError(nothing)
         means[group] = _mean(_table(found, group), used)
     variables = _reference_variables(means, groups, lead[: len(groups)])
     return estimates.make("histogram", variables, reference)

@@ -14,6 +14,7 @@ from stack3d.windows import reduce_windows
 
 _NORMAL = 1.482602218505602
 _WRONG_GAIN, _WRONG_OFFSET = 0.05, 0.25  # how far a pair may contradict the others: log of the gain, spreads
+_UNITS = 32  # of a spread, in which offsets are solved for, as what errors are like is fixed there
 
 
 class _Frame(NamedTuple):
@@ -124,7 +125,6 @@ def solved(
         # What is real in the change from slice to slice adds up as in a random walk.
         weights = _trust(table[:, 4]) / (second - first)
         centres, spreads = table[:, [0, 2]], table[:, [1, 3]]
-        beyond = np.zeros(count)
         if model != "offset":
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios = np.log(centres if model == "gain" else spreads)
@@ -133,18 +133,20 @@ def solved(
             ok[index] &= tied
             target = _level_measures.targets(level, ok[index], window, slice)
             gain[index] = np.where(ok[index], np.clip(np.exp(target - level), *bounds), 1.0)
-            beyond = level - target
             # A slice whose gain is held is off by more at some grey values than at others: no bridge, if there is another.
             held = ok[index] & (gain[index] != np.exp(target - level))
             weights = weights * np.where(held[first] | held[second], 0.01, 1.0)
         if model != "gain":
             typical = np.nanmedian(spreads) if np.isfinite(spreads).any() else 1.0
+            unit = (float(typical) or 1.0) / _UNITS
             change = gain[index][second] * centres[:, 1] - gain[index][first] * centres[:, 0]
             weights = weights * (ok[index][first] & ok[index][second])
-            level, tied = _levels(first, second, change, weights, count, _WRONG_OFFSET * (float(typical) or 1.0))
+            level, tied = _levels(first, second, change / unit, weights, count, _WRONG_OFFSET * _UNITS)
+            level = level * unit
             ok[index] &= tied
             # What is slow is looked for in grey values as they came, where the tissue is, not about a grey value of 0.
-            came = level + np.nanmedian(centres) * beyond if np.isfinite(centres).any() else level
+            middle = np.nanmedian(centres) if np.isfinite(centres).any() else 0.0
+            came = level + middle * (1 - gain[index])
             target = _level_measures.targets(came, ok[index], window, slice)
             offset[index] = np.where(ok[index], target - level, 0.0)
             gain[index] = np.where(ok[index], gain[index], 1.0)

@@ -22,7 +22,7 @@ _STATISTICS = ("trimmed", "median", "mean", "unchanged")
 _LAGS = 2  # of "unchanged": the second lag bridges a slice that spoils the first
 
 
-@estimator(version=5, needs=("z",))
+@estimator(version=6, needs=("z",))
 def estimate_levels(
     da: xr.DataArray,
     *,
@@ -149,7 +149,7 @@ def estimate_levels(
     return estimates.make("levels", variables, da)
 
 
-@operation(version=5, needs=("z",), estimator=estimate_levels)
+@operation(version=6, needs=("z",), estimator=estimate_levels)
 def level_slices(
     da: xr.DataArray,
     *,

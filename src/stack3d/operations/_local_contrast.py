@@ -65,11 +65,11 @@ def local_contrast(
         What is compared with the wide mean: the pixel, or the largest or smallest value of the square, or the middle
         between them.
     compress_range : (low, high), optional
-        Grey values between which slow differences, those of the wide mean, are reduced before small ones are enlarged:
+        ``"enhance"``: grey values between which slow differences, those of the wide mean, are reduced before small ones are enlarged:
         material that is bright here and dark there, charging for instance, becomes alike, and what lies below and above
         moves towards it by half of what is saved.
     compress_ratio : float
-        What is left of slow differences in that range, 0 to 1.
+        What is left of slow differences in that range, 0 to 1; without `compress_range` it has no say.
     tiles : int or (int, int)
         ``"clahe"``: number of tiles along y and x; more than 8 must have at least 8 pixels a side.
     limit : float
@@ -117,6 +117,8 @@ def local_contrast(
     low, high = range_of(da, grey_range)
     numbers = _numbers(ratio, offset, sigma, limit, compress_ratio, high - low)
     compressed = _grey.check_grey_range(compress_range, "compress_range")
+    if compressed is not None and method != "enhance":
+        raise ValueError(f"compress_range={compress_range!r} has a meaning only for method='enhance', not {method!r}")
     counts = _tiles(tiles, da)
     _check_odd("size", size)
     widest = max(_SIZE, da.sizes["y"], da.sizes["x"])
@@ -202,7 +204,7 @@ def _check_odd(name: str, value: Any) -> None:
 
 def _tiles(tiles: Any, da: xr.DataArray) -> tuple[int, int]:
     pair = tuple(tiles) if isinstance(tiles, tuple | list) else (tiles, tiles)
-    if len(pair) != 2 or not all(isinstance(count, Integral) and int(count) >= 1 for count in pair):
+    if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, Integral) or int(n) < 1 for n in pair):
         raise ValueError(f"tiles={tiles!r} must be a whole number of tiles from 1, or two (along y, along x)")
     for dim, count in zip(("y", "x"), pair, strict=True):
         most = max(_TILES, da.sizes[dim] // _LEAST_TILE)

@@ -99,7 +99,7 @@ def estimate_shading(
     return found
 
 
-@operation(version=7, estimator=estimate_shading)
+@operation(version=8, estimator=estimate_shading)
 def flatten(
     da: xr.DataArray,
     *,
