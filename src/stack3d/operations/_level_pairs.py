@@ -145,8 +145,9 @@ def solved(
             level = level * unit
             ok[index] &= tied
             # What is slow is looked for in grey values as they came, where the tissue is, not about a grey value of 0.
-            middle = np.nanmedian(centres) if np.isfinite(centres).any() else 0.0
-            came = level + middle * (1 - gain[index])
+            apart = level - gain[index] * found["centre"][index]
+            start = np.nanmedian(np.where(ok[index], apart, np.nan)) if np.any(ok[index] & np.isfinite(apart)) else 0.0
+            came = start + (level - start) / gain[index]
             target = _level_measures.targets(came, ok[index], window, slice)
             offset[index] = np.where(ok[index], target - level, 0.0)
             gain[index] = np.where(ok[index], gain[index], 1.0)
