@@ -534,6 +534,24 @@ def test_a_folder_that_is_no_project_is_told_why(tmp_path, capsys):
     assert "params.toml has no process_steps" in said()
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("wavelet_decomposition = true", "wavelet_decomposition = True must be a table"),
+        ('wavelet_decomposition = ["db4"]', r"wavelet_decomposition = \['db4'\] must be a table"),
+        ("filters = 3", "filters = 3 must be a list of tables"),
+        ('filters = ["Gabor"]', "name = '' must be 'Gabor' or 'Dirac'"),
+    ],
+)
+def test_stripes_described_by_no_table_are_named_with_all_else_that_is_wrong(project, given, words):
+    (project / "params.toml").write_text(
+        f'channels = ["."]\nprocess_steps = ["destriping", "resampling"]\n[destriping]\n{given}\n[resampling]\ndz = -1\n'
+    )
+    with pytest.raises(RecipeError, match=words) as raised:
+        read_project(project, shape=sizes)
+    assert "dz = -1" in str(raised.value)
+
+
 def test_wavelets_go_as_deep_as_pystack3d_lets_them(tmp_path):
     rng = np.random.default_rng(0)
     frames = rng.integers(90, 110, (2, 250, 250)) + np.rint(rng.normal(0, 20, 250))

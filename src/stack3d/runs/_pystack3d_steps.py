@@ -276,7 +276,10 @@ class Translation(Areas):
     def _destriping(self, table: dict[str, Any]) -> Step:
         self._unknown("destriping", table, {"maxit", "cvg_threshold", "filters", "wavelet_decomposition"})
         wavelet = table.get("wavelet_decomposition")
-        if wavelet:
+        if wavelet and not isinstance(wavelet, Mapping):
+            text = f"wavelet_decomposition = {wavelet!r} must be a table with wavelet, level and sigma"
+            self._problem("destriping", "wavelet_decomposition", text)
+        elif wavelet:
             missing = [key for key in ("wavelet", "level", "sigma") if key not in wavelet]
             if missing:
                 text = f"wavelet_decomposition lacks {', '.join(missing)}"
@@ -288,7 +291,11 @@ class Translation(Areas):
             }
             return Step("destripe", {"method": "wavelet", "options": {**options, "shrink": False}})
         filters = []
-        for item in table.get("filters", [{"name": "Gabor", "noise_level": 20, "sigma": [0.5, 200], "theta": 0}]):
+        given = table.get("filters", [{"name": "Gabor", "noise_level": 20, "sigma": [0.5, 200], "theta": 0}])
+        if not isinstance(given, list):
+            self._problem("destriping", "filters", f"filters = {given!r} must be a list of tables with a name each")
+            given = []
+        for item in given:
             name = str(item.get("name", "")) if isinstance(item, Mapping) else ""
             if name not in ("Gabor", "Dirac"):
                 self._problem("destriping", "filters", f"filters: name = {name!r} must be 'Gabor' or 'Dirac'")
