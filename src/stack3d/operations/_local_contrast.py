@@ -65,9 +65,9 @@ def local_contrast(
         What is compared with the wide mean: the pixel, or the largest or smallest value of the square, or the middle
         between them.
     compress_range : (low, high), optional
-        ``"enhance"``: grey values between which slow differences, those of the wide mean, are reduced before small ones are enlarged:
-        material that is bright here and dark there, charging for instance, becomes alike, and what lies below and above
-        moves towards it by half of what is saved.
+        ``"enhance"``: grey values between which slow differences, those of the wide mean, are reduced before small ones
+        are enlarged: material that is bright here and dark there, charging for instance, becomes alike, and what lies
+        below and above moves towards it by half of what is saved.
     compress_ratio : float
         What is left of slow differences in that range, 0 to 1; without `compress_range` it has no say.
     tiles : int or (int, int)
